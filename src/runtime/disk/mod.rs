@@ -1,0 +1,310 @@
+//! Files: plain synchronous calls, on the real file system or on a simulated one.
+//!
+//! Reads and writes go through the page cache and are made inline; what may stall (fsync, removal
+//! of trees, recovery) is called from [`crate::Runtime::blocking`]. Every fsync names its
+//! [`SyncPoint`]. Directory listings are sorted, so that nothing depends on a file system's order.
+
+mod real;
+pub(crate) mod sim;
+mod sim_model;
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::sync_point::SyncPoint;
+use sim::{SimDisk, SimFile};
+
+/// How a file is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OpenMode {
+    /// For reading; it must exist.
+    Read,
+    /// For reading and writing; it must exist.
+    ReadWrite,
+    /// For reading and writing; created when absent, kept as it is when present.
+    Create,
+    /// For reading and writing; created when absent, emptied when present.
+    Truncate,
+}
+
+/// An entry of a directory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DirEntry {
+    /// Name within the directory. Names that are not UTF-8 are not listed: nothing of Kafka's is.
+    pub name: String,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// The file system of a node. Copies share it.
+#[derive(Clone)]
+pub struct Disk {
+    twin: DiskTwin,
+}
+
+#[derive(Clone)]
+enum DiskTwin {
+    Real,
+    Sim(SimDisk),
+}
+
+/// An open file; positions are explicit. Copies share the descriptor, which closes with the last.
+#[derive(Clone)]
+pub struct File {
+    twin: FileTwin,
+}
+
+#[derive(Clone)]
+pub(crate) enum FileTwin {
+    Real(Arc<std::fs::File>),
+    Sim(SimFile),
+}
+
+/// Holds a directory's `.lock` until dropped. The kernel frees it when the process dies.
+pub struct DirLock {
+    _file: File,
+}
+
+impl Disk {
+    pub(crate) fn real() -> Disk {
+        Disk { twin: DiskTwin::Real }
+    }
+
+    pub(crate) fn simulated(disk: &SimDisk) -> Disk {
+        Disk { twin: DiskTwin::Sim(disk.clone()) }
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// Those of `open(2)`.
+    pub fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File> {
+        let twin = match &self.twin {
+            DiskTwin::Real => FileTwin::Real(Arc::new(real::open(path, mode)?)),
+            DiskTwin::Sim(disk) => FileTwin::Sim(disk.open(path, mode)?),
+        };
+        Ok(File { twin })
+    }
+
+    /// Reads a whole file of at most `len_max` bytes.
+    ///
+    /// # Errors
+    /// Those of `open(2)` and `read(2)`; `FileTooLarge` above `len_max`.
+    pub fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
+        let file = self.open(path, OpenMode::Read)?;
+        let len = file.len()?;
+        if len > len_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        let mut bytes = vec![0; usize::try_from(len).expect("bounded by len_max")];
+        file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Replaces a file in one step: writes `path` + ".tmp", syncs it as `file_point` (when
+    /// given), renames it, and syncs the directory as `dir_point` (when given).
+    ///
+    /// # Errors
+    /// Those of the calls; the old file is in place then, or already the new one when only the
+    /// sync of the directory failed.
+    pub fn write_atomically(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        file_point: Option<SyncPoint>,
+        dir_point: Option<SyncPoint>,
+    ) -> io::Result<()> {
+        let mut temporary = path.as_os_str().to_owned();
+        temporary.push(".tmp");
+        let temporary = Path::new(&temporary);
+        let file = self.open(temporary, OpenMode::Truncate)?;
+        file.write_all_at(&mut [IoSlice::new(bytes)], 0)?;
+        if let Some(point) = file_point {
+            file.sync(point)?;
+        }
+        self.rename(temporary, path)?;
+        match (dir_point, path.parent()) {
+            (Some(point), Some(dir)) => self.sync_dir(dir, point),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates a directory; its parent must exist.
+    ///
+    /// # Errors
+    /// Those of `mkdir(2)`, `AlreadyExists` included.
+    pub fn create_dir(&self, path: &Path) -> io::Result<()> {
+        match &self.twin {
+            DiskTwin::Real => std::fs::create_dir(path),
+            DiskTwin::Sim(disk) => disk.create_dir(path),
+        }
+    }
+
+    /// Creates a directory and the parents that are missing.
+    ///
+    /// # Errors
+    /// Those of `mkdir(2)`.
+    pub fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        match &self.twin {
+            DiskTwin::Real => std::fs::create_dir_all(path),
+            DiskTwin::Sim(disk) => disk.create_dir_all(path),
+        }
+    }
+
+    /// The entries of a directory, sorted by name.
+    ///
+    /// # Errors
+    /// Those of `opendir(3)` and `readdir(3)`.
+    pub fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        match &self.twin {
+            DiskTwin::Real => real::list(path),
+            DiskTwin::Sim(disk) => disk.list(path),
+        }
+    }
+
+    /// Whether something exists at `path`.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn exists(&self, path: &Path) -> io::Result<bool> {
+        match &self.twin {
+            DiskTwin::Real => path.try_exists(),
+            DiskTwin::Sim(disk) => disk.exists(path),
+        }
+    }
+
+    /// Renames a file or directory within its directory; replaces a file in one step.
+    ///
+    /// # Errors
+    /// Those of `rename(2)`.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match &self.twin {
+            DiskTwin::Real => std::fs::rename(from, to),
+            DiskTwin::Sim(disk) => disk.rename(from, to),
+        }
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Those of `unlink(2)`, `NotFound` included.
+    pub fn remove_file(&self, path: &Path) -> io::Result<()> {
+        match &self.twin {
+            DiskTwin::Real => std::fs::remove_file(path),
+            DiskTwin::Sim(disk) => disk.remove_file(path),
+        }
+    }
+
+    /// Removes a directory with all that is in it.
+    ///
+    /// # Errors
+    /// Those of `unlink(2)` and `rmdir(2)`.
+    pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        match &self.twin {
+            DiskTwin::Real => std::fs::remove_dir_all(path),
+            DiskTwin::Sim(disk) => disk.remove_dir_all(path),
+        }
+    }
+
+    /// Makes the entries of a directory durable.
+    ///
+    /// # Errors
+    /// Those of `open(2)` and `fsync(2)`.
+    pub fn sync_dir(&self, path: &Path, point: SyncPoint) -> io::Result<()> {
+        match &self.twin {
+            DiskTwin::Real => std::fs::File::open(path)?.sync_all(),
+            DiskTwin::Sim(disk) => disk.sync_dir(path, point),
+        }
+    }
+
+    /// Takes Kafka's lock on a data directory: `.lock`, locked as Java's `FileChannel` does it.
+    ///
+    /// # Errors
+    /// `WouldBlock` when another process holds it; else those of `open(2)` and `fcntl(2)`.
+    pub fn lock_dir(&self, dir: &Path) -> io::Result<DirLock> {
+        let file = self.open(&dir.join(".lock"), OpenMode::Create)?;
+        match &file.twin {
+            FileTwin::Real(real) => real::lock(real)?,
+            FileTwin::Sim(sim) => sim.lock()?,
+        }
+        Ok(DirLock { _file: file })
+    }
+}
+
+impl File {
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// Those of `fstat(2)`.
+    #[expect(clippy::len_without_is_empty, reason = "a file is no collection")]
+    pub fn len(&self) -> io::Result<u64> {
+        match &self.twin {
+            FileTwin::Real(file) => Ok(file.metadata()?.len()),
+            FileTwin::Sim(file) => file.len(),
+        }
+    }
+
+    /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// Those of `pread(2)`.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &self.twin {
+            FileTwin::Real(file) => real::read_full_at(file, buf, offset),
+            FileTwin::Sim(file) => file.read_at(buf, offset),
+        }
+    }
+
+    /// Reads exactly `buf.len()` bytes at `offset`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before; else those of `pread(2)`.
+    pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.read_at(buf, offset)? < buf.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    /// Writes all slices one after the other at `offset`, extending the file when needed.
+    ///
+    /// # Errors
+    /// Those of `pwritev(2)`; then any part of the bytes may have been written.
+    pub fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        match &self.twin {
+            FileTwin::Real(file) => real::write_all_at(file, slices, offset),
+            FileTwin::Sim(file) => file.write_all_at(slices, offset),
+        }
+    }
+
+    /// Cuts or extends (with zeros) the file.
+    ///
+    /// # Errors
+    /// Those of `ftruncate(2)`.
+    pub fn set_len(&self, len: u64) -> io::Result<()> {
+        match &self.twin {
+            FileTwin::Real(file) => file.set_len(len),
+            FileTwin::Sim(file) => file.set_len(len),
+        }
+    }
+
+    /// Makes the file's bytes and length durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// Those of `fdatasync(2)`. After an error nothing may be assumed of what was written since
+    /// the last success, and a second call proves nothing: the directory must be fenced.
+    pub fn sync(&self, point: SyncPoint) -> io::Result<()> {
+        match &self.twin {
+            FileTwin::Real(file) => file.sync_data(),
+            FileTwin::Sim(file) => file.sync(point),
+        }
+    }
+
+    pub(crate) fn twin(&self) -> &FileTwin {
+        &self.twin
+    }
+}
+
+#[cfg(test)]
+mod conformance;

@@ -1,0 +1,83 @@
+//! The real file system.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+
+use super::{DirEntry, OpenMode};
+
+pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(mode != OpenMode::Read);
+    match mode {
+        OpenMode::Read | OpenMode::ReadWrite => {}
+        OpenMode::Create => {
+            options.create(true);
+        }
+        OpenMode::Truncate => {
+            options.create(true).truncate(true);
+        }
+    }
+    options.open(path)
+}
+
+pub(super) fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().into_string() {
+            entries.push(DirEntry { name, is_dir: entry.file_type()?.is_dir() });
+        }
+    }
+    entries.sort();
+    Ok(entries)
+}
+
+/// Reads until the buffer is full or the file ends.
+pub(super) fn read_full_at(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buf.len() {
+        match file.read_at(&mut buf[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+pub(super) fn write_all_at(
+    file: &File,
+    mut slices: &mut [IoSlice<'_>],
+    mut offset: u64,
+) -> io::Result<()> {
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match rustix::io::pwritev(file, slices, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                offset += count as u64;
+                IoSlice::advance_slices(&mut slices, count);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+/// A POSIX record lock, as Java's `FileChannel.tryLock` takes it, so that Kafka and Ottla keep
+/// each other out.
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+        if errno == rustix::io::Errno::ACCESS {
+            io::ErrorKind::WouldBlock.into()
+        } else {
+            errno.into()
+        }
+    })
+}

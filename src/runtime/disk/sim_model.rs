@@ -1,0 +1,243 @@
+//! The model behind the simulated file system: inodes, names, and what a crash leaves of them.
+//!
+//! Pure state; [`super::sim`] counts operations and plans deaths around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Component, Path};
+
+use crate::sync_point::SyncPoint;
+
+const SECTOR: usize = 512;
+const ROOT: Inode = 0;
+
+pub(super) type Inode = usize;
+
+/// What goes wrong, and when. The harness changes it while the node runs.
+#[derive(Clone, Debug, Default)]
+pub struct DiskFaults {
+    /// The node loses power just before its n-th next write, sync or change of names.
+    pub power_cut_after: Option<u64>,
+    /// The process dies (the page cache stays) at the same kind of moment.
+    pub kill_after: Option<u64>,
+    /// The n-th next write or sync answers EIO, and every later one until the node restarts.
+    pub eio_after: Option<u64>,
+    /// Bytes the disk holds at most.
+    pub capacity: Option<u64>,
+    /// Syncs that do nothing (the mutants of `docs/simulation.md`).
+    pub disabled_syncs: BTreeSet<SyncPoint>,
+}
+
+pub(super) struct State {
+    pub(super) files: BTreeMap<Inode, FileState>,
+    pub(super) dirs: BTreeMap<Inode, DirState>,
+    pub(super) next_inode: Inode,
+    pub(super) locked: BTreeSet<Inode>,
+    pub(super) faults: DiskFaults,
+    pub(super) entropy: fastrand::Rng,
+    pub(super) operations: u64,
+}
+
+#[derive(Default)]
+pub(super) struct FileState {
+    pub(super) cached: Vec<u8>,
+    pub(super) durable: Vec<u8>,
+    pub(super) pending: Vec<PendingWrite>,
+}
+
+pub(super) enum PendingWrite {
+    Bytes { offset: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+#[derive(Default)]
+pub(super) struct DirState {
+    pub(super) cached: BTreeMap<String, Node>,
+    pub(super) durable: BTreeMap<String, Node>,
+    pub(super) pending: Vec<NameChange>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Node {
+    File(Inode),
+    Dir(Inode),
+}
+
+/// One step of a directory: names that vanish, and a name that appears.
+pub(super) struct NameChange {
+    pub(super) removed: Option<String>,
+    pub(super) added: Option<(String, Node)>,
+}
+
+impl State {
+    pub(super) fn new(seed: u64) -> State {
+        State {
+            files: BTreeMap::new(),
+            dirs: BTreeMap::from([(ROOT, DirState::default())]),
+            next_inode: ROOT + 1,
+            locked: BTreeSet::new(),
+            faults: DiskFaults::default(),
+            entropy: fastrand::Rng::with_seed(seed),
+            operations: 0,
+        }
+    }
+
+    pub(super) fn new_inode(&mut self) -> Inode {
+        let inode = self.next_inode;
+        self.next_inode += 1;
+        inode
+    }
+
+    pub(super) fn used(&self) -> u64 {
+        self.files.values().map(|file| file.cached.len() as u64).sum()
+    }
+
+    pub(super) fn skips(&self, point: SyncPoint) -> bool {
+        cfg!(feature = "mutants") && self.faults.disabled_syncs.contains(&point)
+    }
+
+    pub(super) fn fail_if_eio(&mut self) -> io::Result<()> {
+        match &mut self.faults.eio_after {
+            None => Ok(()),
+            Some(0) => Err(io::Error::from_raw_os_error(5)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn after_crash(&mut self) {
+        self.locked.clear();
+        self.faults.power_cut_after = None;
+        self.faults.kill_after = None;
+        self.faults.eio_after = None;
+        self.remove_unreachable();
+    }
+
+    pub(super) fn resolve_dir(&self, path: &Path) -> io::Result<Inode> {
+        let mut inode = ROOT;
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            let name = name.to_str().ok_or(io::ErrorKind::InvalidFilename)?;
+            inode = match self.dirs[&inode].cached.get(name) {
+                Some(Node::Dir(child)) => *child,
+                Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                None => return Err(io::ErrorKind::NotFound.into()),
+            };
+        }
+        Ok(inode)
+    }
+
+    pub(super) fn resolve_parent<'p>(&self, path: &'p Path) -> io::Result<(Inode, &'p str)> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.ok_or(io::ErrorKind::InvalidFilename)?;
+        let dir = path.parent().map_or(Ok(ROOT), |parent| self.resolve_dir(parent))?;
+        Ok((dir, name))
+    }
+
+    pub(super) fn change_names(
+        &mut self,
+        dir: Inode,
+        removed: Option<String>,
+        added: Option<(String, Node)>,
+    ) {
+        let dir = self.dirs.get_mut(&dir).expect("resolved before");
+        let change = NameChange { removed, added };
+        change.apply(&mut dir.cached);
+        dir.pending.push(change);
+    }
+
+    /// Forgets inodes without a name: after a crash no descriptor keeps them.
+    pub(super) fn remove_unreachable(&mut self) {
+        let mut reached = BTreeSet::from([ROOT]);
+        let mut queue = vec![ROOT];
+        while let Some(inode) = queue.pop() {
+            let Some(dir) = self.dirs.get(&inode) else { continue };
+            for node in dir.cached.values().chain(dir.durable.values()) {
+                let (Node::File(child) | Node::Dir(child)) = *node;
+                if reached.insert(child) {
+                    queue.push(child);
+                }
+            }
+        }
+        self.files.retain(|inode, _| reached.contains(inode));
+        self.dirs.retain(|inode, _| reached.contains(inode));
+    }
+}
+
+impl FileState {
+    pub(super) fn power_cut(&mut self, entropy: &mut fastrand::Rng, keep_percent: u32) {
+        for write in std::mem::take(&mut self.pending) {
+            match write {
+                PendingWrite::Length(_) if entropy.u32(..100) >= keep_percent => {}
+                PendingWrite::Length(_) => write.apply(&mut self.durable),
+                PendingWrite::Bytes { offset, bytes } => {
+                    let kept =
+                        sectors(offset, &bytes).filter(|_| entropy.u32(..100) < keep_percent);
+                    kept.for_each(|(start, sector)| overwrite(&mut self.durable, start, sector));
+                }
+            }
+        }
+        self.cached.clone_from(&self.durable);
+    }
+}
+
+/// Cuts a write at the borders of sectors.
+pub(super) fn sectors(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+    let first = (SECTOR - offset % SECTOR).min(bytes.len());
+    let (head, tail) = bytes.split_at(first);
+    let rest = tail.chunks(SECTOR).enumerate();
+    std::iter::once((offset, head))
+        .chain(rest.map(move |(index, sector)| (offset + first + index * SECTOR, sector)))
+}
+
+impl PendingWrite {
+    pub(super) fn apply(&self, target: &mut Vec<u8>) {
+        match self {
+            PendingWrite::Length(len) => target.resize(*len, 0),
+            PendingWrite::Bytes { offset, bytes } => overwrite(target, *offset, bytes),
+        }
+    }
+}
+
+impl DirState {
+    pub(super) fn power_cut(&mut self, entropy: &mut fastrand::Rng, keep_percent: u32) {
+        let mut lost = BTreeSet::new();
+        for change in std::mem::take(&mut self.pending) {
+            let names = change.names();
+            let after_lost = names.iter().any(|name| lost.contains(*name));
+            if after_lost || entropy.u32(..100) >= keep_percent {
+                lost.extend(names.into_iter().map(str::to_owned));
+            } else {
+                change.apply(&mut self.durable);
+            }
+        }
+        self.cached.clone_from(&self.durable);
+    }
+}
+
+impl NameChange {
+    pub(super) fn names(&self) -> Vec<&str> {
+        let added = self.added.as_ref().map(|(name, _)| name.as_str());
+        self.removed.as_deref().into_iter().chain(added).collect()
+    }
+
+    pub(super) fn apply(&self, names: &mut BTreeMap<String, Node>) {
+        if let Some(name) = &self.removed {
+            names.remove(name);
+        }
+        if let Some((name, node)) = &self.added {
+            names.insert(name.clone(), *node);
+        }
+    }
+}
+
+/// Writes `bytes` at `offset`, filling a gap with zeros.
+pub(super) fn overwrite(target: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
+    let end = offset + bytes.len();
+    if target.len() < end {
+        target.resize(end, 0);
+    }
+    target[offset..end].copy_from_slice(bytes);
+}

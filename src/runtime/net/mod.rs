@@ -1,0 +1,257 @@
+//! Sockets: TCP, or the simulated network.
+//!
+//! A [`Stream`] is used through shared references, in the style of readiness: wait, then try. So
+//! one task can wait for bytes to read and for an answer to write at the same time, and a stream
+//! with TLS inside fits the same shape. File extents go out by `sendfile`.
+
+pub(crate) mod sim;
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::BufMut;
+use rustix::net::sockopt;
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::disk::{File, FileTwin};
+use crate::sim::SimNode;
+use sim::{SimConnection, SimListener, SimStream};
+
+/// Kafka's `socket.listen.backlog.size` would be 50; the kernel cuts this to `somaxconn`.
+const LISTEN_BACKLOG: u32 = 1024;
+
+/// The network of a node. Copies share it.
+#[derive(Clone)]
+pub struct Net {
+    twin: NetTwin,
+}
+
+#[derive(Clone)]
+enum NetTwin {
+    Real,
+    Sim(SimNode),
+}
+
+/// A listening socket.
+pub struct Listener {
+    twin: ListenerTwin,
+}
+
+enum ListenerTwin {
+    Tcp(TcpListener),
+    Sim(SimListener),
+}
+
+/// An accepted connection that no event queue watches yet, so it can be given to any plane.
+pub struct NewConnection {
+    twin: NewTwin,
+    /// Address of the other end.
+    pub peer: SocketAddr,
+}
+
+enum NewTwin {
+    Tcp(std::net::TcpStream),
+    Sim(SimConnection),
+}
+
+/// A connected stream of bytes.
+pub struct Stream {
+    twin: StreamTwin,
+}
+
+enum StreamTwin {
+    Tcp(TcpStream),
+    Sim(SimStream),
+}
+
+impl Net {
+    pub(crate) fn real() -> Net {
+        Net { twin: NetTwin::Real }
+    }
+
+    pub(crate) fn simulated(node: SimNode) -> Net {
+        Net { twin: NetTwin::Sim(node) }
+    }
+
+    /// Listens on `address`; connections are watched by the plane that calls.
+    ///
+    /// # Errors
+    /// `AddrInUse` and the others of `bind(2)`.
+    #[expect(clippy::unused_async, reason = "the caller must be inside an event loop")]
+    pub async fn bind(&self, address: SocketAddr) -> io::Result<Listener> {
+        let twin = match &self.twin {
+            NetTwin::Real => ListenerTwin::Tcp(listen(address)?),
+            NetTwin::Sim(node) => ListenerTwin::Sim(SimListener::bind(node, address)?),
+        };
+        Ok(Listener { twin })
+    }
+
+    /// Connects to `address`.
+    ///
+    /// # Errors
+    /// `ConnectionRefused` and the others of `connect(2)`.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
+        let twin = match &self.twin {
+            NetTwin::Real => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                StreamTwin::Tcp(stream)
+            }
+            NetTwin::Sim(node) => StreamTwin::Sim(SimStream::connect(node, address).await?),
+        };
+        Ok(Stream { twin })
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A broker that restarts must not wait for old connections to leave TIME_WAIT.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(LISTEN_BACKLOG)
+}
+
+impl Listener {
+    /// The address that is listened on; tells the port when 0 was asked for.
+    ///
+    /// # Errors
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.twin {
+            ListenerTwin::Tcp(listener) => listener.local_addr(),
+            ListenerTwin::Sim(listener) => Ok(listener.address()),
+        }
+    }
+
+    /// Waits for the next connection. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of `accept(2)`; running out of descriptors passes, so callers pause and go on.
+    pub async fn accept(&self) -> io::Result<NewConnection> {
+        match &self.twin {
+            ListenerTwin::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok(NewConnection { twin: NewTwin::Tcp(stream.into_std()?), peer })
+            }
+            ListenerTwin::Sim(listener) => {
+                let connection = listener.accept().await?;
+                let peer = connection.peer();
+                Ok(NewConnection { twin: NewTwin::Sim(connection), peer })
+            }
+        }
+    }
+}
+
+impl NewConnection {
+    /// Lets the plane that calls watch the connection. Answers are not delayed (`TCP_NODELAY`) and
+    /// dead peers are noticed (`SO_KEEPALIVE`), as Kafka sets it.
+    ///
+    /// # Errors
+    /// When the other end has gone already, or the process has no descriptors left.
+    pub fn attach(self) -> io::Result<Stream> {
+        let twin = match self.twin {
+            NewTwin::Tcp(stream) => {
+                stream.set_nodelay(true)?;
+                sockopt::set_socket_keepalive(&stream, true)?;
+                StreamTwin::Tcp(TcpStream::from_std(stream)?)
+            }
+            NewTwin::Sim(connection) => StreamTwin::Sim(connection.into_stream()),
+        };
+        Ok(Stream { twin })
+    }
+}
+
+impl Stream {
+    /// Waits until a read may succeed. Cancel safe.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn readable(&self) -> io::Result<()> {
+        match &self.twin {
+            StreamTwin::Tcp(stream) => stream.readable().await,
+            StreamTwin::Sim(stream) => stream.readable().await,
+        }
+    }
+
+    /// Reads what is there into the spare room of `buf`; `Ok(0)` means that the other end will
+    /// send no more.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; else the connection is broken.
+    pub fn try_read(&self, buf: &mut impl BufMut) -> io::Result<usize> {
+        match &self.twin {
+            StreamTwin::Tcp(stream) => stream.try_read_buf(buf),
+            StreamTwin::Sim(stream) => stream.try_read(buf),
+        }
+    }
+
+    /// Waits until a write may succeed. Cancel safe.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub async fn writable(&self) -> io::Result<()> {
+        match &self.twin {
+            StreamTwin::Tcp(stream) => stream.writable().await,
+            StreamTwin::Sim(stream) => stream.writable().await,
+        }
+    }
+
+    /// Writes a part of `slices` and tells how many bytes.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room; else the connection is broken.
+    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &self.twin {
+            StreamTwin::Tcp(stream) => stream.try_write_vectored(slices),
+            StreamTwin::Sim(stream) => stream.try_write(slices),
+        }
+    }
+
+    /// Sends a part of `len` bytes of `file` at `offset` and tells how many; the bytes do not pass
+    /// through this process. `Ok(0)` means that the file is shorter than that.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room; else the file cannot be read or the connection is
+    /// broken.
+    pub fn try_send_file(&self, file: &File, offset: u64, len: usize) -> io::Result<usize> {
+        match (&self.twin, file.twin()) {
+            (StreamTwin::Tcp(stream), FileTwin::Real(file)) => {
+                stream.try_io(Interest::WRITABLE, || {
+                    let mut position = offset;
+                    Ok(rustix::fs::sendfile(stream, file, Some(&mut position), len)?)
+                })
+            }
+            (StreamTwin::Sim(stream), FileTwin::Sim(_)) => {
+                let mut bytes = vec![0; len.min(64 * 1024)];
+                let count = file.read_at(&mut bytes, offset)?;
+                if count == 0 { Ok(0) } else { stream.try_write(&[IoSlice::new(&bytes[..count])]) }
+            }
+            _ => unreachable!("a node's files and sockets are of one world"),
+        }
+    }
+
+    /// Lets the next small writes wait for each other (`TCP_CORK`), so that the head of an answer
+    /// and the file extent behind it leave in one piece. Uncorking sends what waits.
+    pub fn cork(&self, on: bool) {
+        if let StreamTwin::Tcp(stream) = &self.twin {
+            // A hint: without it the answer only leaves in more pieces.
+            let _ = sockopt::set_tcp_cork(stream, on);
+        }
+    }
+
+    /// Address of this end.
+    ///
+    /// # Errors
+    /// Those of `getsockname(2)`.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.twin {
+            StreamTwin::Tcp(stream) => stream.local_addr(),
+            StreamTwin::Sim(stream) => Ok(stream.local_addr()),
+        }
+    }
+}
+
+/// Time to wait after a failed `accept` before the next: descriptors must get free first.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(50);

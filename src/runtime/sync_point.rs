@@ -1,0 +1,75 @@
+//! The table of fsyncs.
+//!
+//! Each fsync and directory fsync of the product has a name here and a reason. A build with the
+//! feature `mutants` can switch single ones off while it runs; the simulation must then find what
+//! is lost. So an fsync that nothing needs is noticed as well: no seed finds its mutant.
+
+/// Declares the enum and its names.
+macro_rules! sync_points {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
+        /// A place where bytes or a directory entry are made durable.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum SyncPoint { $($(#[$doc])* $variant,)* }
+
+        impl SyncPoint {
+            /// Every sync point.
+            pub const ALL: &'static [SyncPoint] = &[$(SyncPoint::$variant,)*];
+
+            /// The name on the command line of the simulation.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(SyncPoint::$variant => $name,)* }
+            }
+
+            /// The sync point with this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<SyncPoint> {
+                match name { $($name => Some(SyncPoint::$variant),)* _ => None }
+            }
+        }
+    };
+}
+
+sync_points! {
+    /// `meta.properties` before its rename: an empty one makes the directory unreadable.
+    MetaPropertiesFile = "meta-properties-file";
+    /// The entry of `meta.properties`: a used directory without it looks foreign.
+    MetaPropertiesDir = "meta-properties-dir";
+    /// `bootstrap.checkpoint` before its rename.
+    BootstrapFile = "bootstrap-file";
+    /// A `*.checkpoint` of the metadata log before its rename.
+    SnapshotFile = "snapshot-file";
+    /// The entries that must exist before `meta.properties` calls the directory formatted.
+    FormatDir = "format-dir";
+    /// The entries inside `__cluster_metadata-0` that must exist before the same moment.
+    FormatMetadataDir = "format-metadata-dir";
+    /// `quorum-state` before its rename: a voter must not forget its epoch or its vote.
+    QuorumStateFile = "quorum-state-file";
+    /// The entry of `quorum-state`.
+    QuorumStateDir = "quorum-state-dir";
+    /// Records of the metadata log, before they count towards the quorum's high watermark.
+    MetadataLog = "metadata-log";
+    /// Entries of new segments of the metadata log.
+    MetadataSegmentDir = "metadata-segment-dir";
+    /// The entry of a new partition directory.
+    PartitionDir = "partition-dir";
+    /// `partition.metadata`: without its topic id a directory is stray after a restart.
+    PartitionMetadataFile = "partition-metadata-file";
+    /// The entries of `partition.metadata` and the first segment.
+    PartitionMetadataDir = "partition-metadata-dir";
+    /// Records of a partition's log, before the recovery point or a flushed vote passes them.
+    SegmentData = "segment-data";
+    /// Entries of new segments of a partition's log.
+    SegmentDir = "segment-dir";
+    /// Indexes of segments that the recovery point has passed: they are not rebuilt.
+    SegmentIndexes = "segment-indexes";
+    /// `leader-epoch-checkpoint` before its rename.
+    LeaderEpochFile = "leader-epoch-file";
+    /// The entry of `leader-epoch-checkpoint`: recovery rebuilds only what is above the recovery
+    /// point.
+    LeaderEpochDir = "leader-epoch-dir";
+    /// Offset checkpoints before their rename: a torn one fails the whole directory.
+    OffsetCheckpointFile = "offset-checkpoint-file";
+    /// The removal of `.kafka_cleanshutdown`: if it came back, the next recovery would be skipped.
+    CleanShutdownRemoval = "clean-shutdown-removal";
+}
