@@ -75,6 +75,13 @@ impl From<&str> for TopicName {
     }
 }
 
+impl Default for TopicName {
+    /// The empty name, which no topic has.
+    fn default() -> TopicName {
+        TopicName::from("")
+    }
+}
+
 impl Deref for TopicName {
     type Target = str;
 
