@@ -1,0 +1,95 @@
+//! What a key of the table says about itself.
+
+use std::fmt;
+
+/// The type of a value and the values allowed (Kafka's `ConfigDef.Type` and its validators).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `true` or `false`, in any case.
+    Boolean,
+    /// A 32-bit number from `min` on.
+    Int {
+        /// Smallest value allowed.
+        min: i32,
+    },
+    /// A 64-bit number from `min` on.
+    Long {
+        /// Smallest value allowed.
+        min: i64,
+    },
+    /// Any text.
+    Text,
+    /// Texts separated by commas.
+    List,
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
+}
+
+/// A key of the node.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigKey {
+    /// Name in `server.properties`.
+    pub name: &'static str,
+    /// Type and range.
+    pub kind: Kind,
+    /// Default in text form; `None` is "not set".
+    pub default: Option<&'static str>,
+    /// What it decides, with its unit.
+    pub doc: &'static str,
+}
+
+/// A key of a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct TopicKey {
+    /// Name among a topic's configs.
+    pub name: &'static str,
+    /// The node's keys that give its default, the first that is set wins.
+    pub broker_keys: &'static [&'static str],
+    /// Type and range.
+    pub kind: Kind,
+    /// What it decides, with its unit.
+    pub doc: &'static str,
+}
+
+impl Kind {
+    /// Checks a value in text form.
+    ///
+    /// # Errors
+    /// What is allowed, as the end of a sentence.
+    pub fn check(self, value: &str) -> Result<(), String> {
+        let good = match self {
+            Kind::Boolean => parse_bool(value).is_some(),
+            Kind::Int { min } => value.parse::<i32>().is_ok_and(|number| number >= min),
+            Kind::Long { min } => value.parse::<i64>().is_ok_and(|number| number >= min),
+            Kind::Text | Kind::List => true,
+            Kind::OneOf(allowed) => allowed.contains(&value),
+        };
+        if good { Ok(()) } else { Err(self.to_string()) }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Boolean => f.write_str("true or false"),
+            Kind::Int { min: i32::MIN } => f.write_str("a 32-bit number"),
+            Kind::Int { min } => write!(f, "a 32-bit number from {min} on"),
+            Kind::Long { min: i64::MIN } => f.write_str("a 64-bit number"),
+            Kind::Long { min } => write!(f, "a 64-bit number from {min} on"),
+            Kind::Text => f.write_str("text"),
+            Kind::List => f.write_str("texts separated by commas"),
+            Kind::OneOf(allowed) => write!(f, "one of {}", allowed.join(", ")),
+        }
+    }
+}
+
+/// Java's `Boolean` of Kafka's `ConfigDef`: any case, nothing else.
+pub(crate) fn parse_bool(value: &str) -> Option<bool> {
+    if value.eq_ignore_ascii_case("true") {
+        Some(true)
+    } else if value.eq_ignore_ascii_case("false") {
+        Some(false)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,420 @@
+//! The node's configs, typed and checked against each other.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ottla_types::NodeId;
+
+use crate::listener::{Endpoint, Listener, SecurityProtocol};
+use crate::properties::Properties;
+use crate::topic::TopicConfig;
+use crate::values::{ConfigError, Values};
+
+/// `queued.max.request.bytes` when it is -1.
+const REQUEST_BYTES_DEFAULT: u64 = 256 << 20;
+
+/// What the node is without a file: both roles, alone, on the usual ports, data in `./ottla-data`.
+const EMBEDDED: &[(&str, &str)] = &[
+    ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
+    ("advertised.listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
+    ("controller.listener.names", "CONTROLLER"),
+    ("log.dirs", "ottla-data"),
+];
+
+/// Timeouts of the metadata quorum.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuorumTimeouts {
+    /// `controller.quorum.election.timeout.ms`.
+    pub election: Duration,
+    /// `controller.quorum.fetch.timeout.ms`.
+    pub fetch: Duration,
+    /// `controller.quorum.election.backoff.max.ms`.
+    pub election_backoff_max: Duration,
+    /// `controller.quorum.request.timeout.ms`.
+    pub request: Duration,
+}
+
+/// Limits on what connections may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConnectionLimits {
+    /// `max.connections`.
+    pub connections_max: u32,
+    /// `max.connections.per.ip`.
+    pub connections_per_ip_max: u32,
+    /// `connections.max.idle.ms`; `None` is never.
+    pub idle_max: Option<Duration>,
+    /// `socket.request.max.bytes`.
+    pub request_bytes_max: u32,
+    /// `queued.max.request.bytes`.
+    pub request_bytes_in_flight_max: u64,
+}
+
+/// Everything that the node was configured with.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// `node.id`.
+    pub node_id: NodeId,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `log.dirs`: where everything is kept.
+    pub data_dir: PathBuf,
+    /// Listeners for clients.
+    pub broker_listeners: Vec<Listener>,
+    /// Listeners for the quorum and for admin clients of the controller.
+    pub controller_listeners: Vec<Listener>,
+    /// What clients are told, one for each of `broker_listeners`; an empty host is the machine's.
+    pub advertised_listeners: Vec<Listener>,
+    /// What is registered for the controller, one for each of `controller_listeners`.
+    pub advertised_controller_listeners: Vec<Listener>,
+    /// Whether `controller.quorum.voters` names the (only) voter: a static quorum.
+    pub static_voters: bool,
+    /// Timeouts of the quorum.
+    pub quorum: QuorumTimeouts,
+    /// `broker.heartbeat.interval.ms`.
+    pub heartbeat_interval: Duration,
+    /// `broker.session.timeout.ms`.
+    pub session_timeout: Duration,
+    /// `auto.create.topics.enable`.
+    pub auto_create_topics: bool,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// `num.partitions`.
+    pub partitions_default: i32,
+    /// `default.replication.factor`.
+    pub replication_factor_default: i16,
+    /// `fetch.max.bytes`.
+    pub fetch_bytes_max: u32,
+    /// `producer.id.expiration.ms`.
+    pub producer_id_expiration: Duration,
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    pub recovery_point_interval: Duration,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub high_watermark_interval: Duration,
+    /// Limits on connections.
+    pub limits: ConnectionLimits,
+    /// `ottla.data.threads`; `None` is one per processor.
+    pub data_threads: Option<usize>,
+    /// What topics get that say nothing themselves.
+    pub topic_defaults: TopicConfig,
+    /// Given keys that nothing reads, with the nearest that something reads.
+    pub unknown_keys: Vec<(String, Option<&'static str>)>,
+}
+
+impl NodeConfig {
+    /// The config of a node: from a file's properties, or the embedded default without one, with
+    /// `overrides` on top.
+    ///
+    /// # Errors
+    /// The first key whose value is wrong, contradicts another, or asks for what this version
+    /// does not do: a protection or a role is refused, never ignored.
+    pub fn new(
+        file: Option<Properties>,
+        overrides: &[(String, String)],
+    ) -> Result<NodeConfig, ConfigError> {
+        let mut given = file.unwrap_or_else(|| {
+            let mut embedded = Properties::default();
+            EMBEDDED.iter().for_each(|(key, value)| embedded.set(key, value));
+            embedded
+        });
+        overrides.iter().for_each(|(key, value)| given.set(key, value));
+        NodeConfig::from_values(&Values::new(given)?)
+    }
+
+    fn from_values(values: &Values) -> Result<NodeConfig, ConfigError> {
+        refuse_what_is_not_built(values)?;
+        let node_id = NodeId(values.int("node.id"));
+        let static_voters = check_quorum(values, node_id)?;
+        let listeners = Listeners::read(values)?;
+        let ms = |name| Duration::from_millis(u64::from(values.int(name).unsigned_abs()));
+        let long_ms = |name| values.long(name).and_then(|ms| u64::try_from(ms).ok());
+        let replication_factor = values.int("default.replication.factor");
+        Ok(NodeConfig {
+            node_id,
+            rack: values.text("broker.rack").map(str::to_owned),
+            data_dir: data_dir(values)?,
+            broker_listeners: listeners.broker,
+            controller_listeners: listeners.controller,
+            advertised_listeners: listeners.advertised_broker,
+            advertised_controller_listeners: listeners.advertised_controller,
+            static_voters,
+            quorum: QuorumTimeouts {
+                election: ms("controller.quorum.election.timeout.ms"),
+                fetch: ms("controller.quorum.fetch.timeout.ms"),
+                election_backoff_max: ms("controller.quorum.election.backoff.max.ms"),
+                request: ms("controller.quorum.request.timeout.ms"),
+            },
+            heartbeat_interval: ms("broker.heartbeat.interval.ms"),
+            session_timeout: ms("broker.session.timeout.ms"),
+            auto_create_topics: values.boolean("auto.create.topics.enable"),
+            delete_topics: values.boolean("delete.topic.enable"),
+            partitions_default: values.int("num.partitions"),
+            replication_factor_default: i16::try_from(replication_factor).map_err(|_| {
+                values.refuse("default.replication.factor", "must be a 16-bit number from 1 on")
+            })?,
+            fetch_bytes_max: values.int("fetch.max.bytes").unsigned_abs(),
+            producer_id_expiration: ms("producer.id.expiration.ms"),
+            recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),
+            high_watermark_interval: Duration::from_millis(
+                long_ms("replica.high.watermark.checkpoint.interval.ms").expect("has a default"),
+            ),
+            limits: ConnectionLimits {
+                connections_max: values.int("max.connections").unsigned_abs(),
+                connections_per_ip_max: values.int("max.connections.per.ip").unsigned_abs(),
+                idle_max: long_ms("connections.max.idle.ms").map(Duration::from_millis),
+                request_bytes_max: values.int("socket.request.max.bytes").unsigned_abs(),
+                request_bytes_in_flight_max: long_ms("queued.max.request.bytes")
+                    .unwrap_or(REQUEST_BYTES_DEFAULT),
+            },
+            data_threads: match values.int("ottla.data.threads") {
+                0 => None,
+                threads => Some(threads.unsigned_abs() as usize),
+            },
+            topic_defaults: TopicConfig::defaults(values),
+            unknown_keys: values.unknown_keys(),
+        })
+    }
+}
+
+/// Keys of Kafka's whose silence would be dangerous: they protect data, or say where it is.
+fn refuse_what_is_not_built(values: &Values) -> Result<(), ConfigError> {
+    let protections = [
+        ("authorizer.class.name", "authorization is not built yet"),
+        ("create.topic.policy.class.name", "policies are not built yet"),
+        ("remote.log.storage.system.enable", "tiered storage is not built yet"),
+        ("zookeeper.connect", "ZooKeeper is gone since Kafka 4.0; this is a KRaft broker"),
+    ];
+    for (key, reason) in protections {
+        let set = values.given(key).is_some_and(|value| !value.is_empty() && value != "false");
+        if set {
+            return Err(values.refuse(key, reason));
+        }
+    }
+    let roles = values.list("process.roles");
+    if roles.len() != 2 || !roles.contains(&"broker") || !roles.contains(&"controller") {
+        return Err(values.refuse("process.roles", "this version runs broker,controller only"));
+    }
+    Ok(())
+}
+
+/// Checks that the node is the whole quorum; tells whether it is a static one.
+fn check_quorum(values: &Values, node_id: NodeId) -> Result<bool, ConfigError> {
+    let (voters, servers) = (
+        values.list("controller.quorum.voters"),
+        values.list("controller.quorum.bootstrap.servers"),
+    );
+    for (key, members) in
+        [("controller.quorum.voters", &voters), ("controller.quorum.bootstrap.servers", &servers)]
+    {
+        if members.len() > 1 {
+            return Err(values.refuse(key, "this version runs a quorum of one"));
+        }
+    }
+    if servers.iter().any(|server| Endpoint::parse(server).is_none()) {
+        return Err(values.refuse("controller.quorum.bootstrap.servers", "must be host:port"));
+    }
+    let Some(voter) = voters.first() else { return Ok(false) };
+    let parsed = voter.split_once('@').and_then(|(id, endpoint)| {
+        Endpoint::parse(endpoint)?;
+        id.parse().ok()
+    });
+    match parsed {
+        Some(id) if NodeId(id) == node_id => Ok(true),
+        Some(_) => Err(values.refuse("controller.quorum.voters", "the voter is not this node.id")),
+        None => Err(values.refuse("controller.quorum.voters", "must be id@host:port")),
+    }
+}
+
+fn data_dir(values: &Values) -> Result<PathBuf, ConfigError> {
+    let dirs = values.list("log.dirs");
+    let fallback = values.text("log.dir").expect("has a default");
+    let dir = match dirs.as_slice() {
+        [] => fallback,
+        [dir] => dir,
+        _ => return Err(values.refuse("log.dirs", "this version keeps everything in one")),
+    };
+    if values.given("metadata.log.dir").is_some_and(|metadata| metadata.trim() != dir) {
+        return Err(values.refuse("metadata.log.dir", "must be the data directory in this version"));
+    }
+    Ok(PathBuf::from(dir))
+}
+
+struct Listeners {
+    broker: Vec<Listener>,
+    controller: Vec<Listener>,
+    advertised_broker: Vec<Listener>,
+    advertised_controller: Vec<Listener>,
+}
+
+impl Listeners {
+    fn read(values: &Values) -> Result<Listeners, ConfigError> {
+        let all = parse_list(values, "listeners")?;
+        let advertised = parse_list(values, "advertised.listeners")?;
+        let controller_names = values.list("controller.listener.names");
+        if controller_names.is_empty() {
+            return Err(values.refuse("controller.listener.names", "must name a listener"));
+        }
+        let is_controller =
+            |l: &Listener| controller_names.iter().any(|n| n.eq_ignore_ascii_case(&l.name));
+        let (controller, broker): (Vec<_>, Vec<_>) = all.into_iter().partition(is_controller);
+        if controller.len() != controller_names.len() {
+            let reason = "every name must be one of listeners";
+            return Err(values.refuse("controller.listener.names", reason));
+        }
+        if broker.is_empty() {
+            return Err(values.refuse("listeners", "must hold a listener for clients"));
+        }
+        for listener in broker.iter().chain(&controller) {
+            check_protocol(values, listener, is_controller(listener))?;
+        }
+        for listener in &advertised {
+            if listener.endpoint.host == "0.0.0.0" {
+                return Err(
+                    values.refuse("advertised.listeners", "0.0.0.0 is no place to connect to")
+                );
+            }
+            if !broker.iter().chain(&controller).any(|l| l.name == listener.name) {
+                let reason = format!("{} is not one of listeners", listener.name);
+                return Err(values.refuse("advertised.listeners", reason));
+            }
+        }
+        let given = values.is_given("advertised.listeners");
+        let (advertised_broker, missing) = advertise(&broker, &advertised);
+        if let Some(missing) = missing.filter(|_| given) {
+            return Err(values.refuse("advertised.listeners", format!("{missing} is missing")));
+        }
+        let (advertised_controller, _) = advertise(&controller, &advertised);
+        Ok(Listeners { broker, controller, advertised_broker, advertised_controller })
+    }
+}
+
+/// What is told for each listener, and the first that is not among the `advertised`.
+fn advertise(listeners: &[Listener], advertised: &[Listener]) -> (Vec<Listener>, Option<String>) {
+    let mut missing = None;
+    let told = listeners.iter().map(|listener| {
+        let found = advertised.iter().find(|a| a.name == listener.name);
+        found.unwrap_or_else(|| {
+            missing.get_or_insert_with(|| listener.name.clone());
+            listener
+        })
+    });
+    let told = told.cloned().collect();
+    (told, missing)
+}
+
+fn parse_list(values: &Values, key: &'static str) -> Result<Vec<Listener>, ConfigError> {
+    let parse = |text: &&str| {
+        Listener::parse(text)
+            .ok_or_else(|| values.refuse(key, format!("{text} is not NAME://host:port")))
+    };
+    let listeners = values.list(key).iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    for (index, listener) in listeners.iter().enumerate() {
+        if listeners[..index].iter().any(|other| other.name == listener.name) {
+            return Err(values.refuse(key, format!("{} is named twice", listener.name)));
+        }
+    }
+    Ok(listeners)
+}
+
+/// Refuses a listener that asks for a protection that is not built.
+fn check_protocol(
+    values: &Values,
+    listener: &Listener,
+    is_controller: bool,
+) -> Result<(), ConfigError> {
+    const MAP: &str = "listener.security.protocol.map";
+    let mapped = values.list(MAP).into_iter().find_map(|entry| {
+        let (name, protocol) = entry.split_once(':')?;
+        name.eq_ignore_ascii_case(&listener.name).then_some(protocol)
+    });
+    let protocol = match mapped {
+        Some(protocol) => SecurityProtocol::from_name(protocol),
+        None if is_controller && !values.is_given(MAP) => Some(SecurityProtocol::Plaintext),
+        None => SecurityProtocol::from_name(&listener.name),
+    };
+    match protocol {
+        Some(SecurityProtocol::Plaintext) => Ok(()),
+        Some(_) => {
+            let reason = format!("{} needs SASL or TLS, which is not built yet", listener.name);
+            Err(values.refuse("listeners", reason))
+        }
+        None => {
+            let reason = format!("no security protocol is known for listener {}", listener.name);
+            Err(values.refuse(MAP, reason))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<NodeConfig, ConfigError> {
+        NodeConfig::new(Some(Properties::parse(text.as_bytes()).expect("valid")), &[])
+    }
+
+    const BASE: &str = "listeners=PLAINTEXT://:9092,CONTROLLER://:9093\n\
+                        controller.listener.names=CONTROLLER\n";
+
+    #[test]
+    fn without_a_file_it_is_a_useful_single_node() {
+        let config = NodeConfig::new(None, &[]).expect("valid");
+        assert_eq!(config.node_id, NodeId(1));
+        assert_eq!(config.data_dir, PathBuf::from("ottla-data"));
+        assert_eq!(config.broker_listeners[0].to_string(), "PLAINTEXT://:9092");
+        assert_eq!(config.controller_listeners[0].to_string(), "CONTROLLER://:9093");
+        assert_eq!(config.advertised_listeners[0].to_string(), "PLAINTEXT://localhost:9092");
+        assert!(config.auto_create_topics && config.unknown_keys.is_empty());
+        let overrides = [("log.dirs".to_owned(), "/d".to_owned())];
+        let config = NodeConfig::new(None, &overrides).expect("valid");
+        assert_eq!(config.data_dir, PathBuf::from("/d"));
+    }
+
+    #[test]
+    fn every_key_of_the_table_is_read() {
+        let values =
+            Values::new(Properties::parse(BASE.as_bytes()).expect("valid")).expect("valid");
+        NodeConfig::from_values(&values).expect("valid");
+        assert_eq!(values.unread(), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn the_official_image_s_config_is_read() {
+        let text = "node.id=1\nprocess.roles=broker,controller\n\
+            listeners=PLAINTEXT_HOST://0.0.0.0:9092,PLAINTEXT://:19092,CONTROLLER://:29093\n\
+            advertised.listeners=PLAINTEXT_HOST://localhost:9092,PLAINTEXT://broker:19092\n\
+            listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAINTEXT_HOST:PLAINTEXT\n\
+            controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@localhost:29093\n";
+        let config = config(text).expect("valid");
+        assert!(config.static_voters);
+        assert_eq!(config.advertised_listeners[1].to_string(), "PLAINTEXT://broker:19092");
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_with_the_reason() {
+        let check = |extra: &str, key: &str, reason: &str| {
+            let error = config(&format!("{BASE}{extra}")).unwrap_err();
+            assert!(error.key == key && error.reason.contains(reason), "{extra}: {error}");
+        };
+        check("process.roles=broker", "process.roles", "broker,controller only");
+        check("authorizer.class.name=x", "authorizer.class.name", "not built");
+        check("controller.quorum.voters=1@a:1,2@b:1", "controller.quorum.voters", "one");
+        check("controller.quorum.voters=2@a:1", "controller.quorum.voters", "not this node");
+        check("controller.quorum.voters=1", "controller.quorum.voters", "id@host:port");
+        check(
+            "controller.quorum.bootstrap.servers=x",
+            "controller.quorum.bootstrap.servers",
+            "host",
+        );
+        check("log.dirs=/a,/b", "log.dirs", "in one");
+        check("metadata.log.dir=/m", "metadata.log.dir", "data directory");
+        check("listeners=CONTROLLER://:1", "listeners", "for clients");
+        check("listeners=PLAINTEXT://:1", "controller.listener.names", "one of listeners");
+        check("listeners=PLAINTEXT://:1,PLAINTEXT://:2", "listeners", "twice");
+        check("listeners=SSL://:1,CONTROLLER://:2", "listeners", "TLS");
+        check("listeners=X://:1,CONTROLLER://:2", "listener.security.protocol.map", "listener X");
+        check("advertised.listeners=X://h:1", "advertised.listeners", "not one of");
+        check("advertised.listeners=PLAINTEXT://0.0.0.0:1", "advertised.listeners", "0.0.0.0");
+        check("advertised.listeners=CONTROLLER://h:1", "advertised.listeners", "missing");
+        check("default.replication.factor=40000", "default.replication.factor", "16-bit");
+    }
+}

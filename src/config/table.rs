@@ -1,0 +1,313 @@
+//! The table of configs. Sorted by name.
+
+use crate::key::{ConfigKey, Kind, TopicKey};
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> ConfigKey {
+    ConfigKey { name, kind, default, doc }
+}
+
+const fn topic(
+    name: &'static str,
+    broker_keys: &'static [&'static str],
+    kind: Kind,
+    doc: &'static str,
+) -> TopicKey {
+    TopicKey { name, broker_keys, kind, doc }
+}
+
+const TIMESTAMP_TYPES: Kind = Kind::OneOf(&["CreateTime", "LogAppendTime"]);
+
+/// Keys of the node.
+pub const BROKER_KEYS: &[ConfigKey] = &[
+    key(
+        "advertised.listeners",
+        Kind::List,
+        None,
+        "What clients are told to connect to, as NAME://host:port. Default: `listeners`, with the \
+         host's name where they name none.",
+    ),
+    key(
+        "auto.create.topics.enable",
+        Kind::Boolean,
+        Some("true"),
+        "Whether asking for the metadata of a missing topic creates it.",
+    ),
+    key(
+        "broker.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        Some("2000"),
+        "Time between the heartbeats of a broker to the controller, ms.",
+    ),
+    key("broker.rack", Kind::Text, None, "Rack of the node."),
+    key(
+        "broker.session.timeout.ms",
+        Kind::Int { min: 1 },
+        Some("9000"),
+        "Time without a heartbeat after which the controller fences a broker, ms.",
+    ),
+    key(
+        "connections.max.idle.ms",
+        Kind::Long { min: -1 },
+        Some("600000"),
+        "Time after which a connection without a request in work is closed, ms; -1 is never.",
+    ),
+    key(
+        "controller.listener.names",
+        Kind::List,
+        None,
+        "Names of the listeners that belong to the controller.",
+    ),
+    key(
+        "controller.quorum.bootstrap.servers",
+        Kind::List,
+        None,
+        "Where controllers listen, as host:port. This version runs a quorum of one and refuses \
+         more than one.",
+    ),
+    key(
+        "controller.quorum.election.backoff.max.ms",
+        Kind::Int { min: 0 },
+        Some("1000"),
+        "Longest wait after a lost election, ms.",
+    ),
+    key(
+        "controller.quorum.election.timeout.ms",
+        Kind::Int { min: 0 },
+        Some("1000"),
+        "Time without a leader after which a voter asks for votes, ms (drawn up to twice it).",
+    ),
+    key(
+        "controller.quorum.fetch.timeout.ms",
+        Kind::Int { min: 0 },
+        Some("2000"),
+        "Time without a successful fetch after which a voter asks for votes, ms.",
+    ),
+    key(
+        "controller.quorum.request.timeout.ms",
+        Kind::Int { min: 1 },
+        Some("2000"),
+        "Time after which a request of the quorum counts as lost, ms.",
+    ),
+    key(
+        "controller.quorum.voters",
+        Kind::List,
+        None,
+        "Voters of a static quorum, as id@host:port. This version runs a quorum of one and \
+         refuses more than one.",
+    ),
+    key(
+        "default.replication.factor",
+        Kind::Int { min: 1 },
+        Some("1"),
+        "Replicas of a topic that is created without saying.",
+    ),
+    key("delete.topic.enable", Kind::Boolean, Some("true"), "Whether topics can be deleted."),
+    key(
+        "fetch.max.bytes",
+        Kind::Int { min: 1024 },
+        Some("57671680"),
+        "Most bytes of records in the answer to a fetch.",
+    ),
+    key(
+        "listener.security.protocol.map",
+        Kind::List,
+        None,
+        "Security protocol of each listener, as NAME:PROTOCOL. This version serves PLAINTEXT and \
+         refuses to start with another. Default: each protocol is the name of its listener, and \
+         controller listeners are PLAINTEXT.",
+    ),
+    key(
+        "listeners",
+        Kind::List,
+        Some("PLAINTEXT://:9092"),
+        "Where the node listens, as NAME://host:port; without a host, on all addresses.",
+    ),
+    key(
+        "log.dir",
+        Kind::Text,
+        Some("/tmp/kafka-logs"),
+        "Data directory when `log.dirs` is absent.",
+    ),
+    key(
+        "log.dirs",
+        Kind::List,
+        None,
+        "Data directories. This version keeps everything in one and refuses more.",
+    ),
+    key(
+        "log.flush.interval.messages",
+        Kind::Long { min: 1 },
+        Some("9223372036854775807"),
+        "Default of `flush.messages`.",
+    ),
+    key(
+        "log.flush.offset.checkpoint.interval.ms",
+        Kind::Int { min: 0 },
+        Some("60000"),
+        "Time between writings of the recovery points, ms.",
+    ),
+    key(
+        "log.index.interval.bytes",
+        Kind::Int { min: 0 },
+        Some("4096"),
+        "Default of `index.interval.bytes`.",
+    ),
+    key(
+        "log.index.size.max.bytes",
+        Kind::Int { min: 4 },
+        Some("10485760"),
+        "Default of `segment.index.bytes`.",
+    ),
+    key(
+        "log.message.timestamp.type",
+        TIMESTAMP_TYPES,
+        Some("CreateTime"),
+        "Default of `message.timestamp.type`.",
+    ),
+    key(
+        "log.roll.hours",
+        Kind::Int { min: 1 },
+        Some("168"),
+        "Default of `segment.ms` in hours, when `log.roll.ms` is absent.",
+    ),
+    key("log.roll.ms", Kind::Long { min: 1 }, None, "Default of `segment.ms`."),
+    key(
+        "log.segment.bytes",
+        Kind::Int { min: 1_048_576 },
+        Some("1073741824"),
+        "Default of `segment.bytes`.",
+    ),
+    key(
+        "log.segment.delete.delay.ms",
+        Kind::Long { min: 0 },
+        Some("60000"),
+        "Default of `file.delete.delay.ms`.",
+    ),
+    key(
+        "max.connections",
+        Kind::Int { min: 0 },
+        Some("2147483647"),
+        "Most connections at one time; further ones wait to be accepted.",
+    ),
+    key(
+        "max.connections.per.ip",
+        Kind::Int { min: 0 },
+        Some("2147483647"),
+        "Most connections from one address at one time; further ones are closed.",
+    ),
+    key(
+        "message.max.bytes",
+        Kind::Int { min: 0 },
+        Some("1048588"),
+        "Default of `max.message.bytes`.",
+    ),
+    key("min.insync.replicas", Kind::Int { min: 1 }, Some("1"), "Default of the topic's key."),
+    key("node.id", Kind::Int { min: 0 }, Some("1"), "Id of the node."),
+    key(
+        "num.partitions",
+        Kind::Int { min: 1 },
+        Some("1"),
+        "Partitions of a topic that is created without saying.",
+    ),
+    key(
+        "ottla.data.threads",
+        Kind::Int { min: 0 },
+        Some("0"),
+        "Threads that serve clients; 0 is one per processor.",
+    ),
+    key(
+        "process.roles",
+        Kind::List,
+        Some("broker,controller"),
+        "Roles of the node. This version runs both in one process and refuses another value.",
+    ),
+    key(
+        "producer.id.expiration.ms",
+        Kind::Int { min: 1 },
+        Some("86400000"),
+        "Time after which the sequence numbers of a silent producer are forgotten, ms.",
+    ),
+    key(
+        "queued.max.request.bytes",
+        Kind::Long { min: -1 },
+        Some("-1"),
+        "Most bytes of requests that are being received or answered, over all connections; at the \
+         limit no more is read. -1 is 256 MiB.",
+    ),
+    key(
+        "replica.high.watermark.checkpoint.interval.ms",
+        Kind::Long { min: 1 },
+        Some("5000"),
+        "Time between writings of the high watermarks, ms.",
+    ),
+    key(
+        "socket.request.max.bytes",
+        Kind::Int { min: 1 },
+        Some("104857600"),
+        "Longest request in bytes; a longer one closes its connection.",
+    ),
+];
+
+/// Keys of topics.
+pub const TOPIC_KEYS: &[TopicKey] = &[
+    topic(
+        "file.delete.delay.ms",
+        &["log.segment.delete.delay.ms"],
+        Kind::Long { min: 0 },
+        "Time between the renaming of a deleted directory and its removal, ms.",
+    ),
+    topic(
+        "flush.messages",
+        &["log.flush.interval.messages"],
+        Kind::Long { min: 1 },
+        "Messages after which the log is made durable. With 1, nothing is acknowledged before it \
+         is durable; one fsync serves all that arrived meanwhile.",
+    ),
+    topic(
+        "index.interval.bytes",
+        &["log.index.interval.bytes"],
+        Kind::Int { min: 0 },
+        "Bytes of records between two entries of the offset index.",
+    ),
+    topic(
+        "max.message.bytes",
+        &["message.max.bytes"],
+        Kind::Int { min: 0 },
+        "Largest batch that is accepted, in bytes, as it is sent.",
+    ),
+    topic(
+        "message.timestamp.type",
+        &["log.message.timestamp.type"],
+        TIMESTAMP_TYPES,
+        "Whether a record's time is the producer's or that of its append.",
+    ),
+    topic(
+        "min.insync.replicas",
+        &["min.insync.replicas"],
+        Kind::Int { min: 1 },
+        "Replicas that must be in sync for a produce with acks=all.",
+    ),
+    topic(
+        "segment.bytes",
+        &["log.segment.bytes"],
+        Kind::Int { min: 1_048_576 },
+        "Size of a segment at which the next one begins.",
+    ),
+    topic(
+        "segment.index.bytes",
+        &["log.index.size.max.bytes"],
+        Kind::Int { min: 4 },
+        "Size of an index at which the next segment begins.",
+    ),
+    topic(
+        "segment.ms",
+        &["log.roll.ms", "log.roll.hours"],
+        Kind::Long { min: 1 },
+        "Age of a segment's first record at which the next segment begins, ms.",
+    ),
+];

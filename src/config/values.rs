@@ -1,0 +1,189 @@
+//! Values of the table's keys: the given one or the default, checked.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::key::{ConfigKey, parse_bool};
+use crate::properties::Properties;
+use crate::table::BROKER_KEYS;
+
+/// A value that the node cannot start with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError {
+    /// The key at fault.
+    pub key: String,
+    /// Its value, when it has one.
+    pub value: Option<String>,
+    /// What is allowed, or why the value is refused.
+    pub reason: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}={value}: {}", self.key, self.reason),
+            None => write!(f, "{}: {}", self.key, self.reason),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Checked values of all keys.
+#[derive(Debug)]
+pub struct Values {
+    given: Properties,
+    /// Keys that were asked for; tests compare them with the table.
+    read: RefCell<BTreeSet<&'static str>>,
+}
+
+impl Values {
+    /// Checks every given key that the table knows.
+    ///
+    /// # Errors
+    /// The first value that its key does not allow.
+    pub fn new(given: Properties) -> Result<Values, ConfigError> {
+        for key in BROKER_KEYS {
+            if let Some(value) = given.get(key.name) {
+                key.kind.check(value.trim()).map_err(|allowed| ConfigError {
+                    key: key.name.to_owned(),
+                    value: Some(value.to_owned()),
+                    reason: format!("must be {allowed}"),
+                })?;
+            }
+        }
+        Ok(Values { given, read: RefCell::default() })
+    }
+
+    /// Given keys that nothing reads, each with the nearest key that something reads.
+    #[must_use]
+    pub fn unknown_keys(&self) -> Vec<(String, Option<&'static str>)> {
+        let unknown = self.given.iter().filter(|(name, _)| find(name).is_none());
+        unknown.map(|(name, _)| (name.to_owned(), nearest(name))).collect()
+    }
+
+    /// Whether the key was given, and not left to its default.
+    #[must_use]
+    pub fn is_given(&self, name: &'static str) -> bool {
+        self.given.get(name).is_some()
+    }
+
+    /// The value of any key that was given, known or not.
+    #[must_use]
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name)
+    }
+
+    /// Text value; `None` when it is not given and has no default.
+    #[must_use]
+    pub fn text(&self, name: &'static str) -> Option<&str> {
+        let key = self.key(name);
+        self.given.get(name).map(str::trim).or(key.default)
+    }
+
+    /// Elements of a list; blank ones do not count.
+    #[must_use]
+    pub fn list(&self, name: &'static str) -> Vec<&str> {
+        let text = self.text(name).unwrap_or_default();
+        text.split(',').map(str::trim).filter(|element| !element.is_empty()).collect()
+    }
+
+    /// Boolean value of a key with a default.
+    #[must_use]
+    pub fn boolean(&self, name: &'static str) -> bool {
+        self.text(name).and_then(parse_bool).expect("checked, with a default")
+    }
+
+    /// 32-bit value of a key with a default.
+    #[must_use]
+    pub fn int(&self, name: &'static str) -> i32 {
+        self.text(name).and_then(|text| text.parse().ok()).expect("checked, with a default")
+    }
+
+    /// 64-bit value; `None` when it is not given and has no default.
+    #[must_use]
+    pub fn long(&self, name: &'static str) -> Option<i64> {
+        self.text(name).map(|text| text.parse().expect("checked"))
+    }
+
+    /// An error about a key.
+    #[must_use]
+    pub fn refuse(&self, name: &str, reason: impl Into<String>) -> ConfigError {
+        let value = self.given.get(name).map(str::to_owned);
+        ConfigError { key: name.to_owned(), value, reason: reason.into() }
+    }
+
+    fn key(&self, name: &'static str) -> &'static ConfigKey {
+        let key = find(name).expect("only keys of the table are read");
+        self.read.borrow_mut().insert(key.name);
+        key
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unread(&self) -> Vec<&'static str> {
+        let read = self.read.borrow();
+        BROKER_KEYS.iter().map(|key| key.name).filter(|name| !read.contains(name)).collect()
+    }
+}
+
+fn find(name: &str) -> Option<&'static ConfigKey> {
+    BROKER_KEYS.iter().find(|key| key.name == name)
+}
+
+/// The key that is fewest edits away, when that is few enough to be a slip.
+fn nearest(name: &str) -> Option<&'static str> {
+    let distances = BROKER_KEYS.iter().map(|key| (distance(name, key.name), key.name));
+    distances.min().filter(|(edits, _)| *edits <= 1 + name.len() / 8).map(|(_, near)| near)
+}
+
+/// Levenshtein distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let substitute = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Result<Values, ConfigError> {
+        Values::new(Properties::parse(text.as_bytes()).expect("valid"))
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_what_is_allowed() {
+        let check = |text: &str, message: &str| {
+            assert_eq!(values(text).unwrap_err().to_string(), message);
+        };
+        check("node.id=x", "node.id=x: must be a 32-bit number from 0 on");
+        check("node.id=-1", "node.id=-1: must be a 32-bit number from 0 on");
+        check("delete.topic.enable=yes", "delete.topic.enable=yes: must be true or false");
+        check(
+            "log.message.timestamp.type=create",
+            "log.message.timestamp.type=create: must be one of CreateTime, LogAppendTime",
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_neighbour() {
+        let values = values("num.partition=3\nzookeeper.connect=x\nnode.id=4").expect("valid");
+        assert_eq!(
+            values.unknown_keys(),
+            [
+                ("num.partition".to_owned(), Some("num.partitions")),
+                ("zookeeper.connect".to_owned(), None)
+            ]
+        );
+        assert_eq!(values.int("node.id"), 4);
+    }
+}
