@@ -1,0 +1,378 @@
+//! A data directory: its lock, whose it is, what partitions it holds, and its checkpoints.
+//!
+//! ```text
+//! .lock  meta.properties  bootstrap.checkpoint  .kafka_cleanshutdown
+//! recovery-point-offset-checkpoint  log-start-offset-checkpoint  replication-offset-checkpoint
+//! __cluster_metadata-0/  topic-0/  topic-0.<32 hex>-delete/
+//! ```
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_runtime::{DirLock, Disk, SyncPoint};
+use ottla_types::{BrokerEpoch, Timestamp, TopicPartition, Uuid};
+
+use crate::checkpoint::OffsetCheckpoint;
+use crate::error::LogError;
+use crate::log::{Log, LogOptions, Shutdown};
+use crate::meta_properties::MetaProperties;
+use crate::names::PartitionDirName;
+use crate::partition_metadata::PartitionMetadata;
+
+/// Directory of the metadata log.
+const METADATA_DIR: &str = "__cluster_metadata-0";
+const META_PROPERTIES: &str = "meta.properties";
+const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
+const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
+const LOG_STARTS: &str = "log-start-offset-checkpoint";
+const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const SMALL_FILE_MAX: u64 = 64 * 1024;
+
+/// Why a data directory cannot be used. The text is one line for the operator.
+#[derive(Debug)]
+pub enum DirError {
+    /// Another process uses it.
+    InUse(PathBuf),
+    /// A file or the directory cannot be read or written.
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It holds a directory that is not a partition's.
+    Foreign(PathBuf),
+}
+
+/// An open, locked data directory.
+pub struct DataDir {
+    disk: Disk,
+    path: PathBuf,
+    _lock: DirLock,
+}
+
+/// What a clean stop left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CleanShutdown {
+    /// Epoch of the broker that stopped.
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// A partition's directory that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionDir {
+    /// Name in the data directory.
+    pub name: String,
+    /// What the name says.
+    pub kind: PartitionDirName,
+    /// The topic's id; `None` when the file is missing or damaged.
+    pub topic_id: Option<Uuid>,
+}
+
+impl fmt::Display for DirError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DirError::InUse(path) => write!(
+                f,
+                "{} is in use by another process (it holds {}/.lock)",
+                path.display(),
+                path.display()
+            ),
+            DirError::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            DirError::Foreign(path) => write!(
+                f,
+                "{} is not the directory of a partition (topic-number); data directories hold \
+                 nothing else",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for DirError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            DirError::Io { source, .. } => Some(source),
+            DirError::InUse(_) | DirError::Foreign(_) => None,
+        }
+    }
+}
+
+impl DataDir {
+    /// Creates the directory if it is missing, and locks it.
+    ///
+    /// # Errors
+    /// `InUse`, or why it cannot be created or written.
+    pub fn open(disk: &Disk, path: &Path) -> Result<DataDir, DirError> {
+        let failed = |source| DirError::Io { path: path.to_owned(), source };
+        disk.create_dir_all(path).map_err(failed)?;
+        let lock = disk.lock_dir(path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => DirError::InUse(path.to_owned()),
+            _ => failed(error),
+        })?;
+        Ok(DataDir { disk: disk.clone(), path: path.to_owned(), _lock: lock })
+    }
+
+    /// The disk it is on.
+    #[must_use]
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Directory of the metadata log.
+    #[must_use]
+    pub fn metadata_dir(&self) -> PathBuf {
+        self.path.join(METADATA_DIR)
+    }
+
+    /// Whether nothing is in it but the lock and what an interrupted format leaves.
+    ///
+    /// # Errors
+    /// When it cannot be listed.
+    pub fn is_fresh(&self) -> Result<bool, DirError> {
+        let entries = self.disk.list(&self.path).map_err(|error| self.failed("", error))?;
+        let ours = |name: &str| {
+            matches!(name, ".lock" | "bootstrap.checkpoint" | METADATA_DIR)
+                || name.ends_with(".tmp")
+        };
+        if !entries.iter().all(|entry| ours(&entry.name)) {
+            return Ok(false);
+        }
+        let metadata = match self.disk.list(&self.metadata_dir()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(self.failed(METADATA_DIR, error)),
+        };
+        Ok(!metadata.iter().any(|entry| entry.name.ends_with(".log")))
+    }
+
+    /// Reads `meta.properties`; `None` when it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be read or is malformed.
+    pub fn meta_properties(&self) -> Result<Option<MetaProperties>, DirError> {
+        match self.disk.read(&self.path.join(META_PROPERTIES), SMALL_FILE_MAX) {
+            Ok(bytes) => {
+                MetaProperties::parse(&bytes).map(Some).map_err(|e| self.failed(META_PROPERTIES, e))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.failed(META_PROPERTIES, error)),
+        }
+    }
+
+    /// Writes `meta.properties`, durably: from now on the directory is formatted.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_meta_properties(&self, meta: &MetaProperties) -> Result<(), DirError> {
+        let (file, dir) = (SyncPoint::MetaPropertiesFile, SyncPoint::MetaPropertiesDir);
+        let path = self.path.join(META_PROPERTIES);
+        let written =
+            self.disk.write_atomically(&path, meta.to_text().as_bytes(), Some(file), Some(dir));
+        written.map_err(|error| self.failed(META_PROPERTIES, error))
+    }
+
+    /// Reads what a clean stop left and removes it, durably: if this process dies from here on,
+    /// the next start must look into the logs. `None` when the stop was not clean, or when the
+    /// file was torn by a power cut after it.
+    ///
+    /// # Errors
+    /// When the file cannot be read or removed.
+    pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, DirError> {
+        let failed = |error| self.failed(CLEAN_SHUTDOWN, error);
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let bytes = match self.disk.read(&path, SMALL_FILE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        self.disk.remove_file(&path).map_err(failed)?;
+        self.disk.sync_dir(&self.path, SyncPoint::CleanShutdownRemoval).map_err(failed)?;
+        Ok(parse_clean_shutdown(&bytes))
+    }
+
+    /// Notes that everything is closed and durable. Not synced: without it the next start looks
+    /// into the logs, which is slower and as right.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_clean_shutdown(&self, clean: CleanShutdown) -> Result<(), DirError> {
+        let text = format!("{{\"version\":0,\"brokerEpoch\":{}}}", clean.broker_epoch);
+        let path = self.path.join(CLEAN_SHUTDOWN);
+        let written = self.disk.write_atomically(&path, text.as_bytes(), None, None);
+        written.map_err(|error| self.failed(CLEAN_SHUTDOWN, error))
+    }
+
+    /// Removes `.lock`, as Kafka does after a clean stop, and frees the directory.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn release(self) -> Result<(), DirError> {
+        let removed = self.disk.remove_file(&self.path.join(".lock"));
+        removed.map_err(|error| self.failed(".lock", error))
+    }
+
+    /// The partitions' directories, the metadata log's left out.
+    ///
+    /// # Errors
+    /// `Foreign`, or when they cannot be listed.
+    pub fn partitions(&self) -> Result<Vec<PartitionDir>, DirError> {
+        let entries = self.disk.list(&self.path).map_err(|error| self.failed("", error))?;
+        let dirs = entries.into_iter().filter(|entry| entry.is_dir && entry.name != METADATA_DIR);
+        dirs.map(|entry| {
+            let path = self.path.join(&entry.name);
+            let kind = PartitionDirName::parse(&entry.name)
+                .ok_or_else(|| DirError::Foreign(path.clone()))?;
+            let topic_id = match PartitionMetadata::read(&self.disk, &path) {
+                Ok(metadata) => metadata.map(|metadata| metadata.topic_id),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+                Err(error) => return Err(self.failed(&entry.name, error)),
+            };
+            Ok(PartitionDir { name: entry.name, kind, topic_id })
+        })
+        .collect()
+    }
+
+    /// Begins the log of a new partition, durably: its directory, `partition.metadata` and first
+    /// segment survive a power cut.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn create_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: Uuid,
+        options: LogOptions,
+        now: Timestamp,
+    ) -> Result<Log, LogError> {
+        let dir = self.path.join(partition.to_string());
+        let failed = |error| LogError::io(&dir, error);
+        match self.disk.create_dir(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+        let metadata = PartitionMetadata { topic_id };
+        metadata.write(&self.disk, &dir).map_err(failed)?;
+        let (mut log, _) = Log::open(&self.disk, &dir, options, Shutdown::Clean, now)?;
+        PartitionMetadata::sync_name(&self.disk, &dir).map_err(failed)?;
+        self.disk.sync_dir(&self.path, SyncPoint::PartitionDir).map_err(failed)?;
+        log.names_are_durable();
+        Ok(log)
+    }
+
+    /// Renames a directory inside this one. Not synced: the metadata decides again after a crash.
+    ///
+    /// # Errors
+    /// Those of `rename(2)`.
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), DirError> {
+        let renamed = self.disk.rename(&self.path.join(from), &self.path.join(to));
+        renamed.map_err(|error| self.failed(from, error))
+    }
+
+    /// Removes a directory with all that is in it. May take long.
+    ///
+    /// # Errors
+    /// Those of `unlink(2)`.
+    pub fn remove(&self, name: &str) -> Result<(), DirError> {
+        self.disk.remove_dir_all(&self.path.join(name)).map_err(|error| self.failed(name, error))
+    }
+
+    /// Reads the offsets below which the logs are durable.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is malformed.
+    pub fn recovery_points(&self) -> Result<OffsetCheckpoint, DirError> {
+        self.read_offsets(RECOVERY_POINTS)
+    }
+
+    /// Writes the offsets below which the logs are durable.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_recovery_points(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
+        self.write_offsets(RECOVERY_POINTS, offsets)
+    }
+
+    /// Reads the high watermarks.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is malformed.
+    pub fn high_watermarks(&self) -> Result<OffsetCheckpoint, DirError> {
+        self.read_offsets(HIGH_WATERMARKS)
+    }
+
+    /// Writes the high watermarks.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_high_watermarks(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
+        self.write_offsets(HIGH_WATERMARKS, offsets)
+    }
+
+    /// Writes the starts of logs that do not begin with their first segment; none so far, and
+    /// Kafka expects the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_log_starts(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
+        self.write_offsets(LOG_STARTS, offsets)
+    }
+
+    fn read_offsets(&self, name: &str) -> Result<OffsetCheckpoint, DirError> {
+        let read = OffsetCheckpoint::read(&self.disk, &self.path.join(name));
+        read.map_err(|error| self.failed(name, error))
+    }
+
+    fn write_offsets(&self, name: &str, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
+        let written = offsets.write(&self.disk, &self.path.join(name));
+        written.map_err(|error| self.failed(name, error))
+    }
+
+    fn failed(&self, name: &str, source: io::Error) -> DirError {
+        let path = if name.is_empty() { self.path.clone() } else { self.path.join(name) };
+        DirError::Io { path, source }
+    }
+}
+
+/// Reads `{"version":0,"brokerEpoch":14}`. Kafka writes no other form.
+fn parse_clean_shutdown(bytes: &[u8]) -> Option<CleanShutdown> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    let fields = text.strip_prefix('{')?.strip_suffix('}')?;
+    let mut version = None;
+    let mut broker_epoch = None;
+    for field in fields.split(',') {
+        let (name, value) = field.split_once(':')?;
+        let value: i64 = value.trim().parse().ok()?;
+        match name.trim() {
+            "\"version\"" => version = Some(value),
+            "\"brokerEpoch\"" => broker_epoch = Some(value),
+            _ => {}
+        }
+    }
+    let broker_epoch = BrokerEpoch(broker_epoch.filter(|_| version == Some(0))?);
+    Some(CleanShutdown { broker_epoch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mark_of_a_clean_stop() {
+        let parse = |text: &str| parse_clean_shutdown(text.as_bytes()).map(|c| c.broker_epoch.0);
+        assert_eq!(parse("{\"version\":0,\"brokerEpoch\":14}"), Some(14));
+        assert_eq!(parse("{\"brokerEpoch\": -1, \"version\": 0}\n"), Some(-1));
+        for text in ["", "{}", "{\"version\":1,\"brokerEpoch\":14}", "\0\0\0", "{\"version\":0}"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+}

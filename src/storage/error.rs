@@ -1,0 +1,122 @@
+//! What can go wrong with a log.
+//!
+//! A rejection is the client's affair and changes nothing. Everything else is a fault of this
+//! node: the directory is to be fenced, because what is on disk is no longer known.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_protocol::DecodeError;
+use ottla_protocol::batch::BatchError;
+use ottla_types::{ErrorCode, Offset};
+
+/// Why a batch is not appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppendRejection {
+    /// Larger than `segment.bytes`.
+    LargerThanSegment,
+    /// The producer's sequence numbers do not follow each other.
+    OutOfOrderSequence,
+    /// A newer producer with the same id has written already.
+    OldProducerEpoch,
+    /// A follower's batch does not follow the end of the log.
+    OutOfOrderOffsets,
+    /// The disk is full; nothing was written.
+    DiskFull,
+}
+
+/// A failed operation on a log.
+#[derive(Debug)]
+pub enum LogError {
+    /// The batch was refused; the log is as it was.
+    Rejected(AppendRejection),
+    /// The offset is outside the log, or above the bound of the reader.
+    OffsetOutOfRange,
+    /// A file could not be read or written.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file's content is not what its format says.
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in it, in bytes.
+        position: u64,
+        /// Offset of the log expected there.
+        offset: Offset,
+        /// What is wrong.
+        source: BatchError,
+    },
+    /// Records inside a batch cannot be read.
+    BadRecords(DecodeError),
+}
+
+impl AppendRejection {
+    /// What the client is told.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        match self {
+            AppendRejection::LargerThanSegment => ErrorCode::RecordListTooLarge,
+            AppendRejection::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
+            AppendRejection::OldProducerEpoch => ErrorCode::InvalidProducerEpoch,
+            AppendRejection::OutOfOrderOffsets => ErrorCode::UnknownServerError,
+            AppendRejection::DiskFull => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+impl LogError {
+    /// An I/O error of a file.
+    pub(crate) fn io(path: &Path, source: io::Error) -> LogError {
+        LogError::Io { path: path.to_owned(), source }
+    }
+
+    /// What the client is told.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            LogError::Rejected(rejection) => rejection.code(),
+            LogError::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+            LogError::Io { .. } => ErrorCode::KafkaStorageError,
+            LogError::Corrupt { .. } | LogError::BadRecords(_) => ErrorCode::CorruptMessage,
+        }
+    }
+
+    /// Whether the node's own storage failed, so that the directory must be fenced.
+    #[must_use]
+    pub fn is_fault(&self) -> bool {
+        match self {
+            LogError::Rejected(_) | LogError::OffsetOutOfRange | LogError::BadRecords(_) => false,
+            LogError::Io { .. } | LogError::Corrupt { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LogError::Rejected(rejection) => write!(f, "batch refused: {}", rejection.code()),
+            LogError::OffsetOutOfRange => f.write_str("the offset is out of range"),
+            LogError::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            LogError::Corrupt { path, position, offset, source } => {
+                write!(f, "{} at byte {position} (offset {offset}): {source}", path.display())
+            }
+            LogError::BadRecords(source) => write!(f, "records cannot be read: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            LogError::Rejected(_) | LogError::OffsetOutOfRange => None,
+            LogError::Io { source, .. } => Some(source),
+            LogError::Corrupt { source, .. } => Some(source),
+            LogError::BadRecords(source) => Some(source),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Kafka's files: the log of a partition, its indexes and checkpoints, and the data directory.
+//!
+//! Everything here is a plain call on `runtime`'s disk. A [`Log`] is owned by one partition, whose
+//! lock is held around each call; nothing here waits, locks or spawns. What may stall is handed
+//! out as a job to be run elsewhere ([`FlushJob`]).
+//!
+//! Formats: `kafka-internals` 3. Deliberately absent so far: retention, DeleteRecords, several
+//! directories, transactions (their batches are kept, but no marker is understood).
+
+mod checkpoint;
+mod data_dir;
+mod error;
+mod leader_epochs;
+mod log;
+mod meta_properties;
+mod names;
+mod partition_metadata;
+mod producer_state;
+
+pub use checkpoint::{Checkpoint, OffsetCheckpoint};
+pub use data_dir::{CleanShutdown, DataDir, DirError, PartitionDir};
+pub use error::{AppendRejection, LogError};
+pub use leader_epochs::LeaderEpochs;
+pub use log::{
+    AppendInfo, AppendPlan, BatchLocation, Extent, FlushJob, IncomingBatch, Log, LogOptions,
+    Origin, ReadLimit, Recovered, Shutdown, SyncPoints,
+};
+pub use meta_properties::MetaProperties;
+pub use names::{PartitionDirName, SegmentFile};
+pub use partition_metadata::PartitionMetadata;
+pub use producer_state::{ProducerState, ProducerVerdict};

@@ -1,0 +1,208 @@
+//! Appending: a plan that changes nothing, then the write.
+//!
+//! Checks that need no log (checksum, sizes, timestamps) are the caller's, outside its lock. Here
+//! a batch gets its offsets, its leader epoch and, if the topic says so, its time; none of that
+//! touches the records, which go from the request's memory to the page cache in one call.
+
+use std::io::{ErrorKind, IoSlice};
+
+use bytes::Bytes;
+use ottla_config::TimestampSource;
+use ottla_protocol::batch::{BATCH_OVERHEAD, BatchHeader, RestampedHeader, crc32c};
+use ottla_types::{LeaderEpoch, Offset, Timestamp};
+
+use super::Log;
+use super::segment::{Appended, Segment};
+use crate::error::{AppendRejection, LogError};
+use crate::producer_state::ProducerVerdict;
+
+/// Where a batch comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// A client: sequences are checked and offsets are given.
+    Client,
+    /// The metadata quorum's leader: offsets are given.
+    Quorum,
+    /// The partition's leader: offsets are kept.
+    Leader,
+}
+
+/// A batch to be appended, checked as far as that needs no log.
+#[derive(Clone)]
+pub struct IncomingBatch {
+    /// Its header.
+    pub header: BatchHeader,
+    /// The whole batch.
+    pub bytes: Bytes,
+}
+
+/// What will become of a batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppendPlan {
+    /// It was appended before: the answer of then.
+    Duplicate(AppendInfo),
+    /// It is to be written.
+    Append {
+        /// Offset of its first record.
+        base_offset: Offset,
+        /// Its time, when the broker sets it.
+        append_time: Option<Timestamp>,
+        /// Whether the next segment begins first.
+        roll: bool,
+    },
+}
+
+/// Where a batch is in the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AppendInfo {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// Offset of its last record.
+    pub last_offset: Offset,
+    /// Its time when the broker set it, else none.
+    pub append_time: Timestamp,
+}
+
+impl Log {
+    /// Decides what becomes of a batch, without changing anything.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn plan_append(
+        &self,
+        header: &BatchHeader,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Result<AppendPlan, AppendRejection> {
+        let config = self.config();
+        if origin != Origin::Leader && header.size() > config.segment_bytes as usize {
+            return Err(AppendRejection::LargerThanSegment);
+        }
+        if origin == Origin::Client
+            && header.has_producer_id()
+            && let Some(duplicate) = self.judge_producer(header)?
+        {
+            return Ok(AppendPlan::Duplicate(duplicate));
+        }
+        let base_offset = match origin {
+            Origin::Client | Origin::Quorum => self.end,
+            Origin::Leader if header.base_offset < self.end => {
+                return Err(AppendRejection::OutOfOrderOffsets);
+            }
+            Origin::Leader => header.base_offset,
+        };
+        let sets_time = config.timestamp_source == TimestampSource::LogAppendTime;
+        let append_time = (sets_time && origin == Origin::Client).then_some(now);
+        let next = Appended {
+            last_offset: base_offset.plus(i64::from(header.last_offset_delta)),
+            max_timestamp: append_time.unwrap_or(header.max_timestamp),
+            size: header.size() as u64,
+        };
+        let roll = self.active().must_roll(&next, self.roll_limits(), now);
+        Ok(AppendPlan::Append { base_offset, append_time, roll })
+    }
+
+    fn judge_producer(&self, header: &BatchHeader) -> Result<Option<AppendInfo>, AppendRejection> {
+        match self.producers.judge(header) {
+            ProducerVerdict::Append => Ok(None),
+            ProducerVerdict::Duplicate { base_offset, last_offset, timestamp } => {
+                let sets_time = self.config().timestamp_source == TimestampSource::LogAppendTime;
+                let append_time = if sets_time { timestamp } else { Timestamp::NONE };
+                Ok(Some(AppendInfo { base_offset, last_offset, append_time }))
+            }
+            ProducerVerdict::OutOfOrder => Err(AppendRejection::OutOfOrderSequence),
+            ProducerVerdict::OldEpoch => Err(AppendRejection::OldProducerEpoch),
+        }
+    }
+
+    /// Carries out a plan made since the last change of the log.
+    ///
+    /// # Errors
+    /// `Rejected(DiskFull)`, and the log is as it was; other errors are faults.
+    pub fn append(
+        &mut self,
+        plan: AppendPlan,
+        batch: &IncomingBatch,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<AppendInfo, LogError> {
+        let (base_offset, append_time, roll) = match plan {
+            AppendPlan::Duplicate(info) => return Ok(info),
+            AppendPlan::Append { base_offset, append_time, roll } => {
+                (base_offset, append_time, roll)
+            }
+        };
+        if roll {
+            self.roll(now)?;
+        }
+        self.begin_epoch(epoch).map_err(disk_full_is_a_rejection)?;
+        let front = restamp(batch, base_offset, epoch, append_time);
+        self.write_batch(&front, &batch.bytes[BATCH_OVERHEAD..batch.header.size()])?;
+        let header = BatchHeader::read(&front.0).expect("it was read before it was restamped");
+        let appended = Appended {
+            last_offset: header.last_offset(),
+            max_timestamp: header.max_timestamp,
+            size: header.size() as u64,
+        };
+        let index_interval = u64::from(self.config().index_interval_bytes);
+        self.active_mut().note(&appended, index_interval)?;
+        self.producers.note(&header);
+        self.end = header.next_offset();
+        Ok(AppendInfo {
+            base_offset,
+            last_offset: header.last_offset(),
+            append_time: append_time.unwrap_or(Timestamp::NONE),
+        })
+    }
+
+    fn write_batch(&mut self, front: &RestampedHeader, records: &[u8]) -> Result<(), LogError> {
+        let active = self.active_mut();
+        let written = active.write(&mut [IoSlice::new(&front.0), IoSlice::new(records)]);
+        let written = written.map_err(disk_full_is_a_rejection);
+        if let Err(LogError::Rejected(_)) = &written {
+            active.cut_to_size()?;
+        }
+        written
+    }
+
+    /// Begins the next segment at the end of the log.
+    ///
+    /// # Errors
+    /// `Rejected(DiskFull)` or a fault.
+    pub(super) fn roll(&mut self, now: Timestamp) -> Result<(), LogError> {
+        self.active_mut().seal().map_err(disk_full_is_a_rejection)?;
+        self.write_producer_snapshot().map_err(disk_full_is_a_rejection)?;
+        let segment = Segment::create(&self.disk, &self.dir, self.end, now)
+            .map_err(disk_full_is_a_rejection)?;
+        self.segments.push(segment);
+        self.names_unsynced = true;
+        Ok(())
+    }
+}
+
+/// On a full disk nothing counts that was written; what a roll leaves half way (a complete index, a
+/// snapshot) is right and harmless.
+fn disk_full_is_a_rejection(error: LogError) -> LogError {
+    match error {
+        LogError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+            LogError::Rejected(AppendRejection::DiskFull)
+        }
+        other => other,
+    }
+}
+
+fn restamp(
+    batch: &IncomingBatch,
+    base_offset: Offset,
+    epoch: LeaderEpoch,
+    append_time: Option<Timestamp>,
+) -> RestampedHeader {
+    let front = RestampedHeader::new(&batch.bytes, base_offset, epoch);
+    match append_time {
+        None => front,
+        Some(now) => {
+            let records = &batch.bytes[BATCH_OVERHEAD..batch.header.size()];
+            front.with_log_append_time(now, crc32c(records), records.len())
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Sparse indexes of a segment: offset to position, and time to offset (`OffsetIndex`,
+//! `TimeIndex`).
+//!
+//! ```text
+//! .index      last offset of a batch - base: i32 | position of the batch: i32
+//! .timeindex  largest timestamp so far: i64      | its batch's last offset - base: i32
+//! ```
+//! New entries gather in memory and go to the file in groups, when the segment is sealed, and at
+//! a clean stop. So a small log has no index file at all while it is written, and there is no memory
+//! map. A file that Kafka left preallocated ends in zeros, which fails the sanity check.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+
+use ottla_runtime::{Disk, File, OpenMode, SyncPoint};
+use ottla_types::{Offset, Timestamp};
+
+/// Entries that gather in memory.
+const TAIL_ENTRIES_MAX: usize = 256;
+
+/// A file of entries of `N` bytes with its newest entries in memory.
+struct EntryFile<const N: usize> {
+    disk: Disk,
+    path: PathBuf,
+    file: Option<File>,
+    /// Entries in the file.
+    stored: u64,
+    /// Entries behind those.
+    tail: Vec<[u8; N]>,
+}
+
+impl<const N: usize> EntryFile<N> {
+    fn new(disk: &Disk, path: PathBuf, stored: u64) -> EntryFile<N> {
+        EntryFile { disk: disk.clone(), path, file: None, stored, tail: Vec::new() }
+    }
+
+    fn len(&self) -> u64 {
+        self.stored + self.tail.len() as u64
+    }
+
+    fn file(&mut self) -> io::Result<&File> {
+        if self.file.is_none() {
+            self.file = Some(self.disk.open(&self.path, OpenMode::Create)?);
+        }
+        Ok(self.file.as_ref().expect("just opened"))
+    }
+
+    fn push(&mut self, entry: [u8; N]) -> io::Result<()> {
+        self.tail.push(entry);
+        if self.tail.len() < TAIL_ENTRIES_MAX {
+            return Ok(());
+        }
+        match self.spill() {
+            // On a full disk the entries stay in memory; sealing the segment will need the room.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Moves the entries in memory to the file.
+    fn spill(&mut self) -> io::Result<()> {
+        let at = self.stored * N as u64;
+        let bytes = self.tail.concat();
+        self.file()?.write_all_at(&mut [IoSlice::new(&bytes)], at)?;
+        self.stored = self.len();
+        self.tail.clear();
+        Ok(())
+    }
+
+    fn get(&mut self, index: u64) -> io::Result<[u8; N]> {
+        if let Some(tail_index) = index.checked_sub(self.stored) {
+            return Ok(self.tail[tail_index as usize]);
+        }
+        let mut entry = [0; N];
+        self.file()?.read_exact_at(&mut entry, index * N as u64)?;
+        Ok(entry)
+    }
+
+    /// Number of leading entries for which `is_before` holds; it holds for a prefix.
+    fn partition_point(&mut self, is_before: impl Fn(&[u8; N]) -> bool) -> io::Result<u64> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if is_before(&self.get(middle)?) { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        if len >= self.stored {
+            self.tail.truncate((len - self.stored) as usize);
+            return Ok(());
+        }
+        self.tail.clear();
+        self.stored = len;
+        self.file()?.set_len(len * N as u64)
+    }
+
+    /// Writes everything and cuts the file to what is valid.
+    fn seal(&mut self) -> io::Result<()> {
+        self.spill()?;
+        let len = self.stored * N as u64;
+        let file = self.file()?;
+        if file.len()? == len { Ok(()) } else { file.set_len(len) }
+    }
+
+    /// Number of entries in an existing file; `None` when it is missing or ends inside one.
+    fn count_stored(disk: &Disk, path: &Path) -> io::Result<Option<u64>> {
+        let file = match disk.open(path, OpenMode::ReadWrite) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let len = file.len()?;
+        Ok((len % N as u64 == 0).then_some(len / N as u64))
+    }
+}
+
+/// Offset to position.
+pub(super) struct OffsetIndex {
+    base: Offset,
+    entries: EntryFile<8>,
+}
+
+impl OffsetIndex {
+    pub(super) fn new(disk: &Disk, path: PathBuf, base: Offset) -> OffsetIndex {
+        OffsetIndex { base, entries: EntryFile::new(disk, path, 0) }
+    }
+
+    /// Opens an existing file; `None` when it is missing or fails Kafka's sanity check: whole
+    /// entries, the last of them above zero and its position inside the log.
+    pub(super) fn open(
+        disk: &Disk,
+        path: PathBuf,
+        base: Offset,
+        log_size: u64,
+    ) -> io::Result<Option<OffsetIndex>> {
+        let Some(stored) = EntryFile::<8>::count_stored(disk, &path)? else { return Ok(None) };
+        let mut index = OffsetIndex { base, entries: EntryFile::new(disk, path, stored) };
+        let sane = match index.last()? {
+            None => true,
+            Some((offset, position)) => offset > base && position < log_size,
+        };
+        Ok(sane.then_some(index))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.entries.len()
+    }
+
+    /// Adds the batch at `position` whose last offset is `last_offset`.
+    pub(super) fn push(&mut self, last_offset: Offset, position: u64) -> io::Result<()> {
+        let relative = i32::try_from(last_offset.since(self.base)).expect("rolled before");
+        let position = i32::try_from(position).expect("segments are below 2 GiB");
+        let mut entry = [0; 8];
+        entry[..4].copy_from_slice(&relative.to_be_bytes());
+        entry[4..].copy_from_slice(&position.to_be_bytes());
+        self.entries.push(entry)
+    }
+
+    /// Position of a batch at or before the one that holds `offset`, from which to scan.
+    pub(super) fn floor(&mut self, offset: Offset) -> io::Result<u64> {
+        let base = self.base;
+        let count = self.entries.partition_point(|entry| offset_entry(entry, base).0 <= offset)?;
+        match count.checked_sub(1) {
+            None => Ok(0),
+            Some(index) => Ok(offset_entry(&self.entries.get(index)?, base).1),
+        }
+    }
+
+    /// The newest entry.
+    pub(super) fn last(&mut self) -> io::Result<Option<(Offset, u64)>> {
+        match self.len().checked_sub(1) {
+            None => Ok(None),
+            Some(index) => Ok(Some(offset_entry(&self.entries.get(index)?, self.base))),
+        }
+    }
+
+    /// All entries, for checks.
+    pub(super) fn all(&mut self) -> io::Result<Vec<(Offset, u64)>> {
+        let base = self.base;
+        (0..self.len()).map(|i| Ok(offset_entry(&self.entries.get(i)?, base))).collect()
+    }
+
+    /// Forgets entries at or behind `end`.
+    pub(super) fn truncate_to(&mut self, end: Offset) -> io::Result<()> {
+        let base = self.base;
+        let count = self.entries.partition_point(|entry| offset_entry(entry, base).0 < end)?;
+        self.entries.truncate(count)
+    }
+
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.entries.truncate(0)
+    }
+
+    pub(super) fn seal(&mut self) -> io::Result<()> {
+        self.entries.seal()
+    }
+
+    pub(super) fn sealed_file(&mut self) -> io::Result<(File, SyncPoint)> {
+        Ok((self.entries.file()?.clone(), SyncPoint::SegmentIndexes))
+    }
+}
+
+fn offset_entry(entry: &[u8; 8], base: Offset) -> (Offset, u64) {
+    let (relative, position) = entry.split_at(4);
+    let relative = i32::from_be_bytes(relative.try_into().expect("four bytes"));
+    let position = u32::from_be_bytes(position.try_into().expect("four bytes"));
+    (base.plus(i64::from(relative)), u64::from(position))
+}
+
+/// Time to offset.
+pub(super) struct TimeIndex {
+    base: Offset,
+    entries: EntryFile<12>,
+}
+
+impl TimeIndex {
+    pub(super) fn new(disk: &Disk, path: PathBuf, base: Offset) -> TimeIndex {
+        TimeIndex { base, entries: EntryFile::new(disk, path, 0) }
+    }
+
+    /// Opens an existing file; `None` when it is missing or fails Kafka's sanity check: whole
+    /// entries, the last of them not below the first in time and not below the base offset.
+    pub(super) fn open(disk: &Disk, path: PathBuf, base: Offset) -> io::Result<Option<TimeIndex>> {
+        let Some(stored) = EntryFile::<12>::count_stored(disk, &path)? else { return Ok(None) };
+        let mut index = TimeIndex { base, entries: EntryFile::new(disk, path, stored) };
+        let sane = match index.last()? {
+            None => true,
+            Some((timestamp, offset)) => {
+                let first = time_entry(&index.entries.get(0)?, base).0;
+                offset >= base && timestamp >= first && timestamp > Timestamp(0)
+            }
+        };
+        Ok(sane.then_some(index))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.entries.len()
+    }
+
+    /// Notes that the largest timestamp so far is in the batch whose last offset is `offset`,
+    /// unless the newest entry says as much.
+    pub(super) fn push(&mut self, timestamp: Timestamp, offset: Offset) -> io::Result<()> {
+        if self.last()?.is_some_and(|(newest, _)| timestamp <= newest) || timestamp.0 < 0 {
+            return Ok(());
+        }
+        let relative = i32::try_from(offset.since(self.base)).expect("rolled before");
+        let mut entry = [0; 12];
+        entry[..8].copy_from_slice(&timestamp.0.to_be_bytes());
+        entry[8..].copy_from_slice(&relative.to_be_bytes());
+        self.entries.push(entry)
+    }
+
+    /// Offset from which to scan for the first record at or after `target`.
+    pub(super) fn floor(&mut self, target: Timestamp) -> io::Result<Offset> {
+        let base = self.base;
+        let count = self.entries.partition_point(|entry| time_entry(entry, base).0 <= target)?;
+        match count.checked_sub(1) {
+            None => Ok(base),
+            Some(index) => Ok(time_entry(&self.entries.get(index)?, base).1),
+        }
+    }
+
+    /// The newest entry.
+    pub(super) fn last(&mut self) -> io::Result<Option<(Timestamp, Offset)>> {
+        match self.len().checked_sub(1) {
+            None => Ok(None),
+            Some(index) => Ok(Some(time_entry(&self.entries.get(index)?, self.base))),
+        }
+    }
+
+    /// All entries, for checks.
+    pub(super) fn all(&mut self) -> io::Result<Vec<(Timestamp, Offset)>> {
+        let base = self.base;
+        (0..self.len()).map(|i| Ok(time_entry(&self.entries.get(i)?, base))).collect()
+    }
+
+    /// Forgets entries at or behind `end`.
+    pub(super) fn truncate_to(&mut self, end: Offset) -> io::Result<()> {
+        let base = self.base;
+        let count = self.entries.partition_point(|entry| time_entry(entry, base).1 < end)?;
+        self.entries.truncate(count)
+    }
+
+    pub(super) fn clear(&mut self) -> io::Result<()> {
+        self.entries.truncate(0)
+    }
+
+    pub(super) fn seal(&mut self) -> io::Result<()> {
+        self.entries.seal()
+    }
+
+    pub(super) fn sealed_file(&mut self) -> io::Result<(File, SyncPoint)> {
+        Ok((self.entries.file()?.clone(), SyncPoint::SegmentIndexes))
+    }
+}
+
+fn time_entry(entry: &[u8; 12], base: Offset) -> (Timestamp, Offset) {
+    let (timestamp, relative) = entry.split_at(8);
+    let timestamp = i64::from_be_bytes(timestamp.try_into().expect("eight bytes"));
+    let relative = i32::from_be_bytes(relative.try_into().expect("four bytes"));
+    (Timestamp(timestamp), base.plus(i64::from(relative)))
+}

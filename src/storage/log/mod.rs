@@ -1,0 +1,290 @@
+//! A partition's log: segments, producers and leader epochs behind one set of plain calls.
+//!
+//! Invariants (`check`): segments are sorted and not empty but for the last; every offset below
+//! the end lies in exactly one segment; `log_start ≤ recovery_point ≤ end`; leader epochs begin
+//! below the end.
+//!
+//! The recovery point is the end of what is durable. It rises by [`FlushJob`]s, which the owner
+//! takes under its lock and runs without it. Recovery (`recover.rs`) checks only what lies above
+//! the recovery point of the last checkpoint.
+
+mod append;
+mod flush;
+mod index;
+mod read;
+mod recover;
+mod scan;
+mod segment;
+
+use std::path::{Path, PathBuf};
+
+use ottla_config::TopicConfig;
+use ottla_protocol::batch::BatchHeader;
+use ottla_runtime::{Disk, File, SyncPoint};
+use ottla_types::{LeaderEpoch, Offset, Timestamp};
+
+pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
+pub use flush::FlushJob;
+pub use read::ReadLimit;
+pub use recover::{Recovered, Shutdown};
+
+use crate::error::LogError;
+use crate::leader_epochs::LeaderEpochs;
+use crate::names::SegmentFile;
+use crate::producer_state::ProducerState;
+use segment::{RollLimits, Segment};
+
+/// The names under which a log's files are synced.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SyncPoints {
+    /// Records.
+    pub data: SyncPoint,
+    /// Names of segments.
+    pub names: SyncPoint,
+}
+
+impl SyncPoints {
+    /// For the log of a topic's partition.
+    pub const DATA: SyncPoints =
+        SyncPoints { data: SyncPoint::SegmentData, names: SyncPoint::SegmentDir };
+    /// For the metadata log.
+    pub const METADATA: SyncPoints =
+        SyncPoints { data: SyncPoint::MetadataLog, names: SyncPoint::MetadataSegmentDir };
+}
+
+/// What a log is kept with.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The topic's configs.
+    pub config: TopicConfig,
+    /// Names of its syncs.
+    pub sync_points: SyncPoints,
+}
+
+/// A piece of a file. It holds the file open, and valid bytes stay valid: files are only cut by
+/// truncation, after which a reader sees the end of the file and must give up.
+#[derive(Clone)]
+pub struct Extent {
+    /// The file.
+    pub file: File,
+    /// Where the piece begins, in bytes.
+    pub position: u64,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// A batch in a file.
+#[derive(Clone)]
+pub struct BatchLocation {
+    /// Its header.
+    pub header: BatchHeader,
+    /// Where it is.
+    pub extent: Extent,
+}
+
+/// A partition's log.
+pub struct Log {
+    disk: Disk,
+    dir: PathBuf,
+    options: LogOptions,
+    /// Sorted by base offset; the last one is written to.
+    segments: Vec<Segment>,
+    log_start: Offset,
+    end: Offset,
+    recovery_point: Offset,
+    /// Whether segments were created whose names may not be durable.
+    names_unsynced: bool,
+    producers: ProducerState,
+    epochs: LeaderEpochs,
+}
+
+impl Log {
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// First offset that may be read.
+    #[must_use]
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// Offset of the next record.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// End of what is durable.
+    #[must_use]
+    pub fn recovery_point(&self) -> Offset {
+        self.recovery_point
+    }
+
+    /// The configs it is kept with.
+    #[must_use]
+    pub fn config(&self) -> &TopicConfig {
+        &self.options.config
+    }
+
+    /// Changes the configs; they count from the next append on.
+    pub fn set_config(&mut self, config: TopicConfig) {
+        self.options.config = config;
+    }
+
+    /// The leader epochs.
+    #[must_use]
+    pub fn epochs(&self) -> &LeaderEpochs {
+        &self.epochs
+    }
+
+    /// The idempotent producers.
+    #[must_use]
+    pub fn producers(&self) -> &ProducerState {
+        &self.producers
+    }
+
+    /// Forgets producers that were silent for longer than `age_max`.
+    pub fn expire_producers(&mut self, now: Timestamp, age_max: std::time::Duration) {
+        self.producers.expire(now, age_max);
+    }
+
+    /// Notes that `epoch` begins at the end of the log, durably, before the first record of it.
+    ///
+    /// # Errors
+    /// When `leader-epoch-checkpoint` cannot be written.
+    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), LogError> {
+        let mut epochs = self.epochs.clone();
+        if epochs.assign(epoch, self.end) {
+            // Only what the file says may be relied on.
+            epochs.write(&self.disk, &self.dir).map_err(|error| LogError::io(&self.dir, error))?;
+            self.epochs = epochs;
+        }
+        Ok(())
+    }
+
+    /// Notes that the names in the directory were made durable.
+    pub(crate) fn names_are_durable(&mut self) {
+        self.names_unsynced = false;
+    }
+
+    fn write_epochs(&self) -> Result<(), LogError> {
+        self.epochs.write(&self.disk, &self.dir).map_err(|error| LogError::io(&self.dir, error))
+    }
+
+    /// Bytes in all segments.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.segments.iter().map(Segment::size).sum()
+    }
+
+    /// Completes the indexes and writes the producers, so that the next start need not look into
+    /// the log. The caller has flushed before, and flushes what this leaves (see
+    /// [`Log::start_flush`]).
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn close(&mut self) -> Result<(), LogError> {
+        self.active_mut().seal()?;
+        self.write_producer_snapshot()
+    }
+
+    /// Drops everything from `end` on, as a follower does that diverged from its leader.
+    ///
+    /// # Errors
+    /// Those of reading and writing; the directory must be fenced then.
+    pub fn truncate_to(&mut self, end: Offset) -> Result<(), LogError> {
+        if end >= self.end {
+            return Ok(());
+        }
+        assert!(end >= self.log_start, "nobody truncates below the log's start");
+        while self.segments.len() > 1 && self.active().base() >= end {
+            self.segments.pop().expect("more than one").delete()?;
+        }
+        let active = self.active_mut();
+        if let Some(found) = active.locate(end)? {
+            active.truncate(end, found.extent.position)?;
+            self.end = found.header.base_offset.min(end);
+        } else {
+            self.end = end;
+        }
+        self.recovery_point = self.recovery_point.min(self.end);
+        if self.epochs.truncate_from_end(self.end) {
+            self.write_epochs()?;
+        }
+        self.remove_snapshots_behind(self.end)?;
+        self.rebuild_producers()
+    }
+
+    /// Panics when an invariant of the file's head does not hold.
+    pub fn check(&self) {
+        assert!(!self.segments.is_empty(), "a log has a segment");
+        for pair in self.segments.windows(2) {
+            assert!(pair[0].base() < pair[1].base(), "segments are sorted");
+            assert!(pair[0].size() > 0, "only the last segment may be empty");
+        }
+        assert!(self.active().base() <= self.end, "the end is in the last segment");
+        assert!(self.log_start <= self.recovery_point, "the start is durable");
+        assert!(self.recovery_point <= self.end, "only what exists is durable");
+        let latest = self.epochs.entries().last();
+        assert!(latest.is_none_or(|(_, start)| *start <= self.end), "epochs are in the log");
+    }
+
+    /// What the files say that contradicts each other; nothing in a sound log. Reads everything.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn inconsistencies(&mut self) -> Result<Vec<String>, LogError> {
+        let mut wrong = Vec::new();
+        for segment in &mut self.segments {
+            wrong.extend(segment.index_mismatches()?);
+            let mut scanner = segment.scan_at(0)?;
+            while let Some((_, header)) = scanner.next_header()? {
+                let epoch = self.epochs.epoch_at(header.base_offset);
+                if epoch != Some(header.leader_epoch) {
+                    wrong.push(format!(
+                        "{}: offset {} has leader epoch {}, the checkpoint says {epoch:?}",
+                        self.dir.display(),
+                        header.base_offset,
+                        header.leader_epoch
+                    ));
+                }
+            }
+        }
+        Ok(wrong)
+    }
+
+    fn active(&self) -> &Segment {
+        self.segments.last().expect("a log has a segment")
+    }
+
+    fn active_mut(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a log has a segment")
+    }
+
+    fn roll_limits(&self) -> RollLimits {
+        let config = &self.options.config;
+        RollLimits {
+            segment_bytes: u64::from(config.segment_bytes),
+            index_bytes: u64::from(config.segment_index_bytes),
+            age_max: config.segment_age_max,
+        }
+    }
+
+    /// Index of the segment that holds `offset`, or the first one.
+    fn segment_index(&self, offset: Offset) -> usize {
+        self.segments.partition_point(|segment| segment.base() <= offset).saturating_sub(1)
+    }
+
+    fn write_producer_snapshot(&self) -> Result<(), LogError> {
+        let path = self.dir.join(SegmentFile::Snapshot.name(self.end));
+        // Not synced: its checksum tells whether it is whole, and the log can replace it.
+        let written = self.disk.write_atomically(&path, &self.producers.to_snapshot(), None, None);
+        written.map_err(|error| LogError::io(&path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Walking over the batches of a segment: by their headers only, or checked whole.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use ottla_protocol::batch::{BATCH_OVERHEAD, BatchError, BatchHeader};
+use ottla_runtime::File;
+use ottla_types::Offset;
+
+use crate::error::LogError;
+
+/// Bytes read ahead for headers: about the distance between two index entries.
+const WINDOW: usize = 4096;
+
+/// Reads headers one after the other.
+pub(super) struct Scanner {
+    file: File,
+    path: PathBuf,
+    /// Offset expected next, for messages.
+    offset: Offset,
+    /// Where the next header is, and where the batches end.
+    range: Range<u64>,
+    window: [u8; WINDOW],
+    window_start: u64,
+    window_len: usize,
+}
+
+impl Scanner {
+    pub(super) fn new(file: File, path: PathBuf, offset: Offset, range: Range<u64>) -> Scanner {
+        Scanner { file, path, offset, range, window: [0; WINDOW], window_start: 0, window_len: 0 }
+    }
+
+    /// The next header and its position; `None` at the end. Records are not read.
+    ///
+    /// # Errors
+    /// `Corrupt` when what follows is no whole batch.
+    pub(super) fn next_header(&mut self) -> Result<Option<(u64, BatchHeader)>, LogError> {
+        let position = self.range.start;
+        if position >= self.range.end {
+            return Ok(None);
+        }
+        let header = BatchHeader::read(self.front(position)?).map_err(|e| self.corrupt(e))?;
+        let end = position + header.size() as u64;
+        if end > self.range.end {
+            return Err(self.corrupt(BatchError::Truncated));
+        }
+        self.range.start = end;
+        self.offset = header.next_offset();
+        Ok(Some((position, header)))
+    }
+
+    /// The bytes of a header at `position`, fewer at the end of the file.
+    fn front(&mut self, position: u64) -> Result<&[u8], LogError> {
+        let inside = position >= self.window_start
+            && position + BATCH_OVERHEAD as u64 <= self.window_start + self.window_len as u64;
+        if !inside {
+            let len = usize::try_from(self.range.end - position).unwrap_or(WINDOW).min(WINDOW);
+            let read = self.file.read_at(&mut self.window[..len], position);
+            self.window_len = read.map_err(|error| LogError::io(&self.path, error))?;
+            self.window_start = position;
+        }
+        let start = (position - self.window_start) as usize;
+        Ok(&self.window[start..self.window_len])
+    }
+
+    fn corrupt(&self, source: BatchError) -> LogError {
+        let (path, position, offset) = (self.path.clone(), self.range.start, self.offset);
+        LogError::Corrupt { path, position, offset, source }
+    }
+}
+
+/// Reads whole batches and compares their checksums, up to the first that is not sound.
+pub(super) struct CheckedScanner {
+    file: File,
+    path: PathBuf,
+    position: u64,
+    end: u64,
+    buffer: Vec<u8>,
+    /// Part of the buffer that is not used yet.
+    unread: Range<usize>,
+}
+
+/// Bytes read at a time while checking.
+const CHUNK: usize = 1 << 20;
+
+impl CheckedScanner {
+    pub(super) fn new(file: File, path: PathBuf) -> Result<CheckedScanner, LogError> {
+        let end = file.len().map_err(|error| LogError::io(&path, error))?;
+        Ok(CheckedScanner { file, path, position: 0, end, buffer: Vec::new(), unread: 0..0 })
+    }
+
+    /// Where the next batch begins: the end of all that is sound so far.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Length of the file.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The next batch's header, or why there is none: the outer error is of the disk, the inner
+    /// one of the bytes. `None` at the end of the file.
+    pub(super) fn next_batch(
+        &mut self,
+    ) -> Result<Option<Result<BatchHeader, BatchError>>, LogError> {
+        if self.position == self.end {
+            return Ok(None);
+        }
+        self.fill(BATCH_OVERHEAD)?;
+        let size = match BatchHeader::read(&self.buffer[self.unread.clone()]) {
+            Ok(header) => header.size(),
+            Err(error) => return Ok(Some(Err(error))),
+        };
+        if self.position + size as u64 > self.end {
+            return Ok(Some(Err(BatchError::Truncated)));
+        }
+        self.fill(size)?;
+        let checked = BatchHeader::read_checked(&self.buffer[self.unread.clone()]);
+        if checked.is_ok() {
+            self.position += size as u64;
+            self.unread.start += size;
+        }
+        Ok(Some(checked))
+    }
+
+    /// Makes `len` unread bytes available, if the file has them.
+    fn fill(&mut self, len: usize) -> Result<(), LogError> {
+        if self.unread.len() >= len {
+            return Ok(());
+        }
+        self.buffer.copy_within(self.unread.clone(), 0);
+        let kept = self.unread.len();
+        self.buffer.resize(len.max(CHUNK), 0);
+        let at = self.position + kept as u64;
+        let read = self.file.read_at(&mut self.buffer[kept..], at);
+        let read = read.map_err(|error| LogError::io(&self.path, error))?;
+        self.unread = 0..kept + read;
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! A segment: a file of batches with its two indexes.
+//!
+//! `size` is the end of what counts; bytes behind it in the file are the rest of a failed write
+//! and are overwritten or cut. Files open when they are first needed.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ottla_protocol::batch::BatchHeader;
+use ottla_runtime::{Disk, File, OpenMode, SyncPoint};
+use ottla_types::{Offset, Timestamp};
+
+use super::index::{OffsetIndex, TimeIndex};
+use super::scan::Scanner;
+use super::{BatchLocation, Extent};
+use crate::error::LogError;
+use crate::names::SegmentFile;
+
+pub(super) struct Segment {
+    base: Offset,
+    path: PathBuf,
+    disk: Disk,
+    file: Option<File>,
+    size: u64,
+    offsets: OffsetIndex,
+    times: TimeIndex,
+    /// Largest timestamp so far and the last offset of its batch.
+    max_timestamp: Option<(Timestamp, Offset)>,
+    /// Time of the first batch, from which the age of the segment counts.
+    first_timestamp: Option<Timestamp>,
+    /// Wall time of its creation: the age of a segment without timestamps.
+    created: Timestamp,
+    /// Bytes appended since the newest index entry.
+    unindexed_bytes: u64,
+    /// Whether recovery may use the indexes as they are. The log sets it when it syncs them.
+    pub(super) indexes_durable: bool,
+}
+
+/// Limits at which the next segment begins.
+#[derive(Clone, Copy)]
+pub(super) struct RollLimits {
+    pub(super) segment_bytes: u64,
+    pub(super) index_bytes: u64,
+    pub(super) age_max: Duration,
+}
+
+/// What an append adds to a segment.
+#[derive(Clone, Copy)]
+pub(super) struct Appended {
+    pub(super) last_offset: Offset,
+    pub(super) max_timestamp: Timestamp,
+    pub(super) size: u64,
+}
+
+impl Segment {
+    /// A new, empty segment. Its log file is created at once, its indexes when they are needed.
+    pub(super) fn create(
+        disk: &Disk,
+        dir: &Path,
+        base: Offset,
+        now: Timestamp,
+    ) -> Result<Segment, LogError> {
+        let mut segment = Segment::unindexed(disk, dir, base, now);
+        let path = segment.path.clone();
+        let file = disk.open(&path, OpenMode::Truncate).map_err(|e| LogError::io(&path, e))?;
+        segment.file = Some(file);
+        segment.clear_indexes().map_err(|e| LogError::io(&path, e))?;
+        Ok(segment)
+    }
+
+    /// A segment whose file exists, of a log that was stopped cleanly or is durable: its indexes
+    /// are used as they are. `None` when one is missing or not sane.
+    pub(super) fn open_indexed(
+        disk: &Disk,
+        dir: &Path,
+        base: Offset,
+        now: Timestamp,
+    ) -> Result<Option<Segment>, LogError> {
+        let mut segment = Segment::unindexed(disk, dir, base, now);
+        let path = segment.path.clone();
+        let indexes = || -> io::Result<_> {
+            let size = disk.open(&path, OpenMode::ReadWrite)?.len()?;
+            let offsets = OffsetIndex::open(disk, index_path(dir, base), base, size)?;
+            let times = TimeIndex::open(disk, time_index_path(dir, base), base)?;
+            Ok((size, offsets, times))
+        };
+        let (size, offsets, times) = indexes().map_err(|e| LogError::io(&path, e))?;
+        let (Some(offsets), Some(mut times)) = (offsets, times) else { return Ok(None) };
+        segment.max_timestamp = times.last().map_err(|e| LogError::io(&path, e))?;
+        segment.size = size;
+        segment.offsets = offsets;
+        segment.times = times;
+        segment.indexes_durable = true;
+        Ok(Some(segment))
+    }
+
+    /// A segment that counts nothing of its files yet: for recovery.
+    pub(super) fn unindexed(disk: &Disk, dir: &Path, base: Offset, now: Timestamp) -> Segment {
+        Segment {
+            base,
+            path: dir.join(SegmentFile::Log.name(base)),
+            disk: disk.clone(),
+            file: None,
+            size: 0,
+            offsets: OffsetIndex::new(disk, index_path(dir, base), base),
+            times: TimeIndex::new(disk, time_index_path(dir, base), base),
+            max_timestamp: None,
+            first_timestamp: None,
+            created: now,
+            unindexed_bytes: 0,
+            indexes_durable: false,
+        }
+    }
+
+    pub(super) fn base(&self) -> Offset {
+        self.base
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn max_timestamp(&self) -> Option<(Timestamp, Offset)> {
+        self.max_timestamp
+    }
+
+    pub(super) fn file(&mut self) -> Result<&File, LogError> {
+        if self.file.is_none() {
+            let file = self.disk.open(&self.path, OpenMode::ReadWrite);
+            self.file = Some(file.map_err(|error| LogError::io(&self.path, error))?);
+        }
+        Ok(self.file.as_ref().expect("just opened"))
+    }
+
+    /// Reads from which time the age counts, for a segment that was opened with its indexes.
+    pub(super) fn load_first_timestamp(&mut self) -> Result<(), LogError> {
+        let first = self.scan_at(0)?.next_header()?;
+        self.first_timestamp = first.map(|(_, header)| header.max_timestamp);
+        Ok(())
+    }
+
+    /// Whether the next segment must begin before `next` is appended.
+    pub(super) fn must_roll(&self, next: &Appended, limits: RollLimits, now: Timestamp) -> bool {
+        if self.size == 0 {
+            return false;
+        }
+        let waited = match self.first_timestamp {
+            Some(first) if first.0 >= 0 => next.max_timestamp.0.saturating_sub(first.0),
+            _ => now.0.saturating_sub(self.created.0),
+        };
+        let age_max = i64::try_from(limits.age_max.as_millis()).unwrap_or(i64::MAX);
+        // A slot of the time index stays free for the entry that sealing adds.
+        self.size + next.size > limits.segment_bytes
+            || waited > age_max
+            || self.offsets.len() >= limits.index_bytes / 8
+            || self.times.len() + 1 >= limits.index_bytes / 12
+            || next.last_offset.since(self.base) > i64::from(i32::MAX)
+    }
+
+    /// Writes a batch behind the others. Nothing of it counts before [`Segment::note`].
+    pub(super) fn write(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), LogError> {
+        let at = self.size;
+        let result = self.file()?.write_all_at(slices, at);
+        result.map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// Cuts what a failed write left behind the end.
+    pub(super) fn cut_to_size(&mut self) -> Result<(), LogError> {
+        let size = self.size;
+        let result = self.file()?.set_len(size);
+        result.map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// Counts a batch that was written: its size, its times and, every `index_interval` bytes, an
+    /// index entry.
+    pub(super) fn note(&mut self, batch: &Appended, index_interval: u64) -> Result<(), LogError> {
+        if batch.max_timestamp.0 >= 0
+            && self.max_timestamp.is_none_or(|(max, _)| batch.max_timestamp > max)
+        {
+            self.max_timestamp = Some((batch.max_timestamp, batch.last_offset));
+        }
+        if self.size == 0 {
+            self.first_timestamp = Some(batch.max_timestamp);
+        }
+        if self.unindexed_bytes > index_interval {
+            let path = &self.path;
+            let pushed = self.offsets.push(batch.last_offset, self.size).and_then(|()| {
+                self.max_timestamp.map_or(Ok(()), |(max, offset)| self.times.push(max, offset))
+            });
+            pushed.map_err(|error| LogError::io(path, error))?;
+            self.unindexed_bytes = 0;
+        }
+        self.size += batch.size;
+        self.unindexed_bytes += batch.size;
+        Ok(())
+    }
+
+    /// Completes the indexes: the segment gets no more batches, or the log is closed.
+    pub(super) fn seal(&mut self) -> Result<(), LogError> {
+        let path = &self.path;
+        let max = self.max_timestamp;
+        let sealed = max
+            .map_or(Ok(()), |(timestamp, offset)| self.times.push(timestamp, offset))
+            .and_then(|()| self.offsets.seal())
+            .and_then(|()| self.times.seal());
+        sealed.map_err(|error| LogError::io(path, error))
+    }
+
+    /// The files of a sealed segment's indexes, to be made durable.
+    pub(super) fn index_files(&mut self) -> Result<[(File, SyncPoint); 2], LogError> {
+        let files =
+            self.offsets.sealed_file().and_then(|offsets| Ok([offsets, self.times.sealed_file()?]));
+        files.map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// A scanner of the headers from the batch that holds `offset`, or one before it.
+    pub(super) fn scan_from(&mut self, offset: Offset) -> Result<Scanner, LogError> {
+        let start = self.offsets.floor(offset).map_err(|error| LogError::io(&self.path, error))?;
+        self.scan_at(start)
+    }
+
+    /// A scanner of the headers from the batch at `position`.
+    pub(super) fn scan_at(&mut self, position: u64) -> Result<Scanner, LogError> {
+        let (size, base, path) = (self.size, self.base, self.path.clone());
+        Ok(Scanner::new(self.file()?.clone(), path, base, position..size))
+    }
+
+    /// The first batch whose last offset is at or behind `offset`.
+    pub(super) fn locate(&mut self, offset: Offset) -> Result<Option<BatchLocation>, LogError> {
+        let mut scanner = self.scan_from(offset)?;
+        while let Some((position, header)) = scanner.next_header()? {
+            if header.last_offset() >= offset {
+                return Ok(Some(self.location(position, header)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first batch with a timestamp at or after `target`.
+    pub(super) fn locate_time(
+        &mut self,
+        target: Timestamp,
+    ) -> Result<Option<BatchLocation>, LogError> {
+        let from = self.times.floor(target).map_err(|error| LogError::io(&self.path, error))?;
+        let mut scanner = self.scan_from(from)?;
+        while let Some((position, header)) = scanner.next_header()? {
+            if header.max_timestamp >= target {
+                return Ok(Some(self.location(position, header)?));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Offset behind the last batch.
+    pub(super) fn next_offset(&mut self) -> Result<Offset, LogError> {
+        let last = self.offsets.last().map_err(|error| LogError::io(&self.path, error))?;
+        let mut scanner = self.scan_at(last.map_or(0, |(_, position)| position))?;
+        let mut next = self.base;
+        while let Some((_, header)) = scanner.next_header()? {
+            next = header.next_offset();
+        }
+        Ok(next)
+    }
+
+    fn location(&mut self, position: u64, header: BatchHeader) -> Result<BatchLocation, LogError> {
+        let len = header.size() as u64;
+        Ok(BatchLocation { header, extent: self.extent(position, len)? })
+    }
+
+    pub(super) fn extent(&mut self, position: u64, len: u64) -> Result<Extent, LogError> {
+        Ok(Extent { file: self.file()?.clone(), position, len })
+    }
+
+    /// Forgets everything from `end` on, whose batch begins at `position`. The caller rebuilds what
+    /// is known of times from the batches that stay.
+    pub(super) fn truncate(&mut self, end: Offset, position: u64) -> Result<(), LogError> {
+        self.size = position;
+        self.cut_to_size()?;
+        let indexes = self.offsets.truncate_to(end).and_then(|()| self.times.truncate_to(end));
+        indexes.map_err(|error| LogError::io(&self.path, error))?;
+        let times = self.times.last().map_err(|error| LogError::io(&self.path, error))?;
+        self.max_timestamp = times;
+        let from = times.map_or(self.base, |(_, offset)| offset);
+        let mut scanner = self.scan_from(from)?;
+        while let Some((_, header)) = scanner.next_header()? {
+            if self.max_timestamp.is_none_or(|(max, _)| header.max_timestamp > max) {
+                self.max_timestamp = Some((header.max_timestamp, header.last_offset()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear_indexes(&mut self) -> io::Result<()> {
+        self.offsets.clear()?;
+        self.times.clear()
+    }
+
+    /// Removes the files.
+    pub(super) fn delete(mut self) -> Result<(), LogError> {
+        self.file = None;
+        let dir = self.path.parent().expect("segments are in a directory");
+        let indexes = [index_path(dir, self.base), time_index_path(dir, self.base)];
+        for path in std::iter::once(&self.path).chain(&indexes) {
+            match self.disk.remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(LogError::io(path, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the indexes say that the batches do not; nothing in a sound segment.
+    pub(super) fn index_mismatches(&mut self) -> Result<Vec<String>, LogError> {
+        let path = self.path.clone();
+        let offsets = self.offsets.all().map_err(|error| LogError::io(&path, error))?;
+        let times = self.times.all().map_err(|error| LogError::io(&path, error))?;
+        let mut batches = Vec::new();
+        let mut scanner = self.scan_at(0)?;
+        while let Some((position, header)) = scanner.next_header()? {
+            batches.push((position, header));
+        }
+        let mut wrong = Vec::new();
+        for entry in &offsets {
+            let found = batches.iter().any(|(at, header)| (header.last_offset(), *at) == *entry);
+            if !found {
+                wrong.push(format!("{}: no batch for index entry {entry:?}", path.display()));
+            }
+        }
+        for entry in &times {
+            let found = batches.iter().any(|(_, h)| (h.max_timestamp, h.last_offset()) == *entry);
+            if !found {
+                wrong.push(format!("{}: no batch for time index entry {entry:?}", path.display()));
+            }
+        }
+        for sorted in [offsets.is_sorted(), times.is_sorted()] {
+            if !sorted {
+                wrong.push(format!("{}: an index is not sorted", path.display()));
+            }
+        }
+        Ok(wrong)
+    }
+}
+
+fn index_path(dir: &Path, base: Offset) -> PathBuf {
+    dir.join(SegmentFile::Index.name(base))
+}
+
+fn time_index_path(dir: &Path, base: Offset) -> PathBuf {
+    dir.join(SegmentFile::TimeIndex.name(base))
+}

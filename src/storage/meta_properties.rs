@@ -1,0 +1,85 @@
+//! `meta.properties`: whose directory it is (KIP-858, version 1).
+
+use std::fmt::Write;
+use std::io;
+
+use ottla_config::Properties;
+use ottla_types::{NodeId, Uuid};
+
+/// Content of the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MetaProperties {
+    /// `cluster.id`: 22 characters that need not stand for a UUID.
+    pub cluster_id: String,
+    /// `node.id`.
+    pub node_id: NodeId,
+    /// `directory.id`; `None` in a directory of an older Kafka.
+    pub directory_id: Option<Uuid>,
+}
+
+impl MetaProperties {
+    /// The text of the file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!("#\nnode.id={}\n", self.node_id);
+        if let Some(id) = self.directory_id {
+            let _ = writeln!(text, "directory.id={id}");
+        }
+        let _ = write!(text, "version=1\ncluster.id={}\n", self.cluster_id);
+        text
+    }
+
+    /// Reads the text of the file.
+    ///
+    /// # Errors
+    /// `InvalidData` with the reason: another version, or a value that is missing or wrong.
+    pub fn parse(bytes: &[u8]) -> io::Result<MetaProperties> {
+        let invalid = |reason: String| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let properties = Properties::parse(bytes)
+            .map_err(|error| invalid(format!("meta.properties: {error}")))?;
+        match properties.get("version") {
+            Some("1") => {}
+            Some(version) => {
+                return Err(invalid(format!("meta.properties has version {version}, not 1")));
+            }
+            None => return Err(invalid("meta.properties has no version".to_owned())),
+        }
+        let wrong = |key: &str| invalid(format!("meta.properties has no valid {key}"));
+        let node_id = properties.get("node.id").and_then(|id| id.parse().ok());
+        let cluster_id = properties.get("cluster.id").filter(|id| !id.is_empty());
+        let directory_id = properties.get("directory.id").map(str::parse).transpose();
+        Ok(MetaProperties {
+            cluster_id: cluster_id.ok_or_else(|| wrong("cluster.id"))?.to_owned(),
+            node_id: NodeId(node_id.ok_or_else(|| wrong("node.id"))?),
+            directory_id: directory_id.map_err(|_| wrong("directory.id"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kafka_writes_is_read() {
+        let text = "#\n#Sat Nov 21 03:54:27 UTC 2026\nnode.id=1\n\
+                    directory.id=AAAAAAAAAAAAAAAAAAAAAQ\nversion=1\ncluster.id=5L6g3nShT-eMCtK--X86sw\n";
+        let meta = MetaProperties::parse(text.as_bytes()).expect("valid");
+        assert_eq!(meta.cluster_id, "5L6g3nShT-eMCtK--X86sw");
+        assert_eq!((meta.node_id, meta.directory_id), (NodeId(1), Some(Uuid::METADATA_TOPIC)));
+        assert_eq!(MetaProperties::parse(meta.to_text().as_bytes()).unwrap(), meta);
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_named() {
+        let check = |text: &str, reason: &str| {
+            let error = MetaProperties::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text:?}: {error}");
+        };
+        check("", "no version");
+        check("version=0", "version 0");
+        check("version=1\ncluster.id=c", "node.id");
+        check("version=1\nnode.id=1", "cluster.id");
+        check("version=1\nnode.id=1\ncluster.id=c\ndirectory.id=x", "directory.id");
+    }
+}

@@ -1,0 +1,84 @@
+//! `partition.metadata`: the topic's id, beside a partition's log (KIP-516).
+//!
+//! Written and synced before the first append, so that a log can never be taken for that of
+//! another topic with the same name.
+
+use std::io;
+use std::path::Path;
+
+use ottla_runtime::{Disk, SyncPoint};
+use ottla_types::Uuid;
+
+const NAME: &str = "partition.metadata";
+
+/// Content of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionMetadata {
+    /// Id of the topic.
+    pub topic_id: Uuid,
+}
+
+impl PartitionMetadata {
+    /// Reads the file in a partition's directory; `None` when it does not exist.
+    ///
+    /// # Errors
+    /// Those of reading; `InvalidData` when it is malformed.
+    pub fn read(disk: &Disk, dir: &Path) -> io::Result<Option<PartitionMetadata>> {
+        match disk.read(&dir.join(NAME), 4096) {
+            Ok(bytes) => PartitionMetadata::parse(&bytes).map(Some).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, "malformed partition.metadata")
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes and syncs the file. Its name is synced by [`PartitionMetadata::sync_name`].
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write(self, disk: &Disk, dir: &Path) -> io::Result<()> {
+        let text = format!("version: 0\ntopic_id: {}", self.topic_id);
+        let point = Some(SyncPoint::PartitionMetadataFile);
+        disk.write_atomically(&dir.join(NAME), text.as_bytes(), point, None)
+    }
+
+    /// Makes the names in a new partition's directory durable.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)`.
+    pub fn sync_name(disk: &Disk, dir: &Path) -> io::Result<()> {
+        disk.sync_dir(dir, SyncPoint::PartitionMetadataDir)
+    }
+
+    fn parse(bytes: &[u8]) -> Option<PartitionMetadata> {
+        let mut lines = std::str::from_utf8(bytes).ok()?.lines();
+        if lines.next()?.strip_prefix("version:")?.trim() != "0" {
+            return None;
+        }
+        let topic_id: Uuid = lines.next()?.strip_prefix("topic_id:")?.trim().parse().ok()?;
+        (topic_id != Uuid::ZERO).then_some(PartitionMetadata { topic_id })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_kafkas() {
+        let parse = |text: &str| PartitionMetadata::parse(text.as_bytes());
+        let topic_id = Uuid::METADATA_TOPIC;
+        let expected = Some(PartitionMetadata { topic_id });
+        assert_eq!(parse("version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ"), expected);
+        for bad in [
+            "",
+            "version: 1\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ",
+            "version: 0\ntopic_id: x",
+            "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA",
+            "version: 0",
+        ] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+}
