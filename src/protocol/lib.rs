@@ -14,9 +14,11 @@ pub mod batch;
 mod codec;
 pub mod compression;
 pub mod control;
+pub mod fetch;
 mod message;
 pub mod messages;
 pub mod metadata;
+pub mod produce;
 mod request;
 
 pub use api_key::ApiKey;
