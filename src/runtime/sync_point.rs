@@ -70,6 +70,9 @@ sync_points! {
     LeaderEpochDir = "leader-epoch-dir";
     /// Offset checkpoints before their rename: a torn one fails the whole directory.
     OffsetCheckpointFile = "offset-checkpoint-file";
+    /// The entry of an offset checkpoint from which a deleted topic was taken, before a new topic
+    /// of its name begins: the old offset would call the new records durable.
+    OffsetCheckpointDir = "offset-checkpoint-dir";
     /// The removal of `.kafka_cleanshutdown`: if it came back, the next recovery would be skipped.
     CleanShutdownRemoval = "clean-shutdown-removal";
 }

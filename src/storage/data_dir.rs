@@ -299,7 +299,16 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_recovery_points(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(RECOVERY_POINTS, offsets)
+        self.write_offsets(RECOVERY_POINTS, offsets, None)
+    }
+
+    /// Writes them so that no older file comes back: a log was deleted, and another one begins
+    /// under its name.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn replace_recovery_points(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
+        self.write_offsets(RECOVERY_POINTS, offsets, Some(SyncPoint::OffsetCheckpointDir))
     }
 
     /// Reads the high watermarks.
@@ -315,7 +324,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_high_watermarks(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(HIGH_WATERMARKS, offsets)
+        self.write_offsets(HIGH_WATERMARKS, offsets, None)
     }
 
     /// Writes the starts of logs that do not begin with their first segment; none so far, and
@@ -324,7 +333,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_log_starts(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(LOG_STARTS, offsets)
+        self.write_offsets(LOG_STARTS, offsets, None)
     }
 
     fn read_offsets(&self, name: &str) -> Result<OffsetCheckpoint, DirError> {
@@ -332,8 +341,13 @@ impl DataDir {
         read.map_err(|error| self.failed(name, error))
     }
 
-    fn write_offsets(&self, name: &str, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        let written = offsets.write(&self.disk, &self.path.join(name));
+    fn write_offsets(
+        &self,
+        name: &str,
+        offsets: &OffsetCheckpoint,
+        dir_point: Option<SyncPoint>,
+    ) -> Result<(), DirError> {
+        let written = offsets.write(&self.disk, &self.path.join(name), dir_point);
         written.map_err(|error| self.failed(name, error))
     }
 

@@ -10,6 +10,7 @@
 mod checkpoint;
 mod data_dir;
 mod error;
+mod health;
 mod leader_epochs;
 mod log;
 mod meta_properties;
@@ -20,6 +21,7 @@ mod producer_state;
 pub use checkpoint::{Checkpoint, OffsetCheckpoint};
 pub use data_dir::{CleanShutdown, DataDir, DirError, PartitionDir};
 pub use error::{AppendRejection, LogError};
+pub use health::DirHealth;
 pub use leader_epochs::LeaderEpochs;
 pub use log::{
     AppendInfo, AppendPlan, BatchLocation, Extent, FlushJob, IncomingBatch, Log, LogOptions,

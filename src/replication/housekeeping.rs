@@ -1,0 +1,115 @@
+//! What happens to all partitions from time to time: checkpoints, forgetting, and the clean stop.
+//!
+//! Nothing is written when nothing changed, so that an idle node costs nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_runtime::Plane;
+use ottla_storage::OffsetCheckpoint;
+
+use crate::partition::Partition;
+use crate::replicas::{LoadError, Replicas};
+
+/// Time between looks for silent producers (`producer.id.expiration.check.interval.ms`).
+const PRODUCER_CHECK_INTERVAL: Duration = Duration::from_mins(10);
+
+impl Replicas {
+    /// Starts the tasks. They end with the process.
+    pub fn start_housekeeping(&self) {
+        let config = self.shared.config;
+        let replicas = self.clone();
+        self.every("recovery points", config.recovery_point_interval, move || {
+            replicas.write_recovery_points()
+        });
+        let (replicas, mut last) = (self.clone(), OffsetCheckpoint::default());
+        self.every("high watermarks", config.high_watermark_interval, move || {
+            replicas.write_high_watermarks(&mut last)
+        });
+        let replicas = self.clone();
+        self.every("producer expiry", PRODUCER_CHECK_INTERVAL, move || {
+            let now = replicas.shared.runtime.clock().wall();
+            let age_max = replicas.shared.config.producer_id_expiration;
+            replicas.all().iter().for_each(|partition| partition.expire_producers(now, age_max));
+            Ok(())
+        });
+    }
+
+    /// Closes all logs and makes them durable, so that the next start need not look into them.
+    ///
+    /// # Errors
+    /// When a file cannot be written; the stop is not a clean one then.
+    pub async fn close(&self) -> Result<(), LoadError> {
+        let replicas = self.clone();
+        let work = move || {
+            replicas.all().iter().try_for_each(|partition| replicas.close_one(partition))?;
+            replicas.write_recovery_points()?;
+            replicas.write_high_watermarks(&mut OffsetCheckpoint::default())?;
+            replicas.shared.dir.write_log_starts(&OffsetCheckpoint::default())?;
+            Ok(())
+        };
+        self.shared.runtime.blocking(Plane::Data(0), work).await
+    }
+
+    fn close_one(&self, partition: &Arc<Partition>) -> Result<(), LoadError> {
+        let job = partition.close()?;
+        let synced = job.run();
+        synced.map_err(|error| {
+            let reason = format!("{}: {error}", partition.name());
+            self.shared.health.fence(reason);
+            LoadError::Panicked
+        })?;
+        partition.flushed(job.end);
+        Ok(())
+    }
+
+    fn every(
+        &self,
+        name: &'static str,
+        interval: Duration,
+        mut work: impl FnMut() -> Result<(), LoadError> + Send + 'static,
+    ) {
+        let shared = self.shared.clone();
+        let plane = Plane::Data(0);
+        let task = async move {
+            loop {
+                shared.runtime.clock().sleep(interval).await;
+                let ran = shared.runtime.blocking(plane, move || (work(), work)).await;
+                work = ran.1;
+                if let Err(error) = ran.0 {
+                    return shared.health.fence(format!("{name}: {error}"));
+                }
+            }
+        };
+        self.shared.runtime.spawn(plane, name, task);
+    }
+
+    fn write_recovery_points(&self) -> Result<(), LoadError> {
+        // Locked before the partitions are listed: a log that is deleted meanwhile must not come
+        // back into the file behind the new log that takes its name.
+        let mut last = self.shared.recovery_points.lock().expect("never poisoned");
+        let partitions = self.all();
+        let offset = |p: &Arc<Partition>| (p.name().clone(), p.checkpoint_offset());
+        let points = OffsetCheckpoint { offsets: partitions.iter().map(offset).collect() };
+        if *last == points {
+            return Ok(());
+        }
+        self.shared.dir.write_recovery_points(&points)?;
+        *last = points;
+        Ok(())
+    }
+
+    fn write_high_watermarks(&self, last: &mut OffsetCheckpoint) -> Result<(), LoadError> {
+        let partitions = self.all();
+        let offset = |p: &Arc<Partition>| {
+            let offsets = p.offsets(None).ok()?;
+            Some((p.name().clone(), offsets.high_watermark))
+        };
+        let marks = OffsetCheckpoint { offsets: partitions.iter().filter_map(offset).collect() };
+        if *last != marks {
+            self.shared.dir.write_high_watermarks(&marks)?;
+            *last = marks;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! Partitions: who may append, what readers may see, and when a produce is acknowledged.
+//!
+//! A [`Partition`] holds its log and its core behind one plain mutex, held for CPU work and page
+//! cache I/O only: never across an `await`, never during an fsync, never together with another
+//! partition's. Wake-ups are collected under the lock and fired after it.
+//!
+//! ```text
+//!   append ──> log ──> core: high watermark ──> acks that wait, fetches that wait
+//!                └─ flush.messages reached ──> flush task: fsync without the lock ──> core
+//! ```
+//! [`Replicas`] is all partitions of the node: it opens and creates them as the metadata says,
+//! and keeps their checkpoints.
+//!
+//! Deliberately absent so far: followers, ISR changes, fetch sessions.
+
+mod core;
+mod fetch_wait;
+mod housekeeping;
+mod partition;
+mod placement;
+mod replicas;
+
+pub use core::LeaderCore;
+pub use fetch_wait::{FetchWait, Watch};
+pub use partition::{
+    AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, Partition,
+    PartitionError, PartitionOffsets,
+};
+pub use placement::{DirPlan, Placement, plan_dirs};
+pub use replicas::{LoadError, Replicas, ReplicasConfig};
+
+#[cfg(test)]
+mod tests;

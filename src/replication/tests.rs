@@ -1,0 +1,253 @@
+//! Partitions and their registry on a simulated node.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_config::{Properties, TopicConfig, Values};
+use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind};
+use ottla_runtime::sim::{SimNode, SimWorld};
+use ottla_runtime::{Plane, Runtime};
+use ottla_storage::{DataDir, DirHealth, IncomingBatch};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicIdPartition,
+    TopicPartition, Uuid,
+};
+
+use crate::{
+    Acks, FetchSpec, FetchWait, Isolation, Leadership, Partition, Placement, Replicas,
+    ReplicasConfig,
+};
+
+struct Bench {
+    node: SimNode,
+    runtime: Runtime,
+    health: Arc<DirHealth>,
+    replicas: Replicas,
+}
+
+impl Bench {
+    fn new(node: &SimNode) -> Bench {
+        let runtime = Runtime::simulated(node);
+        let dir = Arc::new(DataDir::open(runtime.disk(), Path::new("/data")).expect("free"));
+        let health = Arc::new(DirHealth::default());
+        let config = ReplicasConfig {
+            recovery_point_interval: Duration::from_mins(1),
+            high_watermark_interval: Duration::from_secs(5),
+            producer_id_expiration: Duration::from_hours(24),
+        };
+        let replicas = Replicas::new(&runtime, dir, health.clone(), config);
+        Bench { node: node.clone(), runtime, health, replicas }
+    }
+
+    fn append(&self, partition: &Arc<Partition>) -> Result<crate::Appended, ErrorCode> {
+        let now = self.runtime.clock().wall();
+        let appended = partition.append(&batch(), Acks::All, now).map_err(|error| error.code())?;
+        if appended.start_flush {
+            self.replicas.flush(partition.clone(), Plane::Data(0));
+        }
+        Ok(appended)
+    }
+}
+
+fn in_world(case: impl AsyncFnOnce(Bench)) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async { case(Bench::new(&SimWorld::new(3).node("a"))).await });
+}
+
+fn batch() -> IncomingBatch {
+    let (kind, epoch) = (BatchKind::Data, LeaderEpoch(-1));
+    let mut builder = BatchBuilder::new(kind, Offset(0), epoch, Timestamp(1));
+    builder.push(None, Some(&[7; 50]));
+    let bytes = Bytes::from(builder.build());
+    IncomingBatch { header: BatchHeader::read(&bytes).expect("just built"), bytes }
+}
+
+fn placement(topic_id: u8, flush_messages: i64) -> Placement {
+    let partition = PartitionId(0);
+    let values = Values::new(Properties::default()).expect("defaults are valid");
+    let mut config = TopicConfig::defaults(&values);
+    config.flush_messages = flush_messages;
+    config.segment_bytes = 500;
+    Placement {
+        id: TopicIdPartition { topic_id: Uuid([topic_id; 16]), partition },
+        name: TopicPartition { topic: "t".into(), partition },
+        leadership: Leadership {
+            epoch: LeaderEpoch(2),
+            leader: NodeId(1),
+            in_sync: 1,
+            replicas: 1,
+        },
+        config,
+    }
+}
+
+async fn lead(bench: &Bench, placement: Placement) -> Arc<Partition> {
+    let id = placement.id;
+    bench.replicas.lead(vec![placement]).await.expect("created");
+    bench.replicas.get(&id).expect("just created")
+}
+
+const FROM_START: FetchSpec = FetchSpec {
+    offset: Offset(0),
+    bytes_max: 10_000,
+    at_least_one: true,
+    isolation: Isolation::ReadUncommitted,
+    leader_epoch: None,
+    last_fetched_epoch: None,
+};
+
+#[test]
+fn without_flush_an_append_is_acknowledged_at_once() {
+    in_world(async |bench| {
+        let partition = lead(&bench, placement(1, i64::MAX)).await;
+        let appended = bench.append(&partition).expect("accepted");
+        assert!(appended.wait.is_none() && !appended.start_flush);
+        assert_eq!(partition.offsets(None).unwrap().high_watermark, Offset(1));
+        assert!(partition.fetch(FROM_START).unwrap().extent.is_some());
+    });
+}
+
+#[test]
+fn with_flush_an_append_is_acknowledged_and_read_when_it_is_durable() {
+    in_world(async |bench| {
+        let mut placement = placement(1, 1);
+        placement.config.segment_bytes = 1 << 20;
+        let partition = lead(&bench, placement).await;
+        let before = bench.node.disk().operations();
+        let mut waits: Vec<_> = (0..20)
+            .map(|_| bench.append(&partition).expect("accepted").wait.expect("not durable yet"))
+            .collect();
+        assert_eq!(partition.offsets(None).unwrap().high_watermark, Offset(0));
+        assert!(partition.fetch(FROM_START).unwrap().extent.is_none());
+        for wait in &mut waits {
+            wait.acknowledged().await.expect("flushed");
+        }
+        assert_eq!(partition.offsets(None).unwrap().high_watermark, Offset(20));
+        let operations = bench.node.disk().operations() - before;
+        assert!(operations < 25, "{operations} operations: appends share fsyncs");
+        assert_eq!(partition.inconsistencies().unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn an_append_wakes_the_fetches_of_its_partition() {
+    in_world(async |bench| {
+        let partition = lead(&bench, placement(1, i64::MAX)).await;
+        let wait = Arc::new(FetchWait::default());
+        let watch = wait.watch(&partition, 3);
+        let clock = bench.runtime.clock().clone();
+        let second = Duration::from_secs(1);
+        assert_eq!(clock.timeout(second, wait.changed()).await, None);
+        bench.append(&partition).expect("accepted");
+        bench.append(&partition).expect("accepted");
+        assert_eq!(clock.timeout(second, wait.changed()).await, Some(vec![3]));
+        drop(watch);
+        bench.append(&partition).expect("accepted");
+        assert_eq!(clock.timeout(second, wait.changed()).await, None);
+    });
+}
+
+#[test]
+fn epochs_of_clients_are_compared() {
+    in_world(async |bench| {
+        let partition = lead(&bench, placement(1, i64::MAX)).await;
+        let known = |epoch| {
+            let spec = FetchSpec { leader_epoch: Some(LeaderEpoch(epoch)), ..FROM_START };
+            partition.fetch(spec).map(|_| ()).map_err(|error| error.code())
+        };
+        assert_eq!(known(1), Err(ErrorCode::FencedLeaderEpoch));
+        assert_eq!(known(2), Ok(()));
+        assert_eq!(known(3), Err(ErrorCode::UnknownLeaderEpoch));
+        let spec = FetchSpec { last_fetched_epoch: Some(LeaderEpoch(1)), ..FROM_START };
+        assert_eq!(partition.fetch(spec).unwrap().diverging, None, "epoch 2 begins at 0");
+        let spec = FetchSpec { last_fetched_epoch: Some(LeaderEpoch(9)), ..FROM_START };
+        let none = Some((LeaderEpoch::NONE, Offset(-1)));
+        assert_eq!(partition.fetch(spec).unwrap().diverging, none);
+    });
+}
+
+#[test]
+fn a_failed_fsync_fences_the_directory_for_good() {
+    in_world(async |bench| {
+        let partition = lead(&bench, placement(1, 1)).await;
+        bench
+            .append(&partition)
+            .expect("accepted")
+            .wait
+            .expect("waits")
+            .acknowledged()
+            .await
+            .unwrap();
+        // The write succeeds, the fsync behind it does not.
+        bench.node.disk().set_faults(|faults| faults.eio_after = Some(1));
+        let mut wait = bench.append(&partition).expect("accepted").wait.expect("waits");
+        let reason = bench.health.fenced().await;
+        assert!(reason.starts_with("t-0: "), "{reason}");
+        bench.node.disk().set_faults(|faults| faults.eio_after = None);
+        assert_eq!(bench.append(&partition).err(), Some(ErrorCode::KafkaStorageError));
+        let waited =
+            bench.runtime.clock().timeout(Duration::from_secs(9), wait.acknowledged()).await;
+        assert!(waited.is_none(), "never acknowledged");
+    });
+}
+
+#[test]
+fn a_recreated_topic_begins_anew() {
+    in_world(async |bench| {
+        let old = lead(&bench, placement(1, 1)).await;
+        for _ in 0..9 {
+            bench
+                .append(&old)
+                .expect("accepted")
+                .wait
+                .expect("waits")
+                .acknowledged()
+                .await
+                .unwrap();
+        }
+        bench.replicas.start_housekeeping();
+        bench.runtime.clock().sleep(Duration::from_secs(61)).await;
+        bench.replicas.delete(vec![old.id()]).await.expect("renamed");
+        let new = lead(&bench, placement(2, 1)).await;
+        assert_eq!(new.offsets(None).unwrap().end, Offset(0));
+        let points = |bench: &Bench| {
+            let dir = Path::new("/data/recovery-point-offset-checkpoint");
+            String::from_utf8(bench.runtime.disk().read(dir, 1000).unwrap()).unwrap()
+        };
+        assert_eq!(points(&bench), "0\n0\n", "the old topic's offset is gone");
+        bench.append(&new).expect("accepted").wait.expect("waits").acknowledged().await.unwrap();
+        bench.runtime.clock().sleep(Duration::from_secs(61)).await;
+        assert_eq!(points(&bench), "0\n1\nt 0 1\n");
+        let dirs = bench.runtime.disk().list(Path::new("/data")).unwrap();
+        let names: Vec<_> = dirs.iter().filter(|e| e.is_dir).map(|e| e.name.as_str()).collect();
+        assert_eq!(names, ["t-0"], "the deleted directory went after a minute");
+    });
+}
+
+#[test]
+fn partitions_come_back_after_a_clean_stop_and_after_a_crash() {
+    for clean in [true, false] {
+        in_world(async |bench| {
+            let partition = lead(&bench, placement(1, i64::MAX)).await;
+            (0..25).for_each(|_| drop(bench.append(&partition).expect("accepted")));
+            if clean {
+                bench.replicas.close().await.expect("closed");
+            }
+            drop(partition);
+            let node = bench.node.clone();
+            drop(bench);
+            node.crash(false).await;
+            let bench = Bench::new(&node);
+            bench.replicas.load(vec![placement(1, i64::MAX)], clean).await.expect("loaded");
+            let partition = bench.replicas.get(&placement(1, 1).id).expect("found");
+            assert_eq!(partition.offsets(None).unwrap().high_watermark, Offset(25));
+            assert_eq!(partition.inconsistencies().unwrap(), Vec::<String>::new());
+        });
+    }
+}
