@@ -24,7 +24,7 @@ pub struct FetchWait {
 /// Keeps a partition watched.
 pub struct Watch {
     partition: Arc<Partition>,
-    key: usize,
+    key: Option<usize>,
 }
 
 impl FetchWait {
@@ -57,6 +57,8 @@ impl FetchWait {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.partition.remove_watcher(self.key);
+        if let Some(key) = self.key {
+            self.partition.remove_watcher(key);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_runtime::Plane;
-use ottla_storage::OffsetCheckpoint;
+use ottla_storage::{LogError, OffsetCheckpoint};
 
 use crate::partition::Partition;
 use crate::replicas::{LoadError, Replicas};
@@ -53,11 +53,10 @@ impl Replicas {
 
     fn close_one(&self, partition: &Arc<Partition>) -> Result<(), LoadError> {
         let job = partition.close()?;
-        let synced = job.run();
-        synced.map_err(|error| {
-            let reason = format!("{}: {error}", partition.name());
-            self.shared.health.fence(reason);
-            LoadError::Panicked
+        let path = self.shared.dir.path().join(partition.name().to_string());
+        job.run().map_err(|source| {
+            self.shared.health.fence(format!("{}: {source}", path.display()));
+            LogError::Io { path, source }
         })?;
         partition.flushed(job.end);
         Ok(())
@@ -89,8 +88,8 @@ impl Replicas {
         // back into the file behind the new log that takes its name.
         let mut last = self.shared.recovery_points.lock().expect("never poisoned");
         let partitions = self.all();
-        let offset = |p: &Arc<Partition>| (p.name().clone(), p.checkpoint_offset());
-        let points = OffsetCheckpoint { offsets: partitions.iter().map(offset).collect() };
+        let offset = |p: &Arc<Partition>| Some((p.name().clone(), p.checkpoint_offset().ok()?));
+        let points = OffsetCheckpoint { offsets: partitions.iter().filter_map(offset).collect() };
         if *last == points {
             return Ok(());
         }

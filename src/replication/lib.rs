@@ -19,15 +19,17 @@ mod housekeeping;
 mod partition;
 mod placement;
 mod replicas;
+mod request;
 
 pub use core::LeaderCore;
 pub use fetch_wait::{FetchWait, Watch};
-pub use partition::{
-    AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, Partition,
-    PartitionError, PartitionOffsets,
-};
+pub use partition::Partition;
 pub use placement::{DirPlan, Placement, plan_dirs};
 pub use replicas::{LoadError, Replicas, ReplicasConfig};
+pub use request::{
+    AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
+    PartitionOffsets,
+};
 
 #[cfg(test)]
 mod tests;

@@ -6,131 +6,18 @@ use std::time::Duration;
 
 use ottla_config::TopicConfig;
 use ottla_storage::{
-    AppendInfo, AppendRejection, BatchLocation, DirHealth, Extent, FlushJob, IncomingBatch, Log,
-    LogError, Origin, ReadLimit,
+    BatchLocation, DirHealth, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit,
 };
-use ottla_types::{
-    ErrorCode, LeaderEpoch, NodeId, Offset, Timestamp, TopicIdPartition, TopicPartition,
-};
+use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition};
 use slab::Slab;
 use tokio::sync::oneshot;
 
 use crate::core::LeaderCore;
 use crate::fetch_wait::FetchWait;
-
-/// How many replicas must have a batch before it is acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Acks {
-    /// The leader's log is enough, or nobody waits at all.
-    Leader,
-    /// All replicas in sync.
-    All,
-}
-
-/// What a reader may see.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Isolation {
-    /// Up to the high watermark.
-    ReadUncommitted,
-    /// Up to the last stable offset, without aborted transactions.
-    ReadCommitted,
-}
-
-/// Why a partition does not do what it was asked for.
-#[derive(Debug)]
-pub enum PartitionError {
-    /// The client knows an older leader epoch.
-    FencedLeaderEpoch,
-    /// The client knows a newer leader epoch than this node.
-    UnknownLeaderEpoch,
-    /// Fewer replicas are in sync than `min.insync.replicas`.
-    NotEnoughReplicas,
-    /// The data directory is fenced.
-    Offline,
-    /// The log refused or failed.
-    Log(LogError),
-}
-
-impl PartitionError {
-    /// What the client is told.
-    #[must_use]
-    pub fn code(&self) -> ErrorCode {
-        match self {
-            PartitionError::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
-            PartitionError::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
-            PartitionError::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
-            PartitionError::Offline => ErrorCode::KafkaStorageError,
-            PartitionError::Log(error) => error.code(),
-        }
-    }
-}
-
-/// Completes when a batch is acknowledged.
-pub struct AckWait(oneshot::Receiver<()>);
-
-impl AckWait {
-    /// Waits for the acknowledgement. Cancel safe.
-    ///
-    /// # Errors
-    /// `Offline` when the partition is gone: whether the batch survives is not known.
-    pub async fn acknowledged(&mut self) -> Result<(), PartitionError> {
-        (&mut self.0).await.map_err(|_| PartitionError::Offline)
-    }
-}
-
-/// An append that was done.
-pub struct Appended {
-    /// Where the batch is.
-    pub info: AppendInfo,
-    /// First offset of the log.
-    pub log_start: Offset,
-    /// What to wait for before the batch is acknowledged; `None` when it is already.
-    pub wait: Option<AckWait>,
-    /// Whether the caller must start [`crate::Replicas::flush`] for the partition.
-    pub start_flush: bool,
-}
-
-/// What a fetch asks of a partition.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FetchSpec {
-    /// First offset wanted.
-    pub offset: Offset,
-    /// Most bytes.
-    pub bytes_max: u64,
-    /// Whether the first batch comes whole even if it is longer.
-    pub at_least_one: bool,
-    /// What the reader may see.
-    pub isolation: Isolation,
-    /// Leader epoch that the client knows, if it knows one.
-    pub leader_epoch: Option<LeaderEpoch>,
-    /// Epoch of the last record that the client has, if it tells.
-    pub last_fetched_epoch: Option<LeaderEpoch>,
-}
-
-/// What a partition has for a fetch.
-pub struct FetchOutcome {
-    /// Where the records are; `None` when there are none yet.
-    pub extent: Option<Extent>,
-    /// The largest epoch and its end that reader and leader share, when they diverge.
-    pub diverging: Option<(LeaderEpoch, Offset)>,
-    /// The partition's bounds.
-    pub offsets: PartitionOffsets,
-}
-
-/// The bounds of a partition: `log_start ≤ last_stable ≤ high_watermark ≤ end`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PartitionOffsets {
-    /// First offset.
-    pub log_start: Offset,
-    /// End of what a `read_committed` reader may see.
-    pub last_stable: Offset,
-    /// End of what readers may see.
-    pub high_watermark: Offset,
-    /// End of the log.
-    pub end: Offset,
-    /// Epoch of the leader.
-    pub leader_epoch: LeaderEpoch,
-}
+use crate::request::{
+    AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
+    PartitionOffsets,
+};
 
 /// A partition that this node leads.
 pub struct Partition {
@@ -216,9 +103,9 @@ impl Partition {
     ///
     /// # Errors
     /// When the new epoch cannot be noted in the log.
-    pub fn continue_leading(&self, leadership: Leadership) -> Result<(), LogError> {
-        let mut state = self.lock();
-        state.log.begin_epoch(leadership.epoch)?;
+    pub fn continue_leading(&self, leadership: Leadership) -> Result<(), PartitionError> {
+        let mut state = self.lock()?;
+        state.log.begin_epoch(leadership.epoch).map_err(|error| self.failed(error))?;
         state.core.begin_epoch(leadership.epoch);
         state.in_sync = leadership.in_sync;
         state.replicas = leadership.replicas;
@@ -227,15 +114,18 @@ impl Partition {
 
     /// Changes the topic's configs.
     pub fn set_config(&self, config: TopicConfig) {
-        let mut state = self.lock();
-        state.core.set_votes_by_flush(config.flush_messages == 1);
-        state.log.set_config(config);
+        if let Ok(mut state) = self.lock() {
+            state.core.set_votes_by_flush(config.flush_messages == 1);
+            state.log.set_config(config);
+        }
     }
 
     /// The topic's configs.
-    #[must_use]
-    pub fn config(&self) -> TopicConfig {
-        self.lock().log.config().clone()
+    ///
+    /// # Errors
+    /// `Offline`.
+    pub fn config(&self) -> Result<TopicConfig, PartitionError> {
+        Ok(self.lock()?.log.config().clone())
     }
 
     /// Appends a client's batch.
@@ -249,7 +139,7 @@ impl Partition {
         now: Timestamp,
     ) -> Result<Appended, PartitionError> {
         self.refuse_if_fenced()?;
-        let mut guard = self.lock();
+        let mut guard = self.lock()?;
         let state = &mut *guard;
         let min_in_sync = (state.log.config().min_insync_replicas as usize).min(state.replicas);
         if acks == Acks::All && state.in_sync < min_in_sync {
@@ -278,7 +168,7 @@ impl Partition {
     /// Why it may not read; on a fault the directory is fenced.
     pub fn fetch(&self, spec: FetchSpec) -> Result<FetchOutcome, PartitionError> {
         self.refuse_if_fenced()?;
-        let mut state = self.lock();
+        let mut state = self.lock()?;
         state.check_epoch(spec.leader_epoch)?;
         let offsets = state.offsets();
         if let Some(diverging) = state.divergence(spec) {
@@ -304,16 +194,18 @@ impl Partition {
         leader_epoch: Option<LeaderEpoch>,
     ) -> Result<PartitionOffsets, PartitionError> {
         self.refuse_if_fenced()?;
-        let state = self.lock();
+        let state = self.lock()?;
         state.check_epoch(leader_epoch)?;
         Ok(state.offsets())
     }
 
     /// Epoch of the record at `offset`; none for an offset that the log does not have.
-    #[must_use]
-    pub fn epoch_at(&self, offset: Offset) -> LeaderEpoch {
-        let state = self.lock();
-        state.log.epochs().epoch_at(offset).unwrap_or(LeaderEpoch::NONE)
+    ///
+    /// # Errors
+    /// `Offline`.
+    pub fn epoch_at(&self, offset: Offset) -> Result<LeaderEpoch, PartitionError> {
+        let state = self.lock()?;
+        Ok(state.log.epochs().epoch_at(offset).unwrap_or(LeaderEpoch::NONE))
     }
 
     /// The first batch with a record at or after `target`; its records are not looked at.
@@ -322,7 +214,7 @@ impl Partition {
     /// On a fault, and the directory is fenced.
     pub fn locate_time(&self, target: Timestamp) -> Result<Option<BatchLocation>, PartitionError> {
         self.refuse_if_fenced()?;
-        let located = self.lock().log.locate_time(target);
+        let located = self.lock()?.log.locate_time(target);
         located.map_err(|error| self.failed(error))
     }
 
@@ -332,28 +224,32 @@ impl Partition {
     /// On a fault, and the directory is fenced.
     pub fn locate_max_time(&self) -> Result<Option<BatchLocation>, PartitionError> {
         self.refuse_if_fenced()?;
-        let located = self.lock().log.locate_max_time();
+        let located = self.lock()?.log.locate_max_time();
         located.map_err(|error| self.failed(error))
     }
 
     /// Forgets producers that were silent for longer than `age_max`.
     pub fn expire_producers(&self, now: Timestamp, age_max: Duration) {
-        self.lock().log.expire_producers(now, age_max);
+        if let Ok(mut state) = self.lock() {
+            state.log.expire_producers(now, age_max);
+        }
     }
 
     /// Offset below which nothing needs a look after a crash.
-    #[must_use]
-    pub fn checkpoint_offset(&self) -> Offset {
-        self.lock().log.checkpoint_offset()
+    ///
+    /// # Errors
+    /// `Offline`.
+    pub fn checkpoint_offset(&self) -> Result<Offset, PartitionError> {
+        Ok(self.lock()?.log.checkpoint_offset())
     }
 
     /// The next job of the flush task; `None` ends the task.
     ///
     /// # Errors
     /// When a file cannot be opened; the directory is fenced.
-    pub(crate) fn next_flush(&self, forced: bool) -> Result<Option<FlushJob>, PartitionError> {
-        let mut state = self.lock();
-        if !forced && !state.wants_flush() {
+    pub(crate) fn next_flush(&self) -> Result<Option<FlushJob>, PartitionError> {
+        let mut state = self.lock()?;
+        if !state.wants_flush() {
             state.flushing = false;
             return Ok(None);
         }
@@ -364,7 +260,7 @@ impl Partition {
 
     /// Notes that everything below `end` is durable.
     pub(crate) fn flushed(&self, end: Offset) {
-        let mut state = self.lock();
+        let Ok(mut state) = self.lock() else { return };
         state.log.finish_flush(end);
         let wakeups = state.advance();
         drop(state);
@@ -375,29 +271,32 @@ impl Partition {
     ///
     /// # Errors
     /// Those of writing.
-    pub(crate) fn close(&self) -> Result<FlushJob, LogError> {
-        let mut state = self.lock();
-        state.log.close()?;
-        state.log.start_final_flush()
+    pub(crate) fn close(&self) -> Result<FlushJob, PartitionError> {
+        let mut state = self.lock()?;
+        let closed = state.log.close().and_then(|()| state.log.start_final_flush());
+        closed.map_err(|error| self.failed(error))
     }
 
     /// What the log's files say that contradicts each other. Reads everything; for tests.
     ///
     /// # Errors
     /// When a file cannot be read.
-    pub fn inconsistencies(&self) -> Result<Vec<String>, LogError> {
-        let mut state = self.lock();
+    pub fn inconsistencies(&self) -> Result<Vec<String>, PartitionError> {
+        let mut state = self.lock()?;
         state.log.check();
         state.core.check();
-        state.log.inconsistencies()
+        state.log.inconsistencies().map_err(|error| self.failed(error))
     }
 
-    pub(crate) fn add_watcher(&self, wait: Arc<FetchWait>, slot: usize) -> usize {
-        self.lock().watchers.insert((wait, slot))
+    /// Key of the new watcher; none when the partition is offline and will not change again.
+    pub(crate) fn add_watcher(&self, wait: Arc<FetchWait>, slot: usize) -> Option<usize> {
+        self.lock().ok().map(|mut state| state.watchers.insert((wait, slot)))
     }
 
     pub(crate) fn remove_watcher(&self, key: usize) {
-        self.lock().watchers.remove(key);
+        if let Ok(mut state) = self.lock() {
+            state.watchers.remove(key);
+        }
     }
 
     /// Fences the directory when the error is a fault of this node.
@@ -412,25 +311,11 @@ impl Partition {
         if self.health.is_fenced() { Err(PartitionError::Offline) } else { Ok(()) }
     }
 
-    /// # Panics
-    /// When a panic under the lock has left the partition in an unknown state: its connections
-    /// close, other partitions serve on.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no panic happened under this partition's lock")
+    /// After a panic under the lock nobody knows the partition's state: it is offline for good,
+    /// and the others serve on.
+    fn lock(&self) -> Result<MutexGuard<'_, State>, PartitionError> {
+        self.state.lock().map_err(|_| PartitionError::Offline)
     }
-}
-
-/// What the metadata says about a partition that this node leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Leadership {
-    /// Epoch of the leader.
-    pub epoch: LeaderEpoch,
-    /// This node.
-    pub leader: NodeId,
-    /// Number of replicas in sync.
-    pub in_sync: usize,
-    /// Number of replicas.
-    pub replicas: usize,
 }
 
 impl State {
@@ -489,11 +374,5 @@ impl State {
     fn wants_flush(&self) -> bool {
         let unflushed = self.log.end().since(self.log.recovery_point());
         unflushed >= self.log.config().flush_messages || self.log.has_unflushed_segment()
-    }
-}
-
-impl From<AppendRejection> for PartitionError {
-    fn from(rejection: AppendRejection) -> PartitionError {
-        PartitionError::Log(LogError::Rejected(rejection))
     }
 }

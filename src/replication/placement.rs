@@ -10,7 +10,7 @@ use ottla_config::TopicConfig;
 use ottla_storage::{PartitionDir, PartitionDirName};
 use ottla_types::{TopicIdPartition, TopicPartition};
 
-use crate::partition::Leadership;
+use crate::request::Leadership;
 
 /// A partition that the metadata places on this node.
 #[derive(Clone, Debug)]

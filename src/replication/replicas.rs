@@ -15,6 +15,7 @@ use ottla_types::{Offset, TopicIdPartition, TopicPartition};
 
 use crate::partition::Partition;
 use crate::placement::{DirPlan, Placement, plan_dirs};
+use crate::request::PartitionError;
 
 /// Logs that are opened or created at the same time: recovery reads, creation waits for fsyncs.
 const LOADERS: usize = 4;
@@ -123,7 +124,7 @@ impl Replicas {
         for id in ids {
             let removed = self.shared.partitions.write().expect("never poisoned").remove(&id);
             let Some(partition) = removed else { continue };
-            let delay = partition.config().file_delete_delay;
+            let delay = partition.config()?.file_delete_delay;
             let unique = self.shared.runtime.entropy().uuid();
             let deleted = PartitionDirName::deleted(partition.name(), unique);
             self.shared.dir.rename(&partition.name().to_string(), &deleted)?;
@@ -149,7 +150,7 @@ impl Replicas {
     /// Flushes as long as the partition asks for it. Appends that arrive meanwhile share the next
     /// fsync.
     async fn flush_until_calm(&self, partition: &Partition, plane: Plane) {
-        while let Ok(Some(job)) = partition.next_flush(false) {
+        while let Ok(Some(job)) = partition.next_flush() {
             let end = job.end;
             match self.shared.runtime.blocking(plane, move || job.run()).await {
                 Ok(()) => partition.flushed(end),
@@ -260,6 +261,8 @@ pub enum LoadError {
     Dir(DirError),
     /// A log.
     Log(LogError),
+    /// A partition.
+    Partition(PartitionError),
     /// A loader panicked; the log tells where.
     Panicked,
 }
@@ -276,11 +279,18 @@ impl From<LogError> for LoadError {
     }
 }
 
+impl From<PartitionError> for LoadError {
+    fn from(error: PartitionError) -> LoadError {
+        LoadError::Partition(error)
+    }
+}
+
 impl std::fmt::Display for LoadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             LoadError::Dir(error) => error.fmt(f),
             LoadError::Log(error) => error.fmt(f),
+            LoadError::Partition(error) => error.fmt(f),
             LoadError::Panicked => f.write_str("a log could not be opened"),
         }
     }
