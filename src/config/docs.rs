@@ -10,12 +10,12 @@ use crate::table::{BROKER_KEYS, TOPIC_KEYS};
 pub fn reference_page() -> String {
     let mut page = String::from(
         "# Configs\n\n\
-         Written from `src/config/table.rs`; a test keeps it fresh. Names, defaults and ranges are\n\
-         Apache Kafka's; keys that begin with `ottla.` are Ottla's own. A key that is not here is\n\
-         read by nothing: in `server.properties` it is warned about with the nearest key, on a topic\n\
-         it is refused.\n\n\
-         Values come from `--config FILE` (Java's properties form) and `--override key=value`, which\n\
-         wins. Without a file the node has both roles, listens on `PLAINTEXT://:9092` and\n\
+         Written from `src/config/table.rs`; a test keeps it fresh. Names, defaults and ranges\n\
+         are Apache Kafka's; keys that begin with `ottla.` are Ottla's own. A key that is not here\n\
+         is read by nothing: in `server.properties` it is warned about with the nearest key, on a\n\
+         topic it is refused.\n\n\
+         Values come from `--config FILE` (Java's properties form) and `--override key=value`,\n\
+         which wins. Without a file the node has both roles, listens on `PLAINTEXT://:9092` and\n\
          `CONTROLLER://:9093`, and keeps its data in `./ottla-data`.\n\n\
          ## Node\n\n| key | value | default | what it decides |\n|---|---|---|---|\n",
     );

@@ -382,7 +382,8 @@ mod tests {
         let text = "node.id=1\nprocess.roles=broker,controller\n\
             listeners=PLAINTEXT_HOST://0.0.0.0:9092,PLAINTEXT://:19092,CONTROLLER://:29093\n\
             advertised.listeners=PLAINTEXT_HOST://localhost:9092,PLAINTEXT://broker:19092\n\
-            listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAINTEXT_HOST:PLAINTEXT\n\
+            listener.security.protocol.map=\
+            CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAINTEXT_HOST:PLAINTEXT\n\
             controller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@localhost:29093\n";
         let config = config(text).expect("valid");
         assert!(config.static_voters);

@@ -1,8 +1,8 @@
 //! Java's `.properties` text form (`java.util.Properties.load`).
 //!
-//! Comments begin with `#` or `!`; a key ends at the first unescaped `=`, `:` or white space; a line
-//! that ends in an odd number of backslashes goes on in the next; `\t \n \r \f \uXXXX` are escapes,
-//! and any other escaped character stands for itself. The last of two equal keys wins. Files are
+//! Comments begin with `#` or `!`; a key ends at the first unescaped `=`, `:` or white space; a
+//! line that ends in an odd number of backslashes goes on in the next; tab, line feed, return, form
+//! feed and UTF-16 units can be escaped, and any other escaped character stands for itself. The last of two equal keys wins. Files are
 //! UTF-8, which contains what Java writes.
 
 use std::collections::BTreeMap;

@@ -177,7 +177,10 @@ impl TagSection {
 
 /// Implements [`Field`] for types that have a reader and a writer of their own.
 macro_rules! plain_fields {
-    ($($ty:ty, $bytes:literal, |$value:ident| $encode:expr, $method:ident, |$raw:ident| $decode:expr;)*) => {$(
+    ($(
+        $ty:ty, $bytes:literal,
+        |$value:ident| $encode:expr, $method:ident, |$raw:ident| $decode:expr;
+    )*) => {$(
         impl Field for $ty {
             const BYTES_MIN: usize = $bytes;
 

@@ -44,7 +44,9 @@ macro_rules! metadata_records {
                 writer.uvarint(FRAME_VERSION);
                 writer.uvarint(self.type_number());
                 writer.uvarint(version as u32);
-                match self { $(MetadataRecord::$variant(record) => record.encode(writer, version),)* }
+                match self {
+                    $(MetadataRecord::$variant(record) => record.encode(writer, version),)*
+                }
             }
 
             /// Reads a record's value: the record and the version it was written in.

@@ -1,3 +1,5 @@
+//! The simulated world: what it keeps, what it loses, and that a seed decides all of it.
+
 use std::io::IoSlice;
 use std::path::Path;
 use std::time::Duration;

@@ -6,8 +6,8 @@
 //! .timeindex  largest timestamp so far: i64      | its batch's last offset - base: i32
 //! ```
 //! New entries gather in memory and go to the file in groups, when the segment is sealed, and at
-//! a clean stop. So a small log has no index file at all while it is written, and there is no memory
-//! map. A file that Kafka left preallocated ends in zeros, which fails the sanity check.
+//! a clean stop. So a small log has no index file at all while it is written, and there is no
+//! memory map. A file that Kafka left preallocated ends in zeros, which fails the sanity check.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};

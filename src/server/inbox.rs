@@ -1,0 +1,210 @@
+//! Receiving requests: bytes of a socket to frames, with a limit before each allocation.
+//!
+//! A frame is a length (four bytes) and that many bytes; the first eight of them say what it is
+//! and how long it may be. An idle connection holds no buffer.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ottla_protocol::RequestPrefix;
+use ottla_runtime::{Clock, Stream};
+use ottla_types::MonoTime;
+
+use crate::memory::{MemoryPermit, RequestMemory};
+
+/// The read buffer; several small requests may be in it.
+const SMALL_BUFFER: usize = 16 << 10;
+/// Frames longer than this get a buffer of their own.
+const SMALL_FRAME_MAX: usize = 64 << 10;
+/// Longest time from the first byte of a request to its last.
+const FRAME_TIME_MAX: Duration = Duration::from_secs(60);
+const LENGTH_LEN: usize = 4;
+
+/// Why a connection is closed by what it sent.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The other end will send no more.
+    Closed,
+    /// The connection broke.
+    Io(io::Error),
+    /// The length is negative or too short to be a request.
+    BadLength(i32),
+    /// The listener does not offer this kind of request, or the frame is too long for it.
+    Unwanted {
+        /// What the frame says it is.
+        prefix: RequestPrefix,
+        /// Its length.
+        length: i32,
+    },
+    /// The frame did not come to its end in time.
+    TooSlow,
+}
+
+/// Tells how long a frame may be; `None` for what the listener does not offer.
+pub type FrameLimit = fn(RequestPrefix, is_controller: bool) -> Option<u32>;
+
+/// The receiving half of a connection.
+pub struct Inbox {
+    memory: RequestMemory,
+    frame_limit: FrameLimit,
+    is_controller: bool,
+    length_max: u32,
+    small: BytesMut,
+    large: Option<LargeFrame>,
+    /// When the first byte of an incomplete frame came.
+    started: Option<MonoTime>,
+}
+
+/// A frame that is received into a buffer of its own.
+struct LargeFrame {
+    bytes: Vec<u8>,
+    len: usize,
+    permit: Option<MemoryPermit>,
+    /// Bytes that may be received before more of the budget is needed.
+    allowed: usize,
+}
+
+impl Inbox {
+    /// An empty inbox. `length_max` is `socket.request.max.bytes`.
+    #[must_use]
+    pub fn new(
+        memory: RequestMemory,
+        frame_limit: FrameLimit,
+        is_controller: bool,
+        length_max: u32,
+    ) -> Inbox {
+        Inbox {
+            memory,
+            frame_limit,
+            is_controller,
+            length_max,
+            small: BytesMut::new(),
+            large: None,
+            started: None,
+        }
+    }
+
+    /// The next complete frame, without its length.
+    ///
+    /// # Errors
+    /// What closes the connection.
+    pub fn next_frame(&mut self, now: MonoTime) -> Result<Option<Bytes>, Refusal> {
+        if let Some(large) = &mut self.large {
+            if large.bytes.len() < large.len {
+                return Ok(None);
+            }
+            let large = self.large.take().expect("just seen");
+            self.started = None;
+            return Ok(Some(self.memory.freeze(large.bytes, large.permit)));
+        }
+        let Some(length) = self.frame_length()? else {
+            self.note_start(now);
+            return Ok(None);
+        };
+        let total = LENGTH_LEN + length;
+        if self.small.len() >= total {
+            let mut frame = self.small.split_to(total);
+            self.started = None;
+            return Ok(Some(frame.split_off(LENGTH_LEN).freeze()));
+        }
+        self.note_start(now);
+        if total > SMALL_FRAME_MAX {
+            self.begin_large(length);
+        } else {
+            self.small.reserve(total - self.small.len());
+        }
+        Ok(None)
+    }
+
+    /// The length of the frame at the front, once enough is there to judge it.
+    fn frame_length(&self) -> Result<Option<usize>, Refusal> {
+        let Some(length) = self.small.first_chunk::<LENGTH_LEN>() else { return Ok(None) };
+        let length = i32::from_be_bytes(*length);
+        if length < RequestPrefix::LEN as i32 || length.unsigned_abs() > self.length_max {
+            return Err(Refusal::BadLength(length));
+        }
+        let Ok(prefix) = RequestPrefix::read(&self.small[LENGTH_LEN..]) else { return Ok(None) };
+        let limit = (self.frame_limit)(prefix, self.is_controller);
+        if limit.is_none_or(|limit| length.unsigned_abs() > limit) {
+            return Err(Refusal::Unwanted { prefix, length });
+        }
+        Ok(Some(length.unsigned_abs() as usize))
+    }
+
+    fn begin_large(&mut self, len: usize) {
+        let mut bytes = self.memory.buffer(len);
+        bytes.extend_from_slice(&self.small[LENGTH_LEN..]);
+        self.small = BytesMut::new();
+        self.large = Some(LargeFrame { bytes, len, permit: None, allowed: SMALL_FRAME_MAX });
+    }
+
+    fn note_start(&mut self, now: MonoTime) {
+        let waiting = !self.small.is_empty() || self.large.is_some();
+        if waiting && self.started.is_none() {
+            self.started = Some(now);
+        }
+    }
+
+    /// When an incomplete frame must have come to its end.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoTime> {
+        self.started.map(|started| started.after(FRAME_TIME_MAX))
+    }
+
+    /// Waits for bytes and takes them. Cancel safe: nothing is taken before the last pause.
+    ///
+    /// # Errors
+    /// What closes the connection.
+    pub async fn fill(&mut self, stream: &Stream, clock: &Clock) -> Result<(), Refusal> {
+        if let Some(large) = &mut self.large {
+            large.extend_budget(&self.memory).await;
+        }
+        stream.readable().await.map_err(Refusal::Io)?;
+        if self.deadline().is_some_and(|deadline| clock.now() > deadline) {
+            return Err(Refusal::TooSlow);
+        }
+        let read = match &mut self.large {
+            Some(large) => {
+                let room = large.len.min(large.allowed) - large.bytes.len();
+                stream.try_read(&mut (&mut large.bytes).limit(room))
+            }
+            None => {
+                if self.small.capacity() - self.small.len() < 1024 {
+                    self.small.reserve(SMALL_BUFFER);
+                }
+                let room = self.small.capacity() - self.small.len();
+                stream.try_read(&mut (&mut self.small).limit(room))
+            }
+        };
+        match read {
+            Ok(0) => Err(Refusal::Closed),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(Refusal::Io(error)),
+        }
+    }
+
+    /// Gives the read buffer back while nothing is in it.
+    pub fn release_buffer(&mut self) {
+        if self.small.is_empty() {
+            self.small = BytesMut::new();
+        }
+    }
+}
+
+impl LargeFrame {
+    /// Takes more of the budget when all that was allowed is filled: as much again.
+    async fn extend_budget(&mut self, memory: &RequestMemory) {
+        if self.bytes.len() < self.allowed || self.allowed >= self.len {
+            return;
+        }
+        let more = self.allowed.min(self.len - self.allowed);
+        let permit = memory.acquire(more).await;
+        match &mut self.permit {
+            Some(held) => held.merge(permit),
+            None => self.permit = Some(permit),
+        }
+        self.allowed += more;
+    }
+}
