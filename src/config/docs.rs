@@ -11,9 +11,9 @@ pub fn reference_page() -> String {
     let mut page = String::from(
         "# Configs\n\n\
          Written from `src/config/table.rs`; a test keeps it fresh. Names, defaults and ranges\n\
-         are Apache Kafka's; keys that begin with `ottla.` are Ottla's own. A key that is not here\n\
-         is read by nothing: in `server.properties` it is warned about with the nearest key, on a\n\
-         topic it is refused.\n\n\
+         are Apache Kafka's; keys that begin with `ottla.` are Ottla's own. A key that is not\n\
+         here is read by nothing: in `server.properties` it is warned about with the nearest key,\n\
+         on a topic it is refused.\n\n\
          Values come from `--config FILE` (Java's properties form) and `--override key=value`,\n\
          which wins. Without a file the node has both roles, listens on `PLAINTEXT://:9092` and\n\
          `CONTROLLER://:9093`, and keeps its data in `./ottla-data`.\n\n\

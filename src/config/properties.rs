@@ -2,8 +2,8 @@
 //!
 //! Comments begin with `#` or `!`; a key ends at the first unescaped `=`, `:` or white space; a
 //! line that ends in an odd number of backslashes goes on in the next; tab, line feed, return, form
-//! feed and UTF-16 units can be escaped, and any other escaped character stands for itself. The last of two equal keys wins. Files are
-//! UTF-8, which contains what Java writes.
+//! feed and UTF-16 units can be escaped, and any other escaped character stands for itself. The
+//! last of two equal keys wins. Files are UTF-8, which contains what Java writes.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -9,6 +9,7 @@
 use bytes::{Bytes, BytesMut};
 pub use kafka_protocol::messages::*;
 pub use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use ottla_types::Uuid;
 
 pub use crate::api_key::ApiKey;
 use crate::codec::{DecodeError, Decoded};
@@ -45,4 +46,16 @@ pub fn encode_response<R: Encodable>(
     response
         .encode(out, codec_version(api_key, version))
         .expect("handlers build what the version can say");
+}
+
+/// An id as the crate's messages hold it.
+#[must_use]
+pub fn to_wire_uuid(id: Uuid) -> uuid::Uuid {
+    uuid::Uuid::from_bytes(id.0)
+}
+
+/// An id from the crate's messages.
+#[must_use]
+pub fn from_wire_uuid(id: uuid::Uuid) -> Uuid {
+    Uuid(id.into_bytes())
 }

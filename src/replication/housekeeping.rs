@@ -100,10 +100,7 @@ impl Replicas {
 
     fn write_high_watermarks(&self, last: &mut OffsetCheckpoint) -> Result<(), LoadError> {
         let partitions = self.all();
-        let offset = |p: &Arc<Partition>| {
-            let offsets = p.offsets(None).ok()?;
-            Some((p.name().clone(), offsets.high_watermark))
-        };
+        let offset = |p: &Arc<Partition>| Some((p.name().clone(), p.high_watermark().ok()?));
         let marks = OffsetCheckpoint { offsets: partitions.iter().filter_map(offset).collect() };
         if *last != marks {
             self.shared.dir.write_high_watermarks(&marks)?;

@@ -19,7 +19,7 @@ use crate::request::{
     PartitionOffsets,
 };
 
-/// A partition that this node leads.
+/// A partition that this node holds.
 pub struct Partition {
     id: TopicIdPartition,
     name: TopicPartition,
@@ -30,6 +30,9 @@ pub struct Partition {
 struct State {
     log: Log,
     core: LeaderCore,
+    /// Whether this node leads. What was appended before it lost the lead can still become
+    /// durable and be acknowledged.
+    leads: bool,
     /// Size of the ISR and number of replicas, as the metadata says.
     in_sync: usize,
     replicas: usize,
@@ -60,24 +63,27 @@ impl Wakeups {
 }
 
 impl Partition {
-    /// A partition that this node leads from now on with what is in `log`.
+    /// A partition that this node holds from now on with what is in `log`.
     ///
     /// # Errors
     /// When the new epoch cannot be noted in the log.
-    pub fn lead(
+    pub fn hold(
         id: TopicIdPartition,
         name: TopicPartition,
         health: Arc<DirHealth>,
         mut log: Log,
         leadership: Leadership,
     ) -> Result<Partition, LogError> {
-        log.begin_epoch(leadership.epoch)?;
+        if leadership.leads {
+            log.begin_epoch(leadership.epoch)?;
+        }
         let mut core = LeaderCore::new(leadership.epoch, log.end(), log.recovery_point());
         core.set_votes_by_flush(log.config().flush_messages == 1);
         core.advance(log.end(), log.recovery_point());
         let state = State {
             log,
             core,
+            leads: leadership.leads,
             in_sync: leadership.in_sync,
             replicas: leadership.replicas,
             acks: VecDeque::new(),
@@ -99,14 +105,17 @@ impl Partition {
         &self.name
     }
 
-    /// The controller made this node leader again, or the replicas changed.
+    /// The leader or the replicas changed.
     ///
     /// # Errors
     /// When the new epoch cannot be noted in the log.
-    pub fn continue_leading(&self, leadership: Leadership) -> Result<(), PartitionError> {
+    pub fn change_leadership(&self, leadership: Leadership) -> Result<(), PartitionError> {
         let mut state = self.lock()?;
-        state.log.begin_epoch(leadership.epoch).map_err(|error| self.failed(error))?;
+        if leadership.leads {
+            state.log.begin_epoch(leadership.epoch).map_err(|error| self.failed(error))?;
+        }
         state.core.begin_epoch(leadership.epoch);
+        state.leads = leadership.leads;
         state.in_sync = leadership.in_sync;
         state.replicas = leadership.replicas;
         Ok(())
@@ -141,6 +150,7 @@ impl Partition {
         self.refuse_if_fenced()?;
         let mut guard = self.lock()?;
         let state = &mut *guard;
+        state.check_epoch(None)?;
         let min_in_sync = (state.log.config().min_insync_replicas as usize).min(state.replicas);
         if acks == Acks::All && state.in_sync < min_in_sync {
             return Err(PartitionError::NotEnoughReplicas);
@@ -197,6 +207,14 @@ impl Partition {
         let state = self.lock()?;
         state.check_epoch(leader_epoch)?;
         Ok(state.offsets())
+    }
+
+    /// End of what readers may see, whether this node leads or not.
+    ///
+    /// # Errors
+    /// `Offline`.
+    pub fn high_watermark(&self) -> Result<Offset, PartitionError> {
+        Ok(self.lock()?.core.high_watermark())
     }
 
     /// Epoch of the record at `offset`; none for an offset that the log does not have.
@@ -332,6 +350,7 @@ impl State {
 
     fn check_epoch(&self, known: Option<LeaderEpoch>) -> Result<(), PartitionError> {
         match known {
+            _ if !self.leads => Err(PartitionError::NotLeader),
             Some(known) if known < self.core.epoch() => Err(PartitionError::FencedLeaderEpoch),
             Some(known) if known > self.core.epoch() => Err(PartitionError::UnknownLeaderEpoch),
             _ => Ok(()),

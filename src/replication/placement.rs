@@ -19,7 +19,7 @@ pub struct Placement {
     pub id: TopicIdPartition,
     /// Topic name and index.
     pub name: TopicPartition,
-    /// Who leads it and how.
+    /// Whether this node leads it, and how.
     pub leadership: Leadership,
     /// The topic's configs.
     pub config: TopicConfig,
@@ -73,7 +73,7 @@ pub fn plan_dirs(
 #[cfg(test)]
 mod tests {
     use ottla_config::{Properties, Values};
-    use ottla_types::{LeaderEpoch, NodeId, PartitionId, Uuid};
+    use ottla_types::{LeaderEpoch, PartitionId, Uuid};
 
     use super::*;
 
@@ -81,8 +81,7 @@ mod tests {
         let partition = PartitionId(0);
         let id = TopicIdPartition { topic_id: Uuid([id; 16]), partition };
         let name = TopicPartition { topic: topic.into(), partition };
-        let leadership =
-            Leadership { epoch: LeaderEpoch(0), leader: NodeId(1), in_sync: 1, replicas: 1 };
+        let leadership = Leadership { epoch: LeaderEpoch(0), leads: true, in_sync: 1, replicas: 1 };
         let values = Values::new(Properties::default()).expect("defaults are valid");
         let config = TopicConfig::defaults(&values);
         (id, Placement { id, name, leadership, config })

@@ -67,7 +67,7 @@ impl Replicas {
         Replicas { shared: Arc::new(shared) }
     }
 
-    /// The partition, if this node leads it.
+    /// The partition, if this node holds it.
     #[must_use]
     pub fn get(&self, id: &TopicIdPartition) -> Option<Arc<Partition>> {
         self.shared.partitions.read().expect("never poisoned").get(id).cloned()
@@ -101,16 +101,17 @@ impl Replicas {
         self.open_all(open.chain(create).collect()).await
     }
 
-    /// Makes the node lead these partitions: new ones are created, known ones continue.
+    /// Takes over what the metadata says of these partitions: new ones are created, known ones
+    /// change.
     ///
     /// # Errors
     /// When a log cannot be created; the directory is fenced.
-    pub async fn lead(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
+    pub async fn place(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
         let (known, new): (Vec<_>, Vec<_>) =
             placements.into_iter().partition(|placement| self.get(&placement.id).is_some());
         for placement in known {
             let partition = self.get(&placement.id).expect("just seen");
-            partition.continue_leading(placement.leadership)?;
+            partition.change_leadership(placement.leadership)?;
             partition.set_config(placement.config);
         }
         self.open_all(new.into_iter().map(|placement| (placement, None)).collect()).await
@@ -202,7 +203,7 @@ impl Replicas {
 }
 
 impl Shared {
-    /// Opens or (without `shutdown`) creates a log and leads its partition.
+    /// Opens or (without `shutdown`) creates a log and holds its partition.
     fn open_one(
         &self,
         placement: Placement,
@@ -232,7 +233,7 @@ impl Shared {
             }
         };
         let health = self.health.clone();
-        Ok(Partition::lead(placement.id, name, health, log, placement.leadership)?)
+        Ok(Partition::hold(placement.id, name, health, log, placement.leadership)?)
     }
 
     /// Takes a deleted log's offset out of the checkpoint before a new log takes its name.

@@ -1,7 +1,7 @@
 //! What is asked of a partition and what it answers.
 
 use ottla_storage::{AppendInfo, AppendRejection, Extent, LogError};
-use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
 /// How many replicas must have a batch before it is acknowledged.
@@ -25,6 +25,8 @@ pub enum Isolation {
 /// Why a partition does not do what it was asked for.
 #[derive(Debug)]
 pub enum PartitionError {
+    /// This node holds the partition and does not lead it now.
+    NotLeader,
     /// The client knows an older leader epoch.
     FencedLeaderEpoch,
     /// The client knows a newer leader epoch than this node.
@@ -53,6 +55,7 @@ impl PartitionError {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
+            PartitionError::NotLeader => ErrorCode::NotLeaderOrFollower,
             PartitionError::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
             PartitionError::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
             PartitionError::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
@@ -129,13 +132,13 @@ pub struct PartitionOffsets {
     pub leader_epoch: LeaderEpoch,
 }
 
-/// What the metadata says about a partition that this node leads.
+/// What the metadata says about a partition that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Leadership {
     /// Epoch of the leader.
     pub epoch: LeaderEpoch,
-    /// This node.
-    pub leader: NodeId,
+    /// Whether this node leads; a partition without a leader is held and not served.
+    pub leads: bool,
     /// Number of replicas in sync.
     pub in_sync: usize,
     /// Number of replicas.

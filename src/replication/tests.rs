@@ -11,8 +11,7 @@ use ottla_runtime::sim::{SimNode, SimWorld};
 use ottla_runtime::{Plane, Runtime};
 use ottla_storage::{DataDir, DirHealth, IncomingBatch};
 use ottla_types::{
-    ErrorCode, LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, TopicIdPartition,
-    TopicPartition, Uuid,
+    ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp, TopicIdPartition, TopicPartition, Uuid,
 };
 
 use crate::{
@@ -77,19 +76,14 @@ fn placement(topic_id: u8, flush_messages: i64) -> Placement {
     Placement {
         id: TopicIdPartition { topic_id: Uuid([topic_id; 16]), partition },
         name: TopicPartition { topic: "t".into(), partition },
-        leadership: Leadership {
-            epoch: LeaderEpoch(2),
-            leader: NodeId(1),
-            in_sync: 1,
-            replicas: 1,
-        },
+        leadership: Leadership { epoch: LeaderEpoch(2), leads: true, in_sync: 1, replicas: 1 },
         config,
     }
 }
 
 async fn lead(bench: &Bench, placement: Placement) -> Arc<Partition> {
     let id = placement.id;
-    bench.replicas.lead(vec![placement]).await.expect("created");
+    bench.replicas.place(vec![placement]).await.expect("created");
     bench.replicas.get(&id).expect("just created")
 }
 
@@ -169,6 +163,32 @@ fn epochs_of_clients_are_compared() {
         let spec = FetchSpec { last_fetched_epoch: Some(LeaderEpoch(9)), ..FROM_START };
         let none = Some((LeaderEpoch::NONE, Offset(-1)));
         assert_eq!(partition.fetch(spec).unwrap().diverging, none);
+    });
+}
+
+#[test]
+fn a_partition_without_a_leader_is_held_and_not_served() {
+    in_world(async |bench| {
+        let held = placement(1, 1);
+        let partition = lead(&bench, held.clone()).await;
+        let mut wait = bench.append(&partition).expect("accepted").wait.expect("not durable yet");
+        let epoch = LeaderEpoch(3);
+        let leadership = Leadership { leads: false, epoch, ..held.leadership };
+        partition.change_leadership(leadership).expect("no write");
+        assert_eq!(bench.append(&partition).err(), Some(ErrorCode::NotLeaderOrFollower));
+        assert!(partition.fetch(FROM_START).is_err() && partition.offsets(None).is_err());
+        wait.acknowledged().await.expect("what was appended before still becomes durable");
+        let leadership = Leadership { leads: true, epoch: LeaderEpoch(4), ..leadership };
+        partition.change_leadership(leadership).expect("written");
+        bench
+            .append(&partition)
+            .expect("accepted")
+            .wait
+            .expect("waits")
+            .acknowledged()
+            .await
+            .unwrap();
+        assert_eq!(partition.epoch_at(Offset(1)).unwrap(), LeaderEpoch(4));
     });
 }
 

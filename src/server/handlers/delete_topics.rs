@@ -1,0 +1,123 @@
+//! DeleteTopics (20): deletes topics through the controller.
+//!
+//! Versions: 1-6. 4 flexible, 5 a message with each error, 6 topics by id (KIP-516).
+//! - Partitions stop being served when the deletion is committed and replayed; their files are
+//!   renamed at once and removed after `file.delete.delay.ms`.
+//! - Topics that the sender may not describe are refused by name, and unknown by id.
+//!
+//! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `TOPIC_AUTHORIZATION_FAILED`,
+//! `TOPIC_DELETION_DISABLED`, `INVALID_REQUEST` (named twice, or both by name and id),
+//! `POLICY_VIOLATION` (too many at once), `NOT_CONTROLLER`, `REQUEST_TIMED_OUT`.
+
+use std::time::Duration;
+
+use ottla_metadata::ControllerError;
+use ottla_metadata::controller::{DeletedTopic, TopicSelector};
+use ottla_metadata::image::Image;
+use ottla_protocol::Decoded;
+use ottla_protocol::messages::delete_topics_response::DeletableTopicResult;
+use ottla_protocol::messages::{
+    DeleteTopicsRequest, DeleteTopicsResponse, StrBytes, TopicName as WireName, decode_request,
+    from_wire_uuid, to_wire_uuid,
+};
+use ottla_security::Operation;
+use ottla_types::{ErrorCode, Uuid};
+
+use super::Permissions;
+use crate::apis::Incoming;
+use crate::dispatch::Reply;
+use crate::response::Response;
+use crate::services::Services;
+
+const BY_ID_FROM: i16 = 6;
+
+/// Answers the request.
+///
+/// # Errors
+/// When the body is not one.
+pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
+    let Incoming { peer, header, body } = request;
+    let body: DeleteTopicsRequest = decode_request(&body, header.api_key, header.api_version)?;
+    let permissions = Permissions { authorizer: &*services.authorizer, peer };
+    let image = services.images.load();
+    let mut results = Vec::new();
+    let mut allowed = Vec::new();
+    for selector in selectors(&body, header.api_version) {
+        match refusal(&image, &permissions, &selector) {
+            Some(error) => results.push(refuse(&selector, error, None)),
+            None => allowed.push(selector),
+        }
+    }
+    let controller = services.controller.clone();
+    let clock = services.runtime.clock().clone();
+    let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
+    Ok(Reply::Later(Box::pin(async move {
+        let deleted = clock.timeout(timeout, controller.delete_topics(allowed.clone())).await;
+        match deleted.unwrap_or(Err(ControllerError::TimedOut)) {
+            Ok(outcomes) => results.extend(outcomes.into_iter().map(result)),
+            Err(error) => {
+                let (code, message) = (error.code(), error.to_string());
+                let refused = allowed.iter().map(|s| refuse(s, code, Some(message.clone())));
+                results.extend(refused);
+            }
+        }
+        let answer = DeleteTopicsResponse::default().with_responses(results);
+        Response::encode(&header, &answer)
+    })))
+}
+
+fn selectors(body: &DeleteTopicsRequest, version: i16) -> Vec<TopicSelector> {
+    if version < BY_ID_FROM {
+        let by_name = |name: &WireName| TopicSelector {
+            name: Some(name.to_string()),
+            topic_id: Uuid::ZERO,
+        };
+        return body.topic_names.iter().map(by_name).collect();
+    }
+    let by_either = body.topics.iter().map(|topic| TopicSelector {
+        name: topic.name.as_ref().map(|name| name.to_string()),
+        topic_id: from_wire_uuid(topic.topic_id),
+    });
+    by_either.collect()
+}
+
+/// Why the sender may not delete the topic. An id tells nothing to those who may not describe it.
+fn refusal(
+    image: &Image,
+    permissions: &Permissions<'_>,
+    selector: &TopicSelector,
+) -> Option<ErrorCode> {
+    let by_id = selector.name.is_none();
+    let name = match &selector.name {
+        Some(name) => name.clone(),
+        None => image.topics().by_id(selector.topic_id)?.name.to_string(),
+    };
+    if by_id && !permissions.topic(Operation::Describe, &name) {
+        return Some(ErrorCode::UnknownTopicId);
+    }
+    let allowed = permissions.topic(Operation::Delete, &name);
+    (!allowed).then_some(ErrorCode::TopicAuthorizationFailed)
+}
+
+fn result(deleted: DeletedTopic) -> DeletableTopicResult {
+    let selector = TopicSelector { name: deleted.name, topic_id: deleted.topic_id };
+    match deleted.result {
+        Ok(()) => named(&selector),
+        Err(error) => refuse(&selector, error.code(), error.message()),
+    }
+}
+
+fn refuse(
+    selector: &TopicSelector,
+    error: ErrorCode,
+    message: Option<String>,
+) -> DeletableTopicResult {
+    named(selector)
+        .with_error_code(error.code())
+        .with_error_message(message.map(StrBytes::from_string))
+}
+
+fn named(selector: &TopicSelector) -> DeletableTopicResult {
+    let name = selector.name.clone().map(|name| WireName(StrBytes::from_string(name)));
+    DeletableTopicResult::default().with_name(name).with_topic_id(to_wire_uuid(selector.topic_id))
+}

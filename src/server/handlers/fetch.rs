@@ -1,0 +1,310 @@
+//! Fetch (1): reads records.
+//!
+//! Versions: 4-18. 5 log start offset, 7 sessions (KIP-227), 9 leader epochs (KIP-320), 11 racks
+//! (KIP-392), 12 flexible and diverging epochs (KIP-595), 13 topics by id (KIP-516), 15 replica
+//! state as a tag (KIP-903), 18 the follower's high watermark (KIP-1166).
+//! - Sessions are not kept: the answer to a client that begins one says session 0, and the client
+//!   sends full requests. A request that continues one gets `FETCH_SESSION_ID_NOT_FOUND`.
+//! - The answer waits until `min_bytes` are there, a partition has an error, or `max_wait_ms` is
+//!   over. It is woken by appends to its own partitions only.
+//! - Records go from the page cache to the socket. The first partition with records answers at
+//!   least one batch, whatever the limits (KIP-74). No records are an empty field, never null.
+//! - `read_committed` readers see up to the last stable offset.
+//! - On a controller's listener the quorum's log is read: see `quorum.rs`.
+//!
+//! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `TOPIC_AUTHORIZATION_FAILED`,
+//! `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`,
+//! `KAFKA_STORAGE_ERROR` (`NOT_LEADER_OR_FOLLOWER` up to version 5); for the whole request
+//! `FETCH_SESSION_ID_NOT_FOUND`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_metadata::image::Image;
+use ottla_protocol::fetch::{FetchAnswer, PartitionAnswer, TopicAnswer};
+use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use ottla_protocol::messages::{FetchRequest, decode_request, from_wire_uuid};
+use ottla_protocol::produce::TopicRef;
+use ottla_protocol::{Decoded, RequestHeader};
+use ottla_replication::{
+    FetchOutcome, FetchSpec, FetchWait, Isolation, Partition, PartitionError, Replicas, Watch,
+};
+use ottla_runtime::Clock;
+use ottla_security::Operation;
+use ottla_types::{ErrorCode, LeaderEpoch, MonoTime, Offset, PartitionId, TopicIdPartition};
+
+use super::{Permissions, find_topic, quorum};
+use crate::apis::Incoming;
+use crate::dispatch::Reply;
+use crate::response::{ExtentRecords, Response};
+use crate::services::Services;
+
+const TOPIC_IDS_FROM: i16 = 13;
+const STORAGE_ERROR_FROM: i16 = 6;
+
+/// Answers the request.
+///
+/// # Errors
+/// When the body is not one.
+pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
+    let Incoming { peer, header, body } = request;
+    let body: FetchRequest = decode_request(&body, header.api_key, header.api_version)?;
+    if peer.listener.is_controller() {
+        return Ok(quorum::fetch(services, header, body));
+    }
+    if body.session_id != 0 {
+        return Ok(Reply::Now(refuse(&header, ErrorCode::FetchSessionIdNotFound)));
+    }
+    let image = services.images.load();
+    let planner = Planner {
+        image: &image,
+        replicas: &services.replicas,
+        permissions: Permissions { authorizer: &*services.authorizer, peer },
+        request: &body,
+        version: header.api_version,
+    };
+    let bytes_max = services.config.fetch_bytes_max.min(body.max_bytes.max(0).unsigned_abs());
+    let mut fetch = Fetch {
+        topics: body.topics.iter().map(|topic| planner.topic(topic)).collect(),
+        bytes_max: u64::from(bytes_max),
+        bytes_min: u64::from(body.min_bytes.max(0).unsigned_abs()),
+    };
+    fetch.read(None);
+    let wait = Duration::from_millis(u64::from(body.max_wait_ms.max(0).unsigned_abs()));
+    if wait.is_zero() || fetch.is_complete() {
+        return Ok(Reply::Now(fetch.answer(&header)));
+    }
+    let clock = services.runtime.clock().clone();
+    let deadline = clock.now().after(wait);
+    Ok(Reply::Later(Box::pin(async move {
+        fetch.wait(&clock, deadline).await;
+        fetch.answer(&header)
+    })))
+}
+
+struct Planner<'a> {
+    image: &'a Image,
+    replicas: &'a Replicas,
+    permissions: Permissions<'a>,
+    request: &'a FetchRequest,
+    version: i16,
+}
+
+impl Planner<'_> {
+    fn topic(&self, topic: &FetchTopic) -> FetchedTopic {
+        let by_id = self.version >= TOPIC_IDS_FROM;
+        let (topic_ref, unknown) = if by_id {
+            (TopicRef::Id(from_wire_uuid(topic.topic_id)), ErrorCode::UnknownTopicId)
+        } else {
+            (TopicRef::Name(topic.topic.0.clone()), ErrorCode::UnknownTopicOrPartition)
+        };
+        let found = find_topic(self.image, &topic_ref);
+        let name = found.as_ref().map(|found| found.name.to_string());
+        let asked = match &topic_ref {
+            TopicRef::Name(name) => Some(name.to_string()),
+            TopicRef::Id(_) => name,
+        };
+        let may_read = asked.is_none_or(|name| self.permissions.topic(Operation::Read, &name));
+        let partition = |asked: &FetchPartition| {
+            let id = PartitionId(asked.partition);
+            let source = match &found {
+                _ if !may_read => Err(ErrorCode::TopicAuthorizationFailed),
+                Some(topic) => self.leader(TopicIdPartition { topic_id: topic.id, partition: id }),
+                None => Err(unknown),
+            };
+            FetchedPartition { source, spec: self.spec(asked), read: Read::Nothing }
+        };
+        let partitions = topic.partitions.iter().map(partition).collect();
+        let indexes = topic.partitions.iter().map(|asked| asked.partition).collect();
+        FetchedTopic { topic: topic_ref, indexes, partitions }
+    }
+
+    fn leader(&self, id: TopicIdPartition) -> Result<Arc<Partition>, ErrorCode> {
+        let replica = if self.version >= 15 {
+            self.request.replica_state.replica_id.0
+        } else {
+            self.request.replica_id.0
+        };
+        let partition = self.replicas.get(&id);
+        match (partition, self.image.partition_by_id(id)) {
+            // No other broker holds a replica of what this node leads.
+            (Some(_), _) if replica >= 0 => Err(ErrorCode::NotLeaderOrFollower),
+            (Some(partition), _) => Ok(partition),
+            (None, Some(_)) => Err(ErrorCode::NotLeaderOrFollower),
+            (None, None) => Err(ErrorCode::UnknownTopicOrPartition),
+        }
+    }
+
+    fn spec(&self, asked: &FetchPartition) -> FetchSpec {
+        let epoch = |epoch: i32| (epoch >= 0).then_some(LeaderEpoch(epoch));
+        FetchSpec {
+            offset: Offset(asked.fetch_offset),
+            bytes_max: u64::from(asked.partition_max_bytes.max(0).unsigned_abs()),
+            at_least_one: false,
+            isolation: if self.request.isolation_level == 1 {
+                Isolation::ReadCommitted
+            } else {
+                Isolation::ReadUncommitted
+            },
+            leader_epoch: epoch(asked.current_leader_epoch),
+            last_fetched_epoch: epoch(asked.last_fetched_epoch),
+        }
+    }
+}
+
+/// A fetch under way.
+struct Fetch {
+    topics: Vec<FetchedTopic>,
+    bytes_max: u64,
+    bytes_min: u64,
+}
+
+struct FetchedTopic {
+    topic: TopicRef,
+    indexes: Vec<i32>,
+    partitions: Vec<FetchedPartition>,
+}
+
+struct FetchedPartition {
+    source: Result<Arc<Partition>, ErrorCode>,
+    spec: FetchSpec,
+    read: Read,
+}
+
+enum Read {
+    Nothing,
+    Outcome(FetchOutcome),
+    Error(ErrorCode),
+}
+
+impl Fetch {
+    fn partitions(&mut self) -> impl Iterator<Item = &mut FetchedPartition> {
+        self.topics.iter_mut().flat_map(|topic| &mut topic.partitions)
+    }
+
+    /// Reads all partitions, or those whose position is among `changed`; the others keep what was
+    /// read.
+    fn read(&mut self, changed: Option<&[usize]>) {
+        let mut left = self.bytes_max;
+        let mut at_least_one = true;
+        for (position, partition) in self.partitions().enumerate() {
+            if changed.is_none_or(|changed| changed.contains(&position)) {
+                partition.read(left, at_least_one);
+            }
+            let len = partition.len();
+            at_least_one &= len == 0;
+            left = left.saturating_sub(len);
+        }
+    }
+
+    /// Whether nothing has to be waited for.
+    fn is_complete(&mut self) -> bool {
+        let bytes_min = self.bytes_min;
+        let mut bytes = 0;
+        let mut partitions = 0;
+        for partition in self.partitions() {
+            partitions += 1;
+            bytes += partition.len();
+            if partition.ends_the_wait() {
+                return true;
+            }
+        }
+        partitions == 0 || bytes >= bytes_min
+    }
+
+    /// Waits for records until the deadline.
+    async fn wait(&mut self, clock: &Clock, deadline: MonoTime) {
+        let wait = Arc::new(FetchWait::default());
+        let watches: Vec<Watch> = self
+            .partitions()
+            .enumerate()
+            .filter_map(|(slot, partition)| Some(wait.watch(partition.source.as_ref().ok()?, slot)))
+            .collect();
+        // Whatever was appended before the watch began is found here.
+        self.read(None);
+        while !self.is_complete() {
+            let left = deadline.since(clock.now());
+            match clock.timeout(left, wait.changed()).await {
+                Some(changed) => self.read(Some(&changed)),
+                None => break,
+            }
+        }
+        drop(watches);
+    }
+
+    fn answer(self, header: &RequestHeader) -> Response {
+        let version = header.api_version;
+        let topics = self.topics.into_iter().map(|topic| TopicAnswer {
+            topic: topic.topic,
+            partitions: std::iter::zip(topic.indexes, topic.partitions)
+                .map(|(index, partition)| partition.answer(index, version))
+                .collect(),
+        });
+        let answer = FetchAnswer {
+            throttle_ms: 0,
+            error_code: ErrorCode::None.code(),
+            session_id: 0,
+            topics: topics.collect(),
+        };
+        Response::from_pieces(answer.encode(version, Response::begin(header)))
+    }
+}
+
+impl FetchedPartition {
+    fn read(&mut self, bytes_left: u64, at_least_one: bool) {
+        let bytes_max = self.spec.bytes_max.min(bytes_left);
+        let spec = FetchSpec { bytes_max, at_least_one, ..self.spec };
+        self.read = match &self.source {
+            Err(error) => Read::Error(*error),
+            Ok(partition) => match partition.fetch(spec) {
+                Ok(outcome) => Read::Outcome(outcome),
+                Err(error) => Read::Error(PartitionError::code(&error)),
+            },
+        };
+    }
+
+    fn len(&self) -> u64 {
+        match &self.read {
+            Read::Outcome(outcome) => outcome.extent.as_ref().map_or(0, |extent| extent.len),
+            Read::Nothing | Read::Error(_) => 0,
+        }
+    }
+
+    /// An error or a divergence is told at once.
+    fn ends_the_wait(&self) -> bool {
+        match &self.read {
+            Read::Error(_) => true,
+            Read::Outcome(outcome) => outcome.diverging.is_some(),
+            Read::Nothing => false,
+        }
+    }
+
+    fn answer(self, index: i32, version: i16) -> PartitionAnswer<ExtentRecords> {
+        let outcome = match self.read {
+            Read::Outcome(outcome) => outcome,
+            Read::Error(ErrorCode::KafkaStorageError) if version < STORAGE_ERROR_FROM => {
+                return PartitionAnswer::error(index, ErrorCode::NotLeaderOrFollower.code());
+            }
+            Read::Error(error) => return PartitionAnswer::error(index, error.code()),
+            Read::Nothing => unreachable!("every partition was read"),
+        };
+        let committed = self.spec.isolation == Isolation::ReadCommitted;
+        PartitionAnswer {
+            index,
+            error_code: ErrorCode::None.code(),
+            high_watermark: outcome.offsets.high_watermark,
+            last_stable_offset: outcome.offsets.last_stable,
+            log_start_offset: outcome.offsets.log_start,
+            diverging: outcome.diverging,
+            current_leader: None,
+            aborted: committed.then(Vec::new),
+            records: outcome.extent.map(ExtentRecords),
+        }
+    }
+}
+
+fn refuse(header: &RequestHeader, error: ErrorCode) -> Response {
+    let answer: FetchAnswer<ExtentRecords> =
+        FetchAnswer { throttle_ms: 0, error_code: error.code(), session_id: 0, topics: Vec::new() };
+    Response::from_pieces(answer.encode(header.api_version, Response::begin(header)))
+}

@@ -1,0 +1,279 @@
+//! Metadata (3): brokers, topics, partitions and where their leaders are.
+//!
+//! Versions: 0-13. 1 null asks for all topics, 4 says whether missing topics may be created, 5
+//! offline replicas, 7 leader epochs, 8 authorized operations (KIP-430), 10 topic ids (KIP-516), 12
+//! topics by id, 13 an error for the whole answer.
+//! - A missing topic is created in the background when the broker and the request allow it, and the
+//!   answer says `UNKNOWN_TOPIC_OR_PARTITION`, as Kafka does; clients ask again.
+//! - The answer names endpoints of the listener that the request came through.
+//! - The controller is a random live broker: admin clients send there, and brokers forward.
+//! - Topics that the sender may not describe are left out of "all topics", and are
+//!   `TOPIC_AUTHORIZATION_FAILED` by name or `UNKNOWN_TOPIC_ID` by id.
+//!
+//! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `INVALID_TOPIC_EXCEPTION`,
+//! `TOPIC_AUTHORIZATION_FAILED`; in partitions `LEADER_NOT_AVAILABLE`, `LISTENER_NOT_FOUND` (from
+//! version 6 on).
+
+use std::collections::BTreeSet;
+
+use ottla_metadata::ControllerHandle;
+use ottla_metadata::controller::{CreateTopics, NewTopic};
+use ottla_metadata::image::{Image, LeaderUnavailable, Partition, Topic};
+use ottla_protocol::Decoded;
+use ottla_protocol::messages::metadata_request::MetadataRequestTopic;
+use ottla_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use ottla_protocol::messages::{
+    BrokerId, MetadataRequest, MetadataResponse, StrBytes, TopicName as WireName, decode_request,
+    from_wire_uuid, to_wire_uuid,
+};
+use ottla_runtime::{Plane, Runtime};
+use ottla_security::{Operation, ResourceKind};
+use ottla_types::{ErrorCode, NodeId, PartitionId, TopicName, Uuid};
+
+use super::{Permissions, authorized_operations, is_internal};
+use crate::apis::Incoming;
+use crate::dispatch::Reply;
+use crate::response::Response;
+use crate::services::Services;
+
+const NULL_IS_ALL_FROM: i16 = 1;
+const LISTENER_ERRORS_FROM: i16 = 6;
+const CLUSTER_OPERATIONS: std::ops::RangeInclusive<i16> = 8..=10;
+
+/// Answers the request.
+///
+/// # Errors
+/// When the body is not one.
+pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
+    let (header, peer) = (&request.header, request.peer);
+    let version = header.api_version;
+    let body: MetadataRequest = decode_request(&request.body, header.api_key, version)?;
+    let image = services.images.load();
+    let handler = Handler {
+        image: &image,
+        permissions: Permissions { authorizer: &*services.authorizer, peer },
+        listener: peer.listener.name(&services.config),
+        version,
+        topic_operations: body.include_topic_authorized_operations,
+    };
+    let asked = Asked::of(&body, version);
+    let mut topics = handler.topics(&asked);
+    let may_create = services.config.auto_create_topics
+        && (body.allow_auto_topic_creation || version < 4)
+        && !matches!(asked, Asked::All);
+    let missing = handler.missing(&asked, may_create, &mut topics);
+    create_in_background(&services.runtime, &services.controller, missing);
+    let mut answer = handler.brokers(&services.runtime);
+    answer.topics = topics;
+    answer.cluster_id = Some(StrBytes::from_string(services.identity.cluster_id.clone()));
+    if body.include_cluster_authorized_operations && CLUSTER_OPERATIONS.contains(&version) {
+        answer.cluster_authorized_operations =
+            authorized_operations(&handler.permissions, ResourceKind::Cluster, "kafka-cluster");
+    }
+    Ok(Reply::Now(Response::encode(header, &answer)))
+}
+
+/// What a request asks for.
+enum Asked<'a> {
+    All,
+    Named(Vec<&'a MetadataRequestTopic>),
+}
+
+impl<'a> Asked<'a> {
+    fn of(body: &'a MetadataRequest, version: i16) -> Asked<'a> {
+        match &body.topics {
+            None => Asked::All,
+            Some(topics) if topics.is_empty() && version < NULL_IS_ALL_FROM => Asked::All,
+            Some(topics) => Asked::Named(topics.iter().collect()),
+        }
+    }
+}
+
+struct Handler<'a> {
+    image: &'a Image,
+    permissions: Permissions<'a>,
+    listener: &'a str,
+    version: i16,
+    topic_operations: bool,
+}
+
+impl Handler<'_> {
+    /// The answers for topics that exist or are refused; those that are missing by name come
+    /// from [`Handler::missing`].
+    fn topics(&self, asked: &Asked<'_>) -> Vec<MetadataResponseTopic> {
+        match asked {
+            Asked::All => {
+                let seen = self.image.topics().iter().filter(|topic| self.may_describe(topic));
+                seen.map(|topic| self.describe(topic)).collect()
+            }
+            Asked::Named(topics) => {
+                let mut done = BTreeSet::new();
+                let answers = topics.iter().filter_map(|asked| self.named(asked, &mut done));
+                answers.collect()
+            }
+        }
+    }
+
+    fn named(
+        &self,
+        asked: &MetadataRequestTopic,
+        done: &mut BTreeSet<Uuid>,
+    ) -> Option<MetadataResponseTopic> {
+        let found = match &asked.name {
+            Some(name) => self.image.topics().by_name(name),
+            None => {
+                let id = from_wire_uuid(asked.topic_id);
+                let topic = self.image.topics().by_id(id).filter(|topic| self.may_describe(topic));
+                let Some(topic) = topic else {
+                    return Some(refuse(None, id, ErrorCode::UnknownTopicId));
+                };
+                Some(topic)
+            }
+        };
+        let topic = found?;
+        if !self.may_describe(topic) {
+            return None;
+        }
+        done.insert(topic.id).then(|| self.describe(topic))
+    }
+
+    /// Adds the answers for topics that are missing by name; returns those to be created.
+    fn missing(
+        &self,
+        asked: &Asked<'_>,
+        may_create: bool,
+        answers: &mut Vec<MetadataResponseTopic>,
+    ) -> Vec<TopicName> {
+        let Asked::Named(topics) = asked else { return Vec::new() };
+        let names: BTreeSet<&str> =
+            topics.iter().filter_map(|topic| topic.name.as_ref()).map(|name| &***name).collect();
+        let mut create = Vec::new();
+        for name in names {
+            let error = if !self.permissions.topic(Operation::Describe, name) {
+                ErrorCode::TopicAuthorizationFailed
+            } else if self.image.topics().by_name(name).is_some() {
+                continue;
+            } else if TopicName::validate(name).is_err() {
+                ErrorCode::InvalidTopicException
+            } else {
+                let allowed = self.permissions.cluster(Operation::Create)
+                    || self.permissions.topic(Operation::Create, name);
+                match (may_create, allowed) {
+                    (true, true) => create.push(TopicName::from(name)),
+                    (true, false) => {
+                        let error = ErrorCode::TopicAuthorizationFailed;
+                        answers.push(refuse(Some(name), Uuid::ZERO, error));
+                        continue;
+                    }
+                    (false, _) => {}
+                }
+                ErrorCode::UnknownTopicOrPartition
+            };
+            answers.push(refuse(Some(name), Uuid::ZERO, error));
+        }
+        create
+    }
+
+    fn may_describe(&self, topic: &Topic) -> bool {
+        self.permissions.topic(Operation::Describe, &topic.name)
+    }
+
+    fn describe(&self, topic: &Topic) -> MetadataResponseTopic {
+        let partitions = topic.partitions().map(|(id, partition)| self.partition(id, partition));
+        let mut answer = MetadataResponseTopic::default()
+            .with_name(Some(WireName(StrBytes::from_string(topic.name.to_string()))))
+            .with_topic_id(to_wire_uuid(topic.id))
+            .with_is_internal(is_internal(&topic.name))
+            .with_partitions(partitions.collect());
+        if self.topic_operations {
+            answer.topic_authorized_operations =
+                authorized_operations(&self.permissions, ResourceKind::Topic, &topic.name);
+        }
+        answer
+    }
+
+    fn partition(&self, id: PartitionId, partition: &Partition) -> MetadataResponsePartition {
+        let leader = self.image.leader_on(partition, self.listener);
+        let error = match leader {
+            Ok(_) => ErrorCode::None,
+            Err(LeaderUnavailable::NoListener) if self.version >= LISTENER_ERRORS_FROM => {
+                ErrorCode::ListenerNotFound
+            }
+            Err(_) => ErrorCode::LeaderNotAvailable,
+        };
+        let alive = |id: &&NodeId| {
+            let broker = self.image.cluster().broker(**id);
+            broker.is_some_and(|broker| !broker.fenced && broker.endpoint(self.listener).is_some())
+        };
+        let offline: Vec<BrokerId> =
+            partition.replicas.iter().filter(|id| !alive(id)).map(wire_id).collect();
+        MetadataResponsePartition::default()
+            .with_error_code(error.code())
+            .with_partition_index(id.0)
+            .with_leader_id(leader.map_or(BrokerId(-1), |(broker, _)| BrokerId(broker.id.0)))
+            .with_leader_epoch(partition.leader_epoch.0)
+            .with_replica_nodes(partition.replicas.iter().map(wire_id).collect())
+            .with_isr_nodes(partition.isr.iter().map(wire_id).collect())
+            .with_offline_replicas(offline)
+    }
+
+    fn brokers(&self, runtime: &Runtime) -> MetadataResponse {
+        let alive: Vec<_> = self.image.alive_brokers_on(self.listener).collect();
+        let controller = match alive.len() {
+            0 => -1,
+            count => alive[runtime.entropy().below(count as u64) as usize].0.id.0,
+        };
+        let brokers = alive.iter().map(|(broker, endpoint)| {
+            MetadataResponseBroker::default()
+                .with_node_id(BrokerId(broker.id.0))
+                .with_host(StrBytes::from_string(endpoint.host.clone()))
+                .with_port(i32::from(endpoint.port))
+                .with_rack(broker.rack.clone().map(StrBytes::from_string))
+        });
+        MetadataResponse::default()
+            .with_brokers(brokers.collect())
+            .with_controller_id(BrokerId(controller))
+    }
+}
+
+fn wire_id(id: &NodeId) -> BrokerId {
+    BrokerId(id.0)
+}
+
+fn refuse(name: Option<&str>, id: Uuid, error: ErrorCode) -> MetadataResponseTopic {
+    MetadataResponseTopic::default()
+        .with_error_code(error.code())
+        .with_name(name.map(|name| WireName(StrBytes::from_string(name.to_owned()))))
+        .with_topic_id(to_wire_uuid(id))
+        .with_is_internal(name.is_some_and(is_internal))
+}
+
+/// Asks the controller for topics; clients see them when they ask again.
+fn create_in_background(runtime: &Runtime, controller: &ControllerHandle, names: Vec<TopicName>) {
+    if names.is_empty() {
+        return;
+    }
+    let controller = controller.clone();
+    runtime.spawn(Plane::Control, "auto-create topics", async move {
+        let topics = names.iter().map(|name| NewTopic {
+            name: name.to_string(),
+            partitions: -1,
+            replication_factor: -1,
+            assignments: Vec::new(),
+            configs: Vec::new(),
+        });
+        let request = CreateTopics { topics: topics.collect(), validate_only: false };
+        match controller.create_topics(request).await {
+            Ok(outcomes) => {
+                for outcome in outcomes {
+                    if let Err(error) = outcome.result {
+                        tracing::debug!(topic = outcome.name, %error, "auto-creation refused");
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot create topics"),
+        }
+    });
+}

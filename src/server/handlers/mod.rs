@@ -1,0 +1,120 @@
+//! One file for each API, headed by its versions, its behaviour and its errors.
+
+pub mod api_versions;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod describe_cluster;
+pub mod fetch;
+pub mod find_coordinator;
+pub mod init_producer_id;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+mod produced;
+pub mod quorum;
+
+use ottla_protocol::produce::TopicRef;
+use ottla_security::{Action, Authorizer, Operation, Resource, ResourceKind};
+use ottla_types::{TopicName, Uuid};
+
+use crate::connection::Peer;
+
+/// Asks the authorizer for the sender of a request.
+pub struct Permissions<'a> {
+    /// Who decides.
+    pub authorizer: &'a dyn Authorizer,
+    /// Who asks.
+    pub peer: &'a Peer,
+}
+
+impl Permissions<'_> {
+    /// Whether the sender may do `operation` to a topic.
+    #[must_use]
+    pub fn topic(&self, operation: Operation, name: &str) -> bool {
+        self.allows(Action { operation, resource: Resource::topic(name) })
+    }
+
+    /// Whether the sender may do `operation` to the cluster.
+    #[must_use]
+    pub fn cluster(&self, operation: Operation) -> bool {
+        self.allows(Action { operation, resource: Resource::CLUSTER })
+    }
+
+    /// Whether the sender may do `operation` to at least one topic.
+    #[must_use]
+    pub fn any_topic(&self, operation: Operation) -> bool {
+        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
+        self.authorizer.allows_any(principal, host, operation, ResourceKind::Topic)
+    }
+
+    /// Whether the sender may do this.
+    #[must_use]
+    pub fn allows(&self, action: Action<'_>) -> bool {
+        self.authorizer.allows(&self.peer.principal, self.peer.address.ip(), action)
+    }
+}
+
+/// Topics that clients may not write to by themselves.
+#[must_use]
+pub fn is_internal(name: &str) -> bool {
+    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+}
+
+/// A topic of a request, found in the image.
+#[derive(Clone, Debug)]
+pub struct FoundTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// Looks a topic up as a request names it.
+#[must_use]
+pub fn find_topic(image: &ottla_metadata::image::Image, topic: &TopicRef) -> Option<FoundTopic> {
+    let found = match topic {
+        TopicRef::Name(name) => image.topics().by_name(name),
+        TopicRef::Id(id) => image.topics().by_id(*id),
+    };
+    found.map(|topic| FoundTopic { name: topic.name.clone(), id: topic.id })
+}
+
+/// The bits of the operations that the sender may do to a resource (KIP-430).
+#[must_use]
+pub fn authorized_operations(
+    permissions: &Permissions<'_>,
+    kind: ResourceKind,
+    name: &str,
+) -> i32 {
+    // The bit of an operation is Kafka's number of it.
+    let operations: &[(Operation, u32)] = match kind {
+        ResourceKind::Topic => &[
+            (Operation::Read, 3),
+            (Operation::Write, 4),
+            (Operation::Create, 5),
+            (Operation::Delete, 6),
+            (Operation::Alter, 7),
+            (Operation::Describe, 8),
+            (Operation::DescribeConfigs, 10),
+            (Operation::AlterConfigs, 11),
+        ],
+        ResourceKind::Cluster => &[
+            (Operation::Create, 5),
+            (Operation::Alter, 7),
+            (Operation::Describe, 8),
+            (Operation::ClusterAction, 9),
+            (Operation::DescribeConfigs, 10),
+            (Operation::AlterConfigs, 11),
+            (Operation::IdempotentWrite, 12),
+        ],
+        ResourceKind::Group => {
+            &[(Operation::Read, 3), (Operation::Delete, 6), (Operation::Describe, 8)]
+        }
+        ResourceKind::TransactionalId => &[(Operation::Write, 4), (Operation::Describe, 8)],
+    };
+    let resource = Resource { kind, name };
+    let allowed = operations
+        .iter()
+        .filter(|(operation, _)| permissions.allows(Action { operation: *operation, resource }));
+    allowed.fold(0, |bits, (_, bit)| bits | 1 << bit)
+}

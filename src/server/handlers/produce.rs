@@ -1,0 +1,235 @@
+//! Produce (0): appends record batches.
+//!
+//! Versions: 3-13 (0-2 are shown and refused, KAFKA-18659). 5 log start offset, 7 zstd (KIP-110), 8
+//! errors of single records (KIP-467), 9 flexible, 10 the leader's address on errors (KIP-951), 13
+//! topics by id (KIP-516).
+//! - One batch of magic 2 for each partition; its checksum, size and header are checked before the
+//!   partition's lock is taken. Records inside stay as they were sent.
+//! - acks 0 is not answered, and an error closes the connection, so that the client looks again.
+//!   acks 1 is answered after the append, acks -1 when the high watermark has passed it.
+//! - Appends happen when the request is read, so a client's requests keep their order.
+//! - Internal topics take batches from the client id `__admin_client` only.
+//! - Null records are refused at once (Kafka never answers them).
+//!
+//! Errors: `INVALID_REQUIRED_ACKS`, `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`,
+//! `TOPIC_AUTHORIZATION_FAILED`, `INVALID_TOPIC_EXCEPTION`, `NOT_LEADER_OR_FOLLOWER`,
+//! `CORRUPT_MESSAGE`, `INVALID_RECORD`, `MESSAGE_TOO_LARGE`, `RECORD_LIST_TOO_LARGE`,
+//! `INVALID_TIMESTAMP`, `UNSUPPORTED_COMPRESSION_TYPE`, `OUT_OF_ORDER_SEQUENCE_NUMBER`,
+//! `INVALID_PRODUCER_EPOCH`, `NOT_ENOUGH_REPLICAS`, `REQUEST_TIMED_OUT`, `KAFKA_STORAGE_ERROR`;
+//! `INVALID_TXN_STATE` for transactional batches, as no transaction can be open.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_metadata::image::Image;
+use ottla_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use ottla_protocol::messages::{ProduceResponse, StrBytes, TopicName as WireName, to_wire_uuid};
+use ottla_protocol::produce::{PartitionRecords, ProduceRequest, TopicRecords, TopicRef};
+use ottla_protocol::{Decoded, RequestHeader};
+use ottla_replication::{AckWait, Acks, Appended, Partition, PartitionError, Replicas};
+use ottla_runtime::{Clock, Plane};
+use ottla_security::Operation;
+use ottla_types::{ErrorCode, MonoTime, Offset, PartitionId, Timestamp, TopicIdPartition};
+
+use super::produced::{Refused, check_batch};
+use super::{FoundTopic, Permissions, find_topic, is_internal};
+use crate::apis::Incoming;
+use crate::dispatch::Reply;
+use crate::response::Response;
+use crate::services::Services;
+
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// Answers the request.
+///
+/// # Errors
+/// When the body is not one.
+pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
+    let Incoming { peer, header, body } = request;
+    let body = ProduceRequest::decode(&body, header.api_version)?;
+    let image = services.images.load();
+    let appender = Appender {
+        image: &image,
+        replicas: &services.replicas,
+        permissions: Permissions { authorizer: &*services.authorizer, peer },
+        header: &header,
+        acks: body.acks,
+        now: services.runtime.clock().wall(),
+        plane: peer.plane,
+    };
+    let outcomes = appender.append_all(&body);
+    if body.acks == 0 {
+        let failed = outcomes.iter().flat_map(|t| &t.partitions).any(|p| p.result.is_err());
+        return Ok(if failed { Reply::Close } else { Reply::None });
+    }
+    let waits = outcomes.iter().flat_map(|topic| &topic.partitions).any(PartitionOutcome::waits);
+    if !waits {
+        return Ok(Reply::Now(answer(&header, outcomes)));
+    }
+    let clock = services.runtime.clock().clone();
+    let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
+    Ok(Reply::Later(Box::pin(async move {
+        let outcomes = wait_for_acks(outcomes, &clock, clock.now().after(timeout)).await;
+        answer(&header, outcomes)
+    })))
+}
+
+struct TopicOutcome {
+    topic: TopicRef,
+    partitions: Vec<PartitionOutcome>,
+}
+
+struct PartitionOutcome {
+    index: i32,
+    result: Result<Appended, Refused>,
+}
+
+impl PartitionOutcome {
+    fn waits(&self) -> bool {
+        self.result.as_ref().is_ok_and(|appended| appended.wait.is_some())
+    }
+}
+
+struct Appender<'a> {
+    image: &'a Image,
+    replicas: &'a Replicas,
+    permissions: Permissions<'a>,
+    header: &'a RequestHeader,
+    acks: i16,
+    now: Timestamp,
+    plane: Plane,
+}
+
+impl Appender<'_> {
+    fn append_all(&self, request: &ProduceRequest) -> Vec<TopicOutcome> {
+        request.topics.iter().map(|topic| self.append_topic(topic)).collect()
+    }
+
+    fn append_topic(&self, records: &TopicRecords) -> TopicOutcome {
+        let topic = self.check_topic(&records.topic);
+        let append = |partition: &PartitionRecords| PartitionOutcome {
+            index: partition.index,
+            result: match &topic {
+                Ok(topic) => self.append(topic, partition),
+                Err(error) => Err((*error).into()),
+            },
+        };
+        let partitions = records.partitions.iter().map(append).collect();
+        TopicOutcome { topic: records.topic.clone(), partitions }
+    }
+
+    fn check_topic(&self, topic: &TopicRef) -> Result<FoundTopic, ErrorCode> {
+        let (found, unknown) = match topic {
+            TopicRef::Name(name) => {
+                if !self.permissions.topic(Operation::Write, name) {
+                    return Err(ErrorCode::TopicAuthorizationFailed);
+                }
+                (find_topic(self.image, topic), ErrorCode::UnknownTopicOrPartition)
+            }
+            TopicRef::Id(_) => (find_topic(self.image, topic), ErrorCode::UnknownTopicId),
+        };
+        let found = found.ok_or(unknown)?;
+        if matches!(topic, TopicRef::Id(_))
+            && !self.permissions.topic(Operation::Write, &found.name)
+        {
+            return Err(ErrorCode::TopicAuthorizationFailed);
+        }
+        if !matches!(self.acks, -1..=1) {
+            return Err(ErrorCode::InvalidRequiredAcks);
+        }
+        if is_internal(&found.name) && *self.header.client_id != *ADMIN_CLIENT {
+            return Err(ErrorCode::InvalidTopicException);
+        }
+        Ok(found)
+    }
+
+    fn append(
+        &self,
+        topic: &FoundTopic,
+        records: &PartitionRecords,
+    ) -> Result<Appended, Refused> {
+        let partition = self.leader(topic, records.index)?;
+        let config = partition.config().map_err(refused)?;
+        let batch = check_batch(records.records.as_ref(), &config, self.header.api_version)?;
+        let acks = if self.acks == -1 { Acks::All } else { Acks::Leader };
+        let appended = partition.append(&batch, acks, self.now).map_err(refused)?;
+        if appended.start_flush {
+            self.replicas.flush(partition, self.plane);
+        }
+        Ok(appended)
+    }
+
+    fn leader(&self, topic: &FoundTopic, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        let id = TopicIdPartition { topic_id: topic.id, partition: PartitionId(index) };
+        if let Some(partition) = self.replicas.get(&id) {
+            return Ok(partition);
+        }
+        let known = self.image.partition_by_id(id).is_some();
+        Err(if known { ErrorCode::NotLeaderOrFollower } else { ErrorCode::UnknownTopicOrPartition })
+    }
+}
+
+fn refused(error: PartitionError) -> Refused {
+    error.code().into()
+}
+
+/// Waits until every append is acknowledged or the time is over.
+async fn wait_for_acks(
+    mut outcomes: Vec<TopicOutcome>,
+    clock: &Clock,
+    deadline: MonoTime,
+) -> Vec<TopicOutcome> {
+    for outcome in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        let Ok(appended) = &mut outcome.result else { continue };
+        let Some(wait) = &mut appended.wait else { continue };
+        if let Err(error) = acknowledged(wait, clock, deadline).await {
+            outcome.result = Err(error.into());
+        }
+    }
+    outcomes
+}
+
+async fn acknowledged(
+    wait: &mut AckWait,
+    clock: &Clock,
+    deadline: MonoTime,
+) -> Result<(), ErrorCode> {
+    let left = deadline.since(clock.now());
+    match clock.timeout(left, wait.acknowledged()).await {
+        Some(result) => result.map_err(|error| error.code()),
+        None => Err(ErrorCode::RequestTimedOut),
+    }
+}
+
+fn answer(header: &RequestHeader, outcomes: Vec<TopicOutcome>) -> Response {
+    let responses = outcomes.into_iter().map(|outcome| {
+        let mut topic = TopicProduceResponse::default();
+        match outcome.topic {
+            TopicRef::Name(name) => topic.name = WireName(name),
+            TopicRef::Id(id) => topic.topic_id = to_wire_uuid(id),
+        }
+        topic.partition_responses = outcome.partitions.into_iter().map(partition_answer).collect();
+        topic
+    });
+    let body = ProduceResponse::default().with_responses(responses.collect());
+    Response::encode(header, &body)
+}
+
+fn partition_answer(outcome: PartitionOutcome) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(outcome.index);
+    match outcome.result {
+        Ok(appended) => answer
+            .with_base_offset(appended.info.base_offset.0)
+            .with_log_append_time_ms(appended.info.append_time.0)
+            .with_log_start_offset(appended.log_start.0),
+        Err(refused) => {
+            let unknown = Offset(-1).0;
+            answer
+                .with_error_code(refused.code.code())
+                .with_error_message(refused.message.map(StrBytes::from_static_str))
+                .with_base_offset(unknown)
+                .with_log_append_time_ms(Timestamp::NONE.0)
+                .with_log_start_offset(unknown)
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The server: listeners, connections, the table of APIs, and one handler for each.
+//!
+//! ```text
+//!   acceptor ── connection ── inbox ── apis (limits) ── dispatch ── handlers/… ── outbox
+//! ```
+//! Handlers read one immutable image from start to end, ask the authorizer before they act, and
+//! answer per topic and partition; only what is not a request at all closes the connection.
+//!
+//! Deliberately absent so far: quotas, SASL, TLS, forwarding to another controller.
+
+mod acceptor;
+mod apis;
+mod connection;
+mod dispatch;
+mod handlers;
+mod inbox;
+mod memory;
+mod outbox;
+mod response;
+mod services;
+
+pub use acceptor::{ConnectionCount, accept};
+pub use memory::RequestMemory;
+pub use services::{Identity, ListenerId, Services};

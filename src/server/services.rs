@@ -1,0 +1,76 @@
+//! What handlers work with. Each handler is given the ports it needs, never this whole.
+
+use std::sync::Arc;
+
+use ottla_config::NodeConfig;
+use ottla_coordinator::ProducerIds;
+use ottla_metadata::{ControllerHandle, ImageCell};
+use ottla_raft::QuorumHandle;
+use ottla_replication::Replicas;
+use ottla_runtime::Runtime;
+use ottla_security::Authorizer;
+use ottla_types::NodeId;
+
+use crate::acceptor::ConnectionCount;
+use crate::memory::RequestMemory;
+
+/// The ports of a node's server.
+pub struct Services {
+    /// The world.
+    pub runtime: Runtime,
+    /// The node's configuration.
+    pub config: Arc<NodeConfig>,
+    /// Who the node is.
+    pub identity: Identity,
+    /// What the cluster looks like now.
+    pub images: ImageCell,
+    /// The partitions of this node.
+    pub replicas: Replicas,
+    /// The controller.
+    pub controller: ControllerHandle,
+    /// The metadata quorum.
+    pub quorum: QuorumHandle,
+    /// Producer ids.
+    pub producer_ids: Arc<ProducerIds>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Memory for requests.
+    pub memory: RequestMemory,
+    /// Connections.
+    pub connections: ConnectionCount,
+}
+
+/// Who the node is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// Id of the node.
+    pub node_id: NodeId,
+    /// Id of the cluster.
+    pub cluster_id: String,
+}
+
+/// One of the node's listeners.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ListenerId {
+    /// For clients: index in the configuration's `broker_listeners`.
+    Broker(usize),
+    /// For the quorum: index in the configuration's `controller_listeners`.
+    Controller(usize),
+}
+
+impl ListenerId {
+    /// Whether it belongs to the controller.
+    #[must_use]
+    pub fn is_controller(self) -> bool {
+        matches!(self, ListenerId::Controller(_))
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self, config: &NodeConfig) -> &str {
+        match self {
+            ListenerId::Broker(index) => &config.broker_listeners[index].name,
+            ListenerId::Controller(index) => &config.controller_listeners[index].name,
+        }
+    }
+}
