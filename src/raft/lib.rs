@@ -1,0 +1,10 @@
+//! KRaft: the metadata quorum's protocol as a pure state machine, and the bytes of its files.
+//!
+//! [`core`] decides: who may vote for whom, who leads, what is committed (KIP-595, KIP-853 as far
+//! as voters come from the log, KIP-996). [`quorum_state`] and [`snapshot`] read and write Kafka's
+//! files as bytes. Nothing here touches a disk, a socket or a clock.
+//!
+//! Deliberately absent: the driver that performs the core's effects, and the RPCs that add, remove
+//! and update voters.
+
+pub mod core;
