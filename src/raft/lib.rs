@@ -8,3 +8,6 @@
 //! and update voters.
 
 pub mod core;
+pub mod quorum_state;
+pub mod records;
+pub mod snapshot;
