@@ -1,0 +1,7 @@
+//! Properties of images over random logs of all record types, and replays of Kafka's own files.
+
+mod kafka;
+mod properties;
+mod random;
+mod refusals;
+mod scale;

@@ -1,0 +1,24 @@
+//! The cluster's metadata: what the log says, and who decides what it says next.
+//!
+//! ```text
+//!  committed batches -> Loader -> (Image, Delta) -> publishers and handlers
+//!  requests -> Controller -> records and a reply -> appended, committed, answered
+//!                  ^ replays what it had appended, goes back to the committed image when it fails
+//! ```
+//! Everything here is a pure core: time, randomness and offsets are arguments, nothing is read or
+//! written. The shells that feed it live in the rooms above.
+//!
+//! Deliberately absent: how records reach the log (`raft`), who may do what (`security`), the
+//! forms of requests and answers on the wire (`server`).
+
+pub mod image;
+mod loader;
+#[cfg(test)]
+mod testdata;
+mod versions;
+
+pub use loader::{LoadError, Loader, LogBatch};
+pub use versions::{
+    ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, MetadataVersion,
+    VersionedRecord, bootstrap_records, first_version, record_version,
+};
