@@ -11,6 +11,7 @@
 //! Deliberately absent: how records reach the log (`raft`), who may do what (`security`), the
 //! forms of requests and answers on the wire (`server`).
 
+pub mod controller;
 pub mod image;
 mod loader;
 #[cfg(test)]

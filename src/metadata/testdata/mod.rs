@@ -8,7 +8,7 @@
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchHeader, Records};
 use ottla_protocol::metadata::MetadataRecord;
 
-use crate::VersionedRecord;
+use crate::{LogBatch, VersionedRecord};
 
 pub(crate) const RESTARTS: &[u8] = include_bytes!("kafka-4.3.1-restarts.log");
 pub(crate) const THREE_BROKERS: &[u8] = include_bytes!("kafka-4.3.1-three-brokers.log");
@@ -37,6 +37,17 @@ pub(crate) fn batches(mut bytes: &[u8]) -> Vec<(BatchHeader, Vec<VersionedRecord
     }
     assert!(bytes.is_empty(), "{} bytes are left", bytes.len());
     batches
+}
+
+/// A batch as a loader takes it.
+pub(crate) fn log_batch(header: &BatchHeader, records: Vec<VersionedRecord>) -> LogBatch {
+    LogBatch {
+        base_offset: header.base_offset,
+        last_offset: header.last_offset(),
+        epoch: header.leader_epoch,
+        timestamp: header.max_timestamp,
+        records: records.into_iter().map(|it| it.record).collect(),
+    }
 }
 
 /// Puts the features of a node, which Kafka lists in the order of a hash map, into ours.

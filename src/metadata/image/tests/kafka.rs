@@ -4,17 +4,13 @@ use ottla_protocol::metadata::MetadataRecord;
 use ottla_types::{LeaderEpoch, NodeId, Offset, PartitionId};
 
 use crate::image::{Delta, Image};
-use crate::testdata::{RESTARTS, SNAPSHOTS, THREE_BROKERS, batches, with_sorted_features};
+use crate::testdata::{
+    RESTARTS, SNAPSHOTS, THREE_BROKERS, batches, log_batch, with_sorted_features,
+};
 use crate::{Loader, LogBatch, MetadataVersion, VersionedRecord};
 
 fn log(bytes: &[u8]) -> impl Iterator<Item = LogBatch> {
-    batches(bytes).into_iter().map(|(header, records)| LogBatch {
-        base_offset: header.base_offset,
-        last_offset: header.last_offset(),
-        epoch: header.leader_epoch,
-        timestamp: header.max_timestamp,
-        records: records.into_iter().map(|it| it.record).collect(),
-    })
+    batches(bytes).into_iter().map(|(header, records)| log_batch(&header, records))
 }
 
 fn snapshot(bytes: &[u8]) -> Vec<VersionedRecord> {

@@ -2,6 +2,7 @@
 
 mod kafka;
 mod properties;
+mod queries;
 mod random;
 mod refusals;
 mod scale;
