@@ -5,6 +5,7 @@
 //! - `kafka-4.3.1-restarts.log`: that of one combined node, which was started, given a topic,
 //!   stopped, started, killed, started, stopped, started and stopped.
 
+use ottla_protocol::Writer;
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchHeader, Records};
 use ottla_protocol::metadata::MetadataRecord;
 
@@ -30,6 +31,9 @@ pub(crate) fn batches(mut bytes: &[u8]) -> Vec<(BatchHeader, Vec<VersionedRecord
             records.extend(Records::new(&header, &batch[BATCH_OVERHEAD..]).map(|record| {
                 let value = record.expect("Kafka wrote it").value.expect("has a value");
                 let (record, version) = MetadataRecord::decode(value).expect("known");
+                let mut writer = Writer::new();
+                record.encode(version, &mut writer);
+                assert_eq!(writer.into_bytes(), value, "we write the bytes that Kafka writes");
                 VersionedRecord { record, version }
             }));
         }

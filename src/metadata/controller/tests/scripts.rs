@@ -2,14 +2,15 @@
 //!
 //! | command | does |
 //! |---|---|
-//! | `start [version=] [elr=off] [KEY=VALUE]` | a controller over an empty log becomes active |
-//! | `register ID [incarnation=] [dirs=] [rack=] [previous=] [dead=true] ...` | registers a broker |
-//! | `heartbeat ID [epoch=] [offset=] [fence=true] [stop=true] [offline=] [cordoned=]` | |
+//! | `start [version=] [min-isr=] ...` | a controller becomes active over an empty log |
+//! | `register ID [incarnation=] [dirs=] [previous=] [dead=true] ...` | registers a broker |
+//! | `heartbeat ID [epoch=] [offset=] [fence=true] [stop=true] ...` | a broker is heard |
 //! | `brokers ID...` | registers and unfences brokers, without output |
 //! | `wait MS` | time passes; nobody is heard |
 //! | `fence-stale` | fences whose session has timed out, until none is left |
-//! | `create NAME... [partitions=] [rf=] [assign=1-2/2-3] [validate=true] [config.NAME=]` | |
-//! | `delete NAME... [id=NAME]`, `producer-ids ID [epoch=]`, `register-controller ID` | |
+//! | `create NAME... [partitions=] [rf=] [assign=1-2/2-3] ...` | creates topics |
+//! | `delete NAME... [id=NAME]` | deletes topics by name and by id |
+//! | `producer-ids ID`, `register-controller ID` | the other requests |
 //! | `isr NAME INDEX ID...` | the leader changes the replicas in sync |
 //! | `place NAME INDEX DIRS` | the brokers name the directories of a partition |
 //! | `hold`, `commit`, `renounce`, `activate` | appends wait; are committed; are lost; again |
