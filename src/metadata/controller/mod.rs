@@ -40,7 +40,7 @@ mod tests;
 pub use configs::{ConfigSource, EffectiveConfig, TopicDefault};
 pub use create_topics::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicOutcome};
 pub use delete_topics::{DeletedTopic, TopicSelector};
-pub use error::{BrokerError, TopicError};
+pub use error::{AssignmentError, BrokerError, PlacementError, TopicError};
 pub use heartbeat::{BrokerHeartbeat, HeartbeatReply};
 pub use producer_ids::ProducerIdBlock;
 pub use registration::{BrokerRegistration, ControllerRegistration};
