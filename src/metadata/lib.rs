@@ -5,12 +5,13 @@
 //!  requests -> Controller -> records and a reply -> appended, committed, answered
 //!                  ^ replays what it had appended, goes back to the committed image when it fails
 //! ```
-//! Everything here is a pure core: time, randomness and offsets are arguments, nothing is read or
-//! written. The shells that feed it live in the rooms above.
+//! Loader, image and controller are pure cores: time, randomness and offsets are arguments, nothing
+//! is read or written. [`active`] is the shell that feeds them.
 //!
 //! Deliberately absent: how records reach the log (`raft`), who may do what (`security`), the
 //! forms of requests and answers on the wire (`server`).
 
+pub mod active;
 pub mod controller;
 pub mod image;
 mod loader;
@@ -18,6 +19,7 @@ mod loader;
 mod testdata;
 mod versions;
 
+pub use active::{ControllerError, ControllerHandle, ImageCell};
 pub use loader::{LoadError, Loader, LogBatch};
 pub use versions::{
     ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, MetadataVersion,

@@ -2,12 +2,13 @@
 //!
 //! [`core`] decides: who may vote for whom, who leads, what is committed (KIP-595, KIP-853 as far
 //! as voters come from the log, KIP-996). [`quorum_state`] and [`snapshot`] read and write Kafka's
-//! files as bytes. Nothing here touches a disk, a socket or a clock.
+//! files as bytes. [`driver`] performs what the core decides, on the node's disk.
 //!
-//! Deliberately absent: the driver that performs the core's effects, and the RPCs that add, remove
-//! and update voters.
+//! Deliberately absent: sockets, which are behind the driver's transport, and the RPCs that add,
+//! remove and update voters.
 
 pub mod core;
+pub mod driver;
 pub mod quorum_state;
 pub mod records;
 pub mod snapshot;

@@ -131,12 +131,7 @@ fn admit(services: &Arc<Services>, connection: NewConnection, listener: Listener
     services.runtime.spawn(plane, "connection", task);
 }
 
-async fn serve(
-    services: Arc<Services>,
-    peer: Peer,
-    connection: NewConnection,
-    counted: Counted,
-) {
+async fn serve(services: Arc<Services>, peer: Peer, connection: NewConnection, counted: Counted) {
     let stream: Stream = match connection.attach() {
         Ok(stream) => stream,
         Err(error) => {

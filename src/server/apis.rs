@@ -56,6 +56,8 @@ pub struct Api {
 
 const KIB: u32 = 1 << 10;
 const MIB: u32 = 1 << 20;
+/// For requests without lists of any length.
+const SMALL: u32 = 64 * KIB;
 
 const fn api(
     key: ApiKey,
@@ -82,15 +84,15 @@ pub const APIS: &[Api] = &[
     api(ApiKey::Fetch, 4..=18, Offered::Both, 4 * MIB, handlers::fetch::handle),
     api(ApiKey::ListOffsets, 1..=11, Offered::Broker, MIB, handlers::list_offsets::handle),
     api(ApiKey::Metadata, 0..=13, Offered::Broker, MIB, handlers::metadata::handle),
-    api(ApiKey::FindCoordinator, 0..=6, Offered::Broker, 256 * KIB, handlers::find_coordinator::handle),
-    api(ApiKey::ApiVersions, 0..=4, Offered::Both, 16 * KIB, handlers::api_versions::handle),
+    api(ApiKey::FindCoordinator, 0..=6, Offered::Broker, MIB, handlers::find_coordinator::handle),
+    api(ApiKey::ApiVersions, 0..=4, Offered::Both, SMALL, handlers::api_versions::handle),
     api(ApiKey::CreateTopics, 2..=7, Offered::Both, 4 * MIB, handlers::create_topics::handle),
     api(ApiKey::DeleteTopics, 1..=6, Offered::Both, MIB, handlers::delete_topics::handle),
-    api(ApiKey::InitProducerId, 0..=5, Offered::Broker, 16 * KIB, handlers::init_producer_id::handle),
-    api(ApiKey::Vote, 0..=2, Offered::Controller, 64 * KIB, handlers::quorum::vote),
-    api(ApiKey::BeginQuorumEpoch, 0..=1, Offered::Controller, 64 * KIB, handlers::quorum::begin_epoch),
-    api(ApiKey::EndQuorumEpoch, 0..=1, Offered::Controller, 64 * KIB, handlers::quorum::end_epoch),
-    api(ApiKey::DescribeCluster, 0..=2, Offered::Both, 16 * KIB, handlers::describe_cluster::handle),
+    api(ApiKey::InitProducerId, 0..=5, Offered::Broker, SMALL, handlers::init_producer_id::handle),
+    api(ApiKey::Vote, 0..=2, Offered::Controller, SMALL, handlers::quorum::vote),
+    api(ApiKey::BeginQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::begin_epoch),
+    api(ApiKey::EndQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::end_epoch),
+    api(ApiKey::DescribeCluster, 0..=2, Offered::Both, SMALL, handlers::describe_cluster::handle),
 ];
 
 impl Api {
@@ -126,8 +128,9 @@ pub fn reference_page() -> String {
     use std::fmt::Write;
     let mut page = String::from(
         "# APIs\n\n\
-         Written from `src/server/apis.rs`; a test keeps it fresh. What is not here is not in the\n\
-         answer to ApiVersions, and a request for it closes the connection, as with Apache Kafka.\n\n\
+         Written from `src/server/apis.rs`; a test keeps it fresh. What is not here is not in\n\
+         the answer to ApiVersions, and a request for it closes the connection, as with Apache\n\
+         Kafka.\n\n\
          | key | API | versions | offered to | longest request |\n|---|---|---|---|---|\n",
     );
     for api in APIS {
@@ -174,10 +177,10 @@ mod tests {
         assert_eq!(limit(0, 13, false), Some(u32::MAX));
         assert_eq!(limit(0, 2, false), None, "shown and refused");
         assert_eq!(limit(0, 13, true), None, "not offered to the quorum");
-        assert_eq!(limit(52, 2, true), Some(64 << 10));
+        assert_eq!(limit(52, 2, true), Some(SMALL));
         assert_eq!(limit(52, 2, false), None);
-        assert_eq!(limit(18, 99, false), Some(16 << 10));
-        assert_eq!(limit(18, -1, false), Some(16 << 10));
+        assert_eq!(limit(18, 99, false), Some(SMALL));
+        assert_eq!(limit(18, -1, false), Some(SMALL));
         assert_eq!(limit(99, 0, false), None);
         assert_eq!(limit(-5, 0, false), None);
     }

@@ -168,9 +168,7 @@ impl Connection {
     }
 
     fn may_read(&self) -> bool {
-        !self.closing
-            && self.pending.len() < PIPELINED_MAX
-            && self.outbox.len() < UNSENT_CHUNKS_MAX
+        !self.closing && self.pending.len() < PIPELINED_MAX && self.outbox.len() < UNSENT_CHUNKS_MAX
     }
 
     /// Ends at once when nobody can be answered any more; else answers what was begun first.

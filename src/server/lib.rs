@@ -20,5 +20,6 @@ mod response;
 mod services;
 
 pub use acceptor::{ConnectionCount, accept};
+pub use apis::reference_page;
 pub use memory::RequestMemory;
 pub use services::{Identity, ListenerId, Services};

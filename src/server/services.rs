@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ottla_config::NodeConfig;
 use ottla_coordinator::ProducerIds;
 use ottla_metadata::{ControllerHandle, ImageCell};
-use ottla_raft::QuorumHandle;
+use ottla_raft::driver::QuorumHandle;
 use ottla_replication::Replicas;
 use ottla_runtime::Runtime;
 use ottla_security::Authorizer;

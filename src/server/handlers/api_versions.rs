@@ -25,8 +25,6 @@ use crate::dispatch::Reply;
 use crate::response::Response;
 use crate::services::Services;
 
-const KRAFT_VERSION_MAX: i16 = 1;
-
 /// Answers the request.
 ///
 /// # Errors
@@ -75,7 +73,7 @@ fn answer(
     let mut answer = ApiVersionsResponse::default().with_api_keys(offered.map(row).collect());
     let supported = [
         (METADATA_VERSION, MetadataVersion::MIN.level(), MetadataVersion::MAX.level()),
-        (KRAFT_VERSION, 0, KRAFT_VERSION_MAX),
+        (KRAFT_VERSION.name, KRAFT_VERSION.min, KRAFT_VERSION.max),
     ];
     let shown = supported.into_iter().filter(|(_, min, _)| *min > 0 || version >= 4);
     answer.supported_features = shown
@@ -88,7 +86,7 @@ fn answer(
         .collect();
     let finalized = [
         (METADATA_VERSION, image.features().level(METADATA_VERSION)),
-        (KRAFT_VERSION, kraft_version),
+        (KRAFT_VERSION.name, kraft_version),
     ];
     answer.finalized_features = finalized
         .into_iter()

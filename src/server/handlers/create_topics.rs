@@ -49,8 +49,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let body: CreateTopicsRequest = decode_request(&body, header.api_key, header.api_version)?;
     let permissions = Permissions { authorizer: &*services.authorizer, peer };
     let may_create_all = permissions.cluster(Operation::Create);
-    let may_create =
-        |name: &str| may_create_all || permissions.topic(Operation::Create, name);
+    let may_create = |name: &str| may_create_all || permissions.topic(Operation::Create, name);
     let (allowed, denied): (Vec<_>, Vec<_>) =
         body.topics.into_iter().partition(|topic| may_create(&topic.name));
     let names: Vec<String> = allowed.iter().map(|topic| topic.name.to_string()).collect();
@@ -90,9 +89,10 @@ fn new_topic(topic: CreatableTopic) -> NewTopic {
         partition: PartitionId(assignment.partition_index),
         replicas: assignment.broker_ids.iter().map(|id| NodeId(id.0)).collect(),
     });
-    let configs = topic.configs.iter().map(|config| {
-        (config.name.to_string(), config.value.as_ref().map(ToString::to_string))
-    });
+    let configs = topic
+        .configs
+        .iter()
+        .map(|config| (config.name.to_string(), config.value.as_ref().map(ToString::to_string)));
     NewTopic {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,

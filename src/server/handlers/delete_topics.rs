@@ -68,10 +68,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
 
 fn selectors(body: &DeleteTopicsRequest, version: i16) -> Vec<TopicSelector> {
     if version < BY_ID_FROM {
-        let by_name = |name: &WireName| TopicSelector {
-            name: Some(name.to_string()),
-            topic_id: Uuid::ZERO,
-        };
+        let by_name =
+            |name: &WireName| TopicSelector { name: Some(name.to_string()), topic_id: Uuid::ZERO };
         return body.topic_names.iter().map(by_name).collect();
     }
     let by_either = body.topics.iter().map(|topic| TopicSelector {

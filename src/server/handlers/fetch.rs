@@ -47,10 +47,14 @@ const STORAGE_ERROR_FROM: i16 = 6;
 /// # Errors
 /// When the body is not one.
 pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
+    let controller = request.peer.listener.is_controller();
+    let refused = if controller { quorum::check_sender(services, &request).err() } else { None };
     let Incoming { peer, header, body } = request;
     let body: FetchRequest = decode_request(&body, header.api_key, header.api_version)?;
-    if peer.listener.is_controller() {
-        return Ok(quorum::fetch(services, header, body));
+    match refused {
+        Some(error) => return Ok(Reply::Now(refuse(&header, error))),
+        None if controller => return Ok(quorum::fetch(services, header, body)),
+        None => {}
     }
     if body.session_id != 0 {
         return Ok(Reply::Now(refuse(&header, ErrorCode::FetchSessionIdNotFound)));

@@ -70,11 +70,7 @@ fn refusal(permissions: &Permissions<'_>, key_type: i8, key: &str) -> ErrorCode 
             Resource { kind: ResourceKind::TransactionalId, name: key },
             ErrorCode::TransactionalIdAuthorizationFailed,
         ),
-        2 => (
-            Operation::ClusterAction,
-            Resource::CLUSTER,
-            ErrorCode::ClusterAuthorizationFailed,
-        ),
+        2 => (Operation::ClusterAction, Resource::CLUSTER, ErrorCode::ClusterAuthorizationFailed),
         _ => return ErrorCode::InvalidRequest,
     };
     if permissions.allows(Action { operation, resource }) {

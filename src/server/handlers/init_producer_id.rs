@@ -10,10 +10,10 @@
 
 use std::sync::Arc;
 
+use ottla_protocol::Decoded;
 use ottla_protocol::messages::{
     InitProducerIdRequest, InitProducerIdResponse, ProducerId as WireProducerId, decode_request,
 };
-use ottla_protocol::Decoded;
 use ottla_security::{Action, Operation, Resource, ResourceKind};
 use ottla_types::{ErrorCode, ProducerEpoch, ProducerId};
 

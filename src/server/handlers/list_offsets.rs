@@ -9,20 +9,20 @@
 //! - The same partition twice in a request is refused.
 //!
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `TOPIC_AUTHORIZATION_FAILED`, `NOT_LEADER_OR_FOLLOWER`,
-//! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `INVALID_REQUEST` for a partition asked for twice,
-//! `UNSUPPORTED_VERSION` for a special timestamp of a later version, `KAFKA_STORAGE_ERROR`,
-//! `CORRUPT_MESSAGE`.
+//! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `INVALID_REQUEST` for a partition asked for
+//! twice, `UNSUPPORTED_VERSION` for a special timestamp of a later version,
+//! `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`.
 
 use std::collections::BTreeMap;
 
 use ottla_metadata::image::Image;
+use ottla_protocol::Decoded;
 use ottla_protocol::batch::{BATCH_OVERHEAD, Records};
 use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use ottla_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, decode_request};
-use ottla_protocol::Decoded;
 use ottla_replication::{Partition, PartitionOffsets, Replicas};
 use ottla_security::Operation;
 use ottla_storage::BatchLocation;

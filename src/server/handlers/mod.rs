@@ -81,11 +81,7 @@ pub fn find_topic(image: &ottla_metadata::image::Image, topic: &TopicRef) -> Opt
 
 /// The bits of the operations that the sender may do to a resource (KIP-430).
 #[must_use]
-pub fn authorized_operations(
-    permissions: &Permissions<'_>,
-    kind: ResourceKind,
-    name: &str,
-) -> i32 {
+pub fn authorized_operations(permissions: &Permissions<'_>, kind: ResourceKind, name: &str) -> i32 {
     // The bit of an operation is Kafka's number of it.
     let operations: &[(Operation, u32)] = match kind {
         ResourceKind::Topic => &[

@@ -143,11 +143,7 @@ impl Appender<'_> {
         Ok(found)
     }
 
-    fn append(
-        &self,
-        topic: &FoundTopic,
-        records: &PartitionRecords,
-    ) -> Result<Appended, Refused> {
+    fn append(&self, topic: &FoundTopic, records: &PartitionRecords) -> Result<Appended, Refused> {
         let partition = self.leader(topic, records.index)?;
         let config = partition.config().map_err(refused)?;
         let batch = check_batch(records.records.as_ref(), &config, self.header.api_version)?;

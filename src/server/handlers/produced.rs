@@ -179,7 +179,7 @@ mod tests {
         unsequenced.push(None, None);
         check(&unsequenced.build(), ErrorCode::InvalidRecord, "a producer without sequence");
         assert!(check_batch(None, &config(), 9).is_err());
-        let small = TopicConfig { message_bytes_max: 80, ..config() };
+        let small = TopicConfig { message_bytes_max: 70, ..config() };
         let refused = check_batch(Some(&batch().into()), &small, 9).err().map(|r| r.code);
         assert_eq!(refused, Some(ErrorCode::MessageTooLarge));
         let zstd = check_batch(Some(&changed(22, &[4]).into()), &config(), 6).err().map(|r| r.code);

@@ -1,0 +1,148 @@
+//! How others reach the driver.
+
+use std::fmt;
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+use ottla_protocol::control::VoterEndpoint;
+use ottla_types::{LeaderEpoch, NodeId, Offset};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::{CallId, LeaderAndEpoch, LogMark, Peer, Reply, Request, Response, Served};
+
+/// Requests from other replicas that wait for the driver.
+pub(super) const REQUESTS_MAX: usize = 256;
+
+/// What reaches the driver.
+pub(super) enum Command {
+    /// A request of another replica.
+    Request {
+        cluster_id: Option<String>,
+        request: Request,
+        bytes_max: u64,
+        reply: oneshot::Sender<Answered>,
+    },
+    /// A batch to be appended, if this replica leads the epoch.
+    Propose { epoch: LeaderEpoch, values: Vec<Vec<u8>> },
+    /// What came of a request that was sent.
+    Response { call: CallId, response: Response },
+    /// A flush is done.
+    Flushed { mark: LogMark, end: Offset },
+    /// Leave in good order.
+    Shutdown { done: oneshot::Sender<()> },
+}
+
+/// The driver has ended; the process ends with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QuorumClosed;
+
+impl fmt::Display for QuorumClosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the metadata quorum has stopped on this node")
+    }
+}
+
+impl std::error::Error for QuorumClosed {}
+
+/// The answer to a request of another replica.
+pub struct Answered {
+    /// The answer.
+    pub reply: Reply<Served>,
+    /// The records that the answer gives.
+    pub records: Bytes,
+    /// Where the leader that the answer names listens.
+    pub leader_endpoints: Vec<VoterEndpoint>,
+}
+
+/// What the quorum looks like from here.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Status {
+    pub(super) current: LeaderAndEpoch,
+    pub(super) kraft_version: i16,
+}
+
+/// A handle on the driver. Copies reach the same one.
+#[derive(Clone)]
+pub struct QuorumHandle {
+    pub(super) requests: mpsc::Sender<Command>,
+    pub(super) own: mpsc::UnboundedSender<Command>,
+    pub(super) status: Arc<RwLock<Status>>,
+}
+
+impl QuorumHandle {
+    /// Asks the core on behalf of another replica. A Fetch reads at most `bytes_max` bytes, and
+    /// at least one batch. Cancel safe: the answer is dropped then.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn request(
+        &self,
+        cluster_id: Option<String>,
+        request: Request,
+        bytes_max: u64,
+    ) -> Result<Answered, QuorumClosed> {
+        let (reply, answered) = oneshot::channel();
+        let command = Command::Request { cluster_id, request, bytes_max, reply };
+        self.requests.send(command).await.map_err(|_| QuorumClosed)?;
+        answered.await.map_err(|_| QuorumClosed)
+    }
+
+    /// Appends records in one batch, if this replica still leads `epoch`; else
+    /// [`super::QuorumEvent::LostLeadership`] has been or will be told. The proposer alone appends
+    /// records, so it knows their offsets.
+    pub fn propose(&self, epoch: LeaderEpoch, values: Vec<Vec<u8>>) {
+        // When the driver has ended, the process is about to.
+        let _ = self.own.send(Command::Propose { epoch, values });
+    }
+
+    /// Leaves the quorum in good order and closes the log. Waits until that is done.
+    pub async fn shut_down(&self) {
+        let (done, is_done) = oneshot::channel();
+        if self.own.send(Command::Shutdown { done }).is_ok() {
+            // An error means that the driver ended in another way.
+            let _ = is_done.await;
+        }
+    }
+
+    /// The leader, if one is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<NodeId> {
+        self.status().current.leader
+    }
+
+    /// The epoch.
+    #[must_use]
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.status().current.epoch
+    }
+
+    /// The finalized `kraft.version`.
+    #[must_use]
+    pub fn kraft_version(&self) -> i16 {
+        self.status().kraft_version
+    }
+
+    fn status(&self) -> Status {
+        *self.status.read().expect("never poisoned")
+    }
+}
+
+/// The port to other replicas.
+pub trait Transport: Send {
+    /// Sends a request and tells through `replies` what comes of it, whatever that is.
+    fn send(&mut self, to: Peer, endpoints: &[VoterEndpoint], request: Request, replies: Replies);
+}
+
+/// Where what comes of a request goes.
+pub struct Replies {
+    pub(super) call: CallId,
+    pub(super) own: mpsc::UnboundedSender<Command>,
+}
+
+impl Replies {
+    /// Tells what came.
+    pub fn tell(self, response: Response) {
+        // When the driver has ended, nobody waits for it.
+        let _ = self.own.send(Command::Response { call: self.call, response });
+    }
+}
