@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use ottla_types::NodeId;
 
+use crate::key::TopicKey;
 use crate::listener::{Endpoint, Listener, SecurityProtocol};
 use crate::properties::Properties;
+use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
 use crate::values::{ConfigError, Values};
 
@@ -96,6 +98,8 @@ pub struct NodeConfig {
     pub data_threads: Option<usize>,
     /// What topics get that say nothing themselves.
     pub topic_defaults: TopicConfig,
+    /// The same as text, by name, and whether the file or an override says so.
+    pub topic_default_values: Vec<(&'static str, String, bool)>,
     /// Given keys that nothing reads, with the nearest that something reads.
     pub unknown_keys: Vec<(String, Option<&'static str>)>,
 }
@@ -170,6 +174,7 @@ impl NodeConfig {
                 threads => Some(threads.unsigned_abs() as usize),
             },
             topic_defaults: TopicConfig::defaults(values),
+            topic_default_values: topic_default_values(values),
             unknown_keys: values.unknown_keys(),
         })
     }
@@ -222,6 +227,21 @@ fn check_quorum(values: &Values, node_id: NodeId) -> Result<bool, ConfigError> {
         Some(_) => Err(values.refuse("controller.quorum.voters", "the voter is not this node.id")),
         None => Err(values.refuse("controller.quorum.voters", "must be id@host:port")),
     }
+}
+
+/// The defaults of topics in their own units: only `log.roll.hours` has another.
+fn topic_default_values(values: &Values) -> Vec<(&'static str, String, bool)> {
+    let value = |key: &TopicKey| {
+        let given = key.broker_keys.iter().find(|name| values.is_given(name));
+        let name = given.or_else(|| key.broker_keys.iter().find(|n| values.text(n).is_some()))?;
+        let text = values.text(name)?;
+        let text = match *name {
+            "log.roll.hours" => (i64::from(values.int(name)) * 3_600_000).to_string(),
+            _ => text.to_owned(),
+        };
+        Some((key.name, text, given.is_some()))
+    };
+    TOPIC_KEYS.iter().filter_map(value).collect()
 }
 
 fn data_dir(values: &Values) -> Result<PathBuf, ConfigError> {

@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub use clock::Clock;
 pub use disk::{DirEntry, DirLock, Disk, File, OpenMode};
 pub use entropy::Entropy;
-pub use net::{Listener, Net, NewConnection, Stream};
+pub use net::{Bound, Listener, Net, NewConnection, Stream};
 pub use planes::Plane;
 pub use sync_point::SyncPoint;
 pub use task::Task;

@@ -31,6 +31,8 @@ macro_rules! sync_points {
 }
 
 sync_points! {
+    /// The entry of the data directory itself, when it was created.
+    DataDir = "data-dir";
     /// `meta.properties` before its rename: an empty one makes the directory unreadable.
     MetaPropertiesFile = "meta-properties-file";
     /// The entry of `meta.properties`: a used directory without it looks foreign.

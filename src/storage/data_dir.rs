@@ -100,13 +100,19 @@ impl std::error::Error for DirError {
 }
 
 impl DataDir {
-    /// Creates the directory if it is missing, and locks it.
+    /// Creates the directory if it is missing, durably, and locks it.
     ///
     /// # Errors
     /// `InUse`, or why it cannot be created or written.
     pub fn open(disk: &Disk, path: &Path) -> Result<DataDir, DirError> {
         let failed = |source| DirError::Io { path: path.to_owned(), source };
+        let is_new = !disk.exists(path).map_err(failed)?;
         disk.create_dir_all(path).map_err(failed)?;
+        if is_new {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            disk.sync_dir(parent, SyncPoint::DataDir).map_err(failed)?;
+        }
         let lock = disk.lock_dir(path).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => DirError::InUse(path.to_owned()),
             _ => failed(error),
@@ -210,11 +216,12 @@ impl DataDir {
         written.map_err(|error| self.failed(CLEAN_SHUTDOWN, error))
     }
 
-    /// Removes `.lock`, as Kafka does after a clean stop, and frees the directory.
+    /// Removes `.lock`, as Kafka does after a clean stop. The lock itself is freed when this is
+    /// dropped, or when the process ends.
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn release(self) -> Result<(), DirError> {
+    pub fn remove_lock_file(&self) -> Result<(), DirError> {
         let removed = self.disk.remove_file(&self.path.join(".lock"));
         removed.map_err(|error| self.failed(".lock", error))
     }

@@ -7,7 +7,7 @@
 pub(crate) mod sim;
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::BufMut;
@@ -32,6 +32,16 @@ pub struct Net {
 enum NetTwin {
     Real,
     Sim(SimNode),
+}
+
+/// An address that was taken and is not listened on yet.
+pub struct Bound {
+    twin: BoundTwin,
+}
+
+enum BoundTwin {
+    Tcp(TcpSocket),
+    Sim(SimNode, SocketAddr),
 }
 
 /// A listening socket.
@@ -75,17 +85,41 @@ impl Net {
         Net { twin: NetTwin::Sim(node) }
     }
 
-    /// Listens on `address`; connections are watched by the plane that calls.
+    /// The addresses of a host to listen on, the best first; the empty host is all addresses of
+    /// the machine.
+    ///
+    /// # Errors
+    /// When the name cannot be resolved.
+    pub async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        match &self.twin {
+            NetTwin::Sim(node) => Ok(vec![SocketAddr::new(node.address(), port)]),
+            NetTwin::Real if host.is_empty() => {
+                let all = [IpAddr::V6(Ipv6Addr::UNSPECIFIED), IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+                Ok(all.map(|address| SocketAddr::new(address, port)).to_vec())
+            }
+            NetTwin::Real => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
+        }
+    }
+
+    /// The machine's name, which clients are told where the configuration names no host.
+    #[must_use]
+    pub fn host_name(&self) -> String {
+        match &self.twin {
+            NetTwin::Real => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            NetTwin::Sim(node) => node.address().to_string(),
+        }
+    }
+
+    /// Takes an address without listening yet: others find it in use, and clients find nobody.
     ///
     /// # Errors
     /// `AddrInUse` and the others of `bind(2)`.
-    #[expect(clippy::unused_async, reason = "the caller must be inside an event loop")]
-    pub async fn bind(&self, address: SocketAddr) -> io::Result<Listener> {
+    pub fn bind(&self, address: SocketAddr) -> io::Result<Bound> {
         let twin = match &self.twin {
-            NetTwin::Real => ListenerTwin::Tcp(listen(address)?),
-            NetTwin::Sim(node) => ListenerTwin::Sim(SimListener::bind(node, address)?),
+            NetTwin::Real => BoundTwin::Tcp(bind(address)?),
+            NetTwin::Sim(node) => BoundTwin::Sim(node.clone(), address),
         };
-        Ok(Listener { twin })
+        Ok(Bound { twin })
     }
 
     /// Connects to `address`.
@@ -105,12 +139,27 @@ impl Net {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A broker that restarts must not wait for old connections to leave TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(LISTEN_BACKLOG)
+    Ok(socket)
+}
+
+impl Bound {
+    /// Lets clients connect. Connections are watched by the plane that calls.
+    ///
+    /// # Errors
+    /// `AddrInUse` and the others of `listen(2)`.
+    #[expect(clippy::unused_async, reason = "the caller must be inside an event loop")]
+    pub async fn listen(self) -> io::Result<Listener> {
+        let twin = match self.twin {
+            BoundTwin::Tcp(socket) => ListenerTwin::Tcp(socket.listen(LISTEN_BACKLOG)?),
+            BoundTwin::Sim(node, address) => ListenerTwin::Sim(SimListener::bind(&node, address)?),
+        };
+        Ok(Listener { twin })
+    }
 }
 
 impl Listener {

@@ -99,7 +99,7 @@ fn the_same_seed_tells_the_same_story() {
             let client = world.node("client");
             let at = std::net::SocketAddr::new(server.address(), 1000);
             let runtime = Runtime::simulated(&server);
-            let listener = runtime.net().bind(at).await.unwrap();
+            let listener = runtime.net().bind(at).unwrap().listen().await.unwrap();
             let _echo = runtime.spawn(Plane::Control, "echo", async move {
                 let stream = listener.accept().await.unwrap().attach().unwrap();
                 let mut buf = Vec::with_capacity(64);

@@ -40,6 +40,7 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
+const EPOCHS_FROM: i16 = 4;
 /// Special timestamps and the versions that brought them.
 const SPECIAL_FROM: [(i64, i16); 4] =
     [(MAX_TIMESTAMP, 7), (EARLIEST_LOCAL, 8), (LATEST_TIERED, 9), (EARLIEST_PENDING_UPLOAD, 11)];
@@ -98,7 +99,7 @@ impl Finder<'_> {
             } else {
                 self.find(&topic.name, asked)
             };
-            answer(asked.partition_index, found)
+            answer(asked.partition_index, found, self.version)
         });
         ListOffsetsTopicResponse::default()
             .with_name(topic.name.clone())
@@ -181,13 +182,18 @@ fn search(
     Ok(NOT_FOUND)
 }
 
-fn answer(index: i32, found: Result<Found, ErrorCode>) -> ListOffsetsPartitionResponse {
+fn answer(
+    index: i32,
+    found: Result<Found, ErrorCode>,
+    version: i16,
+) -> ListOffsetsPartitionResponse {
     let error = found.err().unwrap_or(ErrorCode::None);
     let found = found.unwrap_or(NOT_FOUND);
+    let epoch = if version >= EPOCHS_FROM { found.epoch } else { LeaderEpoch::NONE };
     ListOffsetsPartitionResponse::default()
         .with_partition_index(index)
         .with_error_code(error.code())
         .with_timestamp(found.timestamp.0)
         .with_offset(found.offset.0)
-        .with_leader_epoch(found.epoch.0)
+        .with_leader_epoch(epoch.0)
 }

@@ -1,0 +1,74 @@
+//! The command line: `ottla [--config FILE] [--override key=value]…`.
+//!
+//! Exit codes: 0 after a clean stop, 1 when the node could not start or had to end, 2 for wrong
+//! arguments. What went wrong is one line on standard error.
+
+mod log_line;
+
+use std::io::Write;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
+use ottla_config::{NodeConfig, Properties};
+use ottla_runtime::Runtime;
+use tracing::level_filters::LevelFilter;
+
+/// Apache Kafka's broker in one small binary.
+///
+/// Without --config it runs as broker and controller on PLAINTEXT://:9092 and CONTROLLER://:9093,
+/// with its data in ./ottla-data, which is created and formatted.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Kafka's server.properties.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets a config; wins over the file. May be repeated.
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
+    overrides: Vec<(String, String)>,
+    /// What is logged on standard output.
+    #[arg(long, default_value = "info", value_name = "LEVEL",
+        value_parser = PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"]))]
+    log_level: String,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it is not key=value")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// Runs the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let level: LevelFilter = arguments.log_level.parse().expect("one of the possible values");
+    tracing_subscriber::fmt().event_format(log_line::LogLine).with_max_level(level).init();
+    match serve(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // Nothing is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "ottla: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: &Arguments) -> Result<(), String> {
+    let file = match &arguments.config {
+        None => None,
+        Some(path) => {
+            let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+            let bytes = std::fs::read(path).map_err(|error| named(&error))?;
+            Some(Properties::parse(&bytes).map_err(|error| named(&error))?)
+        }
+    };
+    let config = NodeConfig::new(file, &arguments.overrides).map_err(|error| error.to_string())?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let data_threads = config.data_threads.unwrap_or(processors);
+    let ended = Runtime::run(data_threads, |runtime| ottla_node::run(runtime, config));
+    let ended = ended.map_err(|error| error.to_string())?;
+    ended.map(|_| ()).map_err(|error| error.to_string())
+}

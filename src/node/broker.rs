@@ -1,0 +1,209 @@
+//! The broker's life with its controller: registration, heartbeats, and being let go (Kafka's
+//! `BrokerLifecycleManager`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use ottla_config::NodeConfig;
+use ottla_coordinator::{AllocateBlock, IdBlock};
+use ottla_metadata::ControllerError;
+use ottla_metadata::ControllerHandle;
+use ottla_metadata::active::Published;
+use ottla_metadata::controller::{
+    BrokerHeartbeat, BrokerRegistration, ControllerRegistration, HeartbeatReply,
+};
+use ottla_protocol::metadata::Endpoint;
+use ottla_runtime::{Clock, Runtime};
+use ottla_types::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
+use tokio::sync::watch;
+
+use crate::features::supported;
+
+/// Pause before something is tried again that the controller did not do.
+const RETRY: Duration = Duration::from_millis(20);
+/// Pause between heartbeats of a broker that waits to be let go.
+const STOPPING_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest wait for the controller to let the broker go.
+const STOPPING_MAX: Duration = Duration::from_secs(30);
+
+/// What the broker says about itself.
+pub(crate) struct BrokerIdentity {
+    pub(crate) cluster_id: String,
+    pub(crate) directory_id: Uuid,
+    pub(crate) incarnation_id: Uuid,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) controller_endpoints: Vec<Endpoint>,
+    /// Epoch that the last clean stop noted.
+    pub(crate) previous_epoch: BrokerEpoch,
+}
+
+/// The broker of this node.
+pub(crate) struct Broker {
+    config: Arc<NodeConfig>,
+    clock: Clock,
+    controller: ControllerHandle,
+    identity: BrokerIdentity,
+    published: watch::Receiver<Published>,
+    epoch: Arc<AtomicI64>,
+}
+
+impl Broker {
+    pub(crate) fn new(
+        runtime: &Runtime,
+        config: Arc<NodeConfig>,
+        controller: ControllerHandle,
+        identity: BrokerIdentity,
+        published: watch::Receiver<Published>,
+    ) -> Broker {
+        let epoch = Arc::new(AtomicI64::new(BrokerEpoch::UNKNOWN.0));
+        Broker { config, clock: runtime.clock().clone(), controller, identity, published, epoch }
+    }
+
+    /// The epoch of the broker's registration.
+    pub(crate) fn epoch(&self) -> BrokerEpoch {
+        BrokerEpoch(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// Registers controller and broker, and waits until this node has read the registration.
+    ///
+    /// # Errors
+    /// When the registration is refused for good.
+    pub(crate) async fn register(&mut self) -> Result<(), ControllerError> {
+        let registration = || ControllerRegistration {
+            controller: self.config.node_id,
+            incarnation_id: self.identity.incarnation_id,
+            endpoints: self.identity.controller_endpoints.clone(),
+            features: supported(),
+        };
+        let controller = &self.controller;
+        let clock = &self.clock;
+        let registered = retried(clock, || controller.register_controller(registration())).await;
+        match registered {
+            // A cluster of an old level has no registrations of controllers.
+            Err(ControllerError::Broker(error)) => {
+                tracing::debug!(%error, "the controller is not registered");
+            }
+            Err(error) => return Err(error),
+            Ok(()) => {}
+        }
+        let registration = || BrokerRegistration {
+            broker: self.config.node_id,
+            cluster_id: self.identity.cluster_id.clone(),
+            incarnation_id: self.identity.incarnation_id,
+            endpoints: self.identity.endpoints.clone(),
+            features: supported(),
+            rack: self.config.rack.clone(),
+            is_migrating_zk_broker: false,
+            log_dirs: vec![self.identity.directory_id],
+            previous_epoch: self.identity.previous_epoch,
+            // This process holds the directory's lock: the last one is gone, and its session with
+            // it. Kafka waits for the session to end.
+            previous_incarnation_is_dead: true,
+        };
+        let epoch = retried(clock, || controller.register_broker(registration())).await?;
+        self.epoch.store(epoch.0, Ordering::Relaxed);
+        self.wait_for_publication(Offset(epoch.0).plus(1)).await;
+        Ok(())
+    }
+
+    /// Waits until everything below `end` was published.
+    async fn wait_for_publication(&mut self, end: Offset) {
+        if self.published.wait_for(|published| published.0 >= end).await.is_err() {
+            // The publisher has ended, and the process is about to.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Asks to be unfenced until the node has published that it is.
+    ///
+    /// # Errors
+    /// When the broker's registration is not known any more.
+    pub(crate) async fn unfence(&mut self) -> Result<(), ControllerError> {
+        loop {
+            let reply = retried(&self.clock, || self.heartbeat(Wish::Serve)).await?;
+            let end = *self.published.borrow_and_update();
+            if !reply.is_fenced {
+                // The records of the unfencing are committed; wait until handlers see them.
+                self.wait_for_publication(end.0).await;
+                return Ok(());
+            }
+            self.clock.sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Sends heartbeats for ever.
+    pub(crate) async fn keep_alive(&self) {
+        loop {
+            self.clock.sleep(self.config.heartbeat_interval).await;
+            match self.heartbeat(Wish::Serve).await {
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "heartbeat refused"),
+            }
+        }
+    }
+
+    /// Asks to be let go until the controller has moved everything away, or for as long as that
+    /// may take.
+    pub(crate) async fn leave(&mut self) {
+        let deadline = self.clock.now().after(STOPPING_MAX);
+        while self.clock.now() < deadline {
+            match self.heartbeat(Wish::Stop).await {
+                Ok(reply) if reply.should_shut_down => return,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "cannot stop in a controlled way"),
+            }
+            self.clock.sleep(STOPPING_INTERVAL).await;
+        }
+        tracing::warn!("the controller did not let the broker go in time");
+    }
+
+    async fn heartbeat(&self, wish: Wish) -> Result<HeartbeatReply, ControllerError> {
+        let metadata_offset = Offset(self.published.borrow().0.0 - 1);
+        let request = BrokerHeartbeat {
+            broker: self.config.node_id,
+            epoch: self.epoch(),
+            metadata_offset,
+            want_fence: false,
+            want_shut_down: wish == Wish::Stop,
+            offline_directories: Vec::new(),
+            cordoned_directories: Some(Vec::new()),
+        };
+        self.controller.heartbeat(request).await
+    }
+
+    /// The port through which producer ids are asked for.
+    pub(crate) fn producer_id_blocks(&self) -> AllocateBlock {
+        let (controller, epoch) = (self.controller.clone(), self.epoch.clone());
+        let node: NodeId = self.config.node_id;
+        Box::new(move || {
+            let controller = controller.clone();
+            let epoch = BrokerEpoch(epoch.load(Ordering::Relaxed));
+            Box::pin(async move {
+                let block = controller.allocate_producer_ids(node, epoch).await;
+                let block = block.map_err(|error| -> ErrorCode { error.code() })?;
+                Ok(IdBlock { first: block.first, count: block.count })
+            })
+        })
+    }
+}
+
+/// What a heartbeat asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Serve,
+    Stop,
+}
+
+/// Tries again while there is no controller.
+async fn retried<R, F>(clock: &Clock, mut attempt: impl FnMut() -> F) -> Result<R, ControllerError>
+where
+    F: Future<Output = Result<R, ControllerError>>,
+{
+    loop {
+        match attempt().await {
+            Err(ControllerError::NotController) => clock.sleep(RETRY).await,
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Whose directory it is: checked at every start, written at the first one.
+//!
+//! A fresh directory gets what `kafka-storage format` writes: `bootstrap.checkpoint` with the
+//! features of a new cluster, the 0-0 checkpoint with this node as the only voter (KIP-853; not
+//! for a static quorum), and last `meta.properties`. Everything before it is durable by then, so
+//! that a formatted directory is a complete one.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ottla_config::NodeConfig;
+use ottla_metadata::{MetadataVersion, VersionedRecord, bootstrap_records};
+use ottla_protocol::Writer;
+use ottla_protocol::control::{KRaftVersionRange, Voter, VoterEndpoint, Voters};
+use ottla_protocol::metadata::MetadataRecord;
+use ottla_raft::core::OffsetAndEpoch;
+use ottla_raft::snapshot::{
+    SnapshotBatch, SnapshotError, SnapshotReader, SnapshotStart, SnapshotWriter, file_name,
+};
+use ottla_runtime::{Runtime, SyncPoint};
+use ottla_storage::{DataDir, DirError, MetaProperties};
+use ottla_types::{LeaderEpoch, NodeId, Offset, Timestamp, Uuid};
+
+const BOOTSTRAP: &str = "bootstrap.checkpoint";
+const BOOTSTRAP_MAX: u64 = 16 << 20;
+const BATCH_MAX: usize = 1 << 20;
+/// The snapshot that a directory is formatted with.
+const FIRST: OffsetAndEpoch = OffsetAndEpoch { offset: Offset(0), epoch: LeaderEpoch(0) };
+
+/// Why a directory cannot be this node's. The text is one line for the operator.
+#[derive(Debug)]
+pub enum FormatError {
+    /// The directory cannot be used.
+    Dir(DirError),
+    /// It holds files and no `meta.properties`.
+    NotFormatted(PathBuf),
+    /// It belongs to a node with another id.
+    OtherNode {
+        /// The directory.
+        path: PathBuf,
+        /// The node it belongs to.
+        stored: NodeId,
+        /// `node.id`.
+        configured: NodeId,
+    },
+    /// A file cannot be read or written.
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `bootstrap.checkpoint` is damaged.
+    Bootstrap(PathBuf, SnapshotError),
+    /// `bootstrap.checkpoint` holds a record that is not known.
+    BootstrapRecord(PathBuf, ottla_protocol::DecodeError),
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FormatError::Dir(error) => error.fmt(f),
+            FormatError::NotFormatted(path) => write!(
+                f,
+                "{} holds files but no meta.properties: it is not a data directory; choose an \
+                 empty one with --override log.dirs=PATH",
+                path.display()
+            ),
+            FormatError::OtherNode { path, stored, configured } => write!(
+                f,
+                "{} belongs to node.id {stored}, and this node is configured as {configured}",
+                path.display()
+            ),
+            FormatError::Io { path, source } => write!(f, "{}: {source}", path.display()),
+            FormatError::Bootstrap(path, error) => write!(f, "{}: {error}", path.display()),
+            FormatError::BootstrapRecord(path, error) => write!(f, "{}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for FormatError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            FormatError::Dir(error) => Some(error),
+            FormatError::Io { source, .. } => Some(source),
+            FormatError::Bootstrap(_, error) => Some(error),
+            FormatError::BootstrapRecord(_, error) => Some(error),
+            FormatError::NotFormatted(_) | FormatError::OtherNode { .. } => None,
+        }
+    }
+}
+
+impl From<DirError> for FormatError {
+    fn from(error: DirError) -> FormatError {
+        FormatError::Dir(error)
+    }
+}
+
+/// Who the directory says this node is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct DirIdentity {
+    pub(crate) cluster_id: String,
+    pub(crate) directory_id: Uuid,
+}
+
+/// Checks the directory, formats it when it is fresh, and tells whose it is.
+pub(crate) fn check_or_format(
+    runtime: &Runtime,
+    dir: &DataDir,
+    config: &NodeConfig,
+    voter: &[VoterEndpoint],
+) -> Result<DirIdentity, FormatError> {
+    let Some(meta) = dir.meta_properties()? else {
+        if !dir.is_fresh()? {
+            return Err(FormatError::NotFormatted(dir.path().to_owned()));
+        }
+        return format(runtime, dir, config, voter);
+    };
+    if meta.node_id != config.node_id {
+        return Err(FormatError::OtherNode {
+            path: dir.path().to_owned(),
+            stored: meta.node_id,
+            configured: config.node_id,
+        });
+    }
+    let directory_id = match meta.directory_id {
+        Some(id) => id,
+        None => {
+            let id = runtime.entropy().uuid();
+            dir.write_meta_properties(&MetaProperties { directory_id: Some(id), ..meta.clone() })?;
+            id
+        }
+    };
+    Ok(DirIdentity { cluster_id: meta.cluster_id, directory_id })
+}
+
+fn format(
+    runtime: &Runtime,
+    dir: &DataDir,
+    config: &NodeConfig,
+    voter: &[VoterEndpoint],
+) -> Result<DirIdentity, FormatError> {
+    let identity = DirIdentity {
+        cluster_id: runtime.entropy().uuid().to_string(),
+        directory_id: runtime.entropy().uuid(),
+    };
+    let now = runtime.clock().wall();
+    let disk = dir.disk();
+    let metadata_dir = dir.metadata_dir();
+    let write = |path: PathBuf, bytes: &[u8], point| {
+        let written = disk.write_atomically(&path, bytes, Some(point), None);
+        written.map_err(|source| FormatError::Io { path, source })
+    };
+    match disk.create_dir(&metadata_dir) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(FormatError::Io { path: metadata_dir, source });
+        }
+        _ => {}
+    }
+    if !config.static_voters {
+        let voters = only_voter(config.node_id, identity.directory_id, voter);
+        let bytes = first_snapshot(voters, now);
+        write(metadata_dir.join(file_name(FIRST)), &bytes, SyncPoint::SnapshotFile)?;
+    }
+    let bytes = bootstrap_file(&bootstrap_records(MetadataVersion::V4_3), now);
+    write(dir.path().join(BOOTSTRAP), &bytes, SyncPoint::BootstrapFile)?;
+    let sync = |path: &Path, point| {
+        let synced = disk.sync_dir(path, point);
+        synced.map_err(|source| FormatError::Io { path: path.to_owned(), source })
+    };
+    sync(&metadata_dir, SyncPoint::FormatMetadataDir)?;
+    sync(dir.path(), SyncPoint::FormatDir)?;
+    dir.write_meta_properties(&MetaProperties {
+        cluster_id: identity.cluster_id.clone(),
+        node_id: config.node_id,
+        directory_id: Some(identity.directory_id),
+    })?;
+    tracing::info!(dir = %dir.path().display(), cluster = %identity.cluster_id,
+        "formatted a new data directory");
+    Ok(identity)
+}
+
+/// The voter set of a quorum that is this node alone.
+pub(crate) fn only_voter(id: NodeId, directory_id: Uuid, endpoints: &[VoterEndpoint]) -> Voters {
+    let voter = Voter {
+        voter_id: id,
+        voter_directory_id: directory_id,
+        endpoints: endpoints.to_vec(),
+        k_raft_version_feature: KRaftVersionRange {
+            min_supported_version: 0,
+            max_supported_version: 1,
+        },
+    };
+    Voters { version: 0, voters: vec![voter] }
+}
+
+fn first_snapshot(voters: Voters, now: Timestamp) -> Vec<u8> {
+    let start =
+        SnapshotStart { id: FIRST, last_contained_log_timestamp: now, voters: Some((1, voters)) };
+    SnapshotWriter::new(&start, BATCH_MAX, now).finish(now)
+}
+
+fn bootstrap_file(records: &[VersionedRecord], now: Timestamp) -> Vec<u8> {
+    let start =
+        SnapshotStart { id: FIRST, last_contained_log_timestamp: Timestamp(0), voters: None };
+    let mut snapshot = SnapshotWriter::new(&start, BATCH_MAX, now);
+    for record in records {
+        let mut value = Writer::new();
+        record.record.encode(record.version, &mut value);
+        snapshot.push(&value.into_bytes(), now);
+    }
+    snapshot.finish(now)
+}
+
+/// The records that the cluster was formatted with, for a metadata log that is still empty: those
+/// of `bootstrap.checkpoint`, of the 0-0 checkpoint (Kafka 4.4 puts them there), or of a new
+/// cluster.
+pub(crate) fn bootstrap(dir: &DataDir) -> Result<Vec<VersionedRecord>, FormatError> {
+    for path in [dir.path().join(BOOTSTRAP), dir.metadata_dir().join(file_name(FIRST))] {
+        let bytes = match dir.disk().read(&path, BOOTSTRAP_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(source) => return Err(FormatError::Io { path, source }),
+        };
+        let records = records_of(&bytes, &path)?;
+        if !records.is_empty() {
+            return Ok(records);
+        }
+    }
+    Ok(bootstrap_records(MetadataVersion::V4_3))
+}
+
+fn records_of(bytes: &[u8], path: &Path) -> Result<Vec<VersionedRecord>, FormatError> {
+    let mut records = Vec::new();
+    for batch in SnapshotReader::new(bytes) {
+        let batch = batch.map_err(|error| FormatError::Bootstrap(path.to_owned(), error))?;
+        let SnapshotBatch::Data(values) = batch else { continue };
+        for value in values {
+            let (record, version) = MetadataRecord::decode(value)
+                .map_err(|error| FormatError::BootstrapRecord(path.to_owned(), error))?;
+            records.push(VersionedRecord { record, version });
+        }
+    }
+    Ok(records)
+}

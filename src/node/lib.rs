@@ -1,0 +1,19 @@
+//! A whole node: what is wired to what, and in which order it starts and stops.
+//!
+//! Start: lock and format the directory, take the ports, open the metadata log, lead the quorum of
+//! one, register, open the partitions, be unfenced, then let clients connect: an open port is a
+//! ready broker, as with Kafka. Stop: be let go by the controller, close the partitions, leave the
+//! quorum, mark the directory as cleanly closed.
+//!
+//! One process is one node, but nothing here is global: a simulation runs many.
+
+mod broker;
+mod features;
+mod format;
+mod listeners;
+mod publisher;
+mod start;
+mod topic_configs;
+
+pub use format::FormatError;
+pub use start::{StartError, Stopped, run};

@@ -1,0 +1,115 @@
+//! The node's sockets: taken early, opened when the node is ready.
+
+use std::fmt;
+use std::io;
+
+use ottla_config::{Endpoint, Listener, NodeConfig, SecurityProtocol};
+use ottla_protocol::control::VoterEndpoint;
+use ottla_protocol::metadata::Endpoint as RecordEndpoint;
+use ottla_runtime::{Bound, Net, Runtime};
+use ottla_server::ListenerId;
+
+/// A listener's address cannot be taken.
+#[derive(Debug)]
+pub struct BindError {
+    listener: Listener,
+    source: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source.kind() {
+            io::ErrorKind::AddrInUse => {
+                let port = self.listener.endpoint.port;
+                write!(f, "listener {}: port {port} is in use by another process", self.listener)
+            }
+            _ => write!(f, "listener {}: {}", self.listener, self.source),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// The addresses of all listeners.
+pub(crate) struct Sockets {
+    pub(crate) broker: Vec<(ListenerId, Bound)>,
+    pub(crate) controller: Vec<(ListenerId, Bound)>,
+}
+
+/// Takes the addresses of all listeners.
+pub(crate) async fn bind_all(runtime: &Runtime, config: &NodeConfig) -> Result<Sockets, BindError> {
+    let mut sockets = Sockets { broker: Vec::new(), controller: Vec::new() };
+    for (index, listener) in config.broker_listeners.iter().enumerate() {
+        let bound = bind(runtime.net(), listener).await?;
+        sockets.broker.push((ListenerId::Broker(index), bound));
+    }
+    for (index, listener) in config.controller_listeners.iter().enumerate() {
+        let bound = bind(runtime.net(), listener).await?;
+        sockets.controller.push((ListenerId::Controller(index), bound));
+    }
+    Ok(sockets)
+}
+
+async fn bind(net: &Net, listener: &Listener) -> Result<Bound, BindError> {
+    let failed = |source| BindError { listener: listener.clone(), source };
+    let Endpoint { host, port } = &listener.endpoint;
+    let addresses = net.resolve(host, *port).await.map_err(failed)?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match net.bind(address) {
+            Ok(bound) => return Ok(bound),
+            // The first of all addresses is IPv6, which a machine may not have.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(failed(error)),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// An advertised listener with the machine's name where the configuration names no host.
+fn told(net: &Net, listener: &Listener) -> Listener {
+    let mut told = listener.clone();
+    if told.endpoint.host.is_empty() {
+        told.endpoint.host = net.host_name();
+    }
+    told
+}
+
+/// What is registered for listeners.
+pub(crate) fn registered(net: &Net, advertised: &[Listener]) -> Vec<RecordEndpoint> {
+    let register = |listener: &Listener| {
+        let Listener { name, endpoint } = told(net, listener);
+        RecordEndpoint {
+            name,
+            host: endpoint.host,
+            port: endpoint.port,
+            security_protocol: SecurityProtocol::Plaintext.code(),
+        }
+    };
+    advertised.iter().map(register).collect()
+}
+
+/// Where the quorum finds this node.
+pub(crate) fn voter_endpoints(net: &Net, config: &NodeConfig) -> Vec<VoterEndpoint> {
+    let endpoint = |listener: &Listener| {
+        let Listener { name, endpoint } = told(net, listener);
+        VoterEndpoint { name, host: endpoint.host, port: endpoint.port }
+    };
+    config.advertised_controller_listeners.iter().map(endpoint).collect()
+}
+
+/// Tells the operator where the node listens and what clients are told.
+pub(crate) fn announce(net: &Net, config: &NodeConfig) {
+    let listeners = config.broker_listeners.iter().zip(&config.advertised_listeners);
+    for (listener, advertised) in listeners {
+        let advertised = told(net, advertised).endpoint;
+        tracing::info!("listening on {listener}; clients are told to connect to {advertised}");
+    }
+    for listener in &config.controller_listeners {
+        tracing::info!("listening on {listener} for the metadata quorum");
+    }
+}

@@ -1,0 +1,363 @@
+//! Starting, running and stopping a node.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ottla_config::NodeConfig;
+use ottla_coordinator::ProducerIds;
+use ottla_metadata::active::{MetadataSetup, Published};
+use ottla_metadata::controller::{ConfigSource, Settings, TopicDefault};
+use ottla_metadata::{ControllerError, ImageCell};
+use ottla_protocol::control::{ControlRecord, VoterEndpoint};
+use ottla_raft::core::{Peer, Request, Response, Timeouts, VoterHistory, VoterSet};
+use ottla_raft::driver::{QuorumError, QuorumHandle, QuorumSetup, Replies, Transport};
+use ottla_replication::{Replicas, ReplicasConfig};
+use ottla_runtime::{Bound, Plane, Runtime, Task};
+use ottla_security::AllowAll;
+use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
+use ottla_storage::{CleanShutdown, DataDir, DirError, DirHealth, LogOptions, SyncPoints};
+use ottla_types::{BrokerEpoch, Offset, ReplicaKey};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::broker::{Broker, BrokerIdentity};
+use crate::format::{DirIdentity, FormatError, bootstrap, check_or_format, only_voter};
+use crate::listeners::{BindError, Sockets, announce, bind_all, registered, voter_endpoints};
+use crate::publisher::{OpenLogs, Publisher};
+
+/// Why a node did not start, or had to end. The text is one line for the operator.
+#[derive(Debug)]
+pub enum StartError {
+    /// The data directory.
+    Format(FormatError),
+    /// A listener.
+    Bind(BindError),
+    /// The metadata log.
+    Quorum(QuorumError),
+    /// The registration.
+    Register(ControllerError),
+    /// The data directory failed while the node ran.
+    Fenced(String),
+    /// The operating system refused something else.
+    Io(std::io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Format(error) => error.fmt(f),
+            StartError::Bind(error) => error.fmt(f),
+            StartError::Quorum(error) => error.fmt(f),
+            StartError::Register(error) => write!(f, "the broker cannot register: {error}"),
+            StartError::Fenced(reason) => write!(f, "the data directory failed: {reason}"),
+            StartError::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Format(error) => Some(error),
+            StartError::Bind(error) => Some(error),
+            StartError::Quorum(error) => Some(error),
+            StartError::Register(error) => Some(error),
+            StartError::Io(error) => Some(error),
+            StartError::Fenced(_) => None,
+        }
+    }
+}
+
+impl From<FormatError> for StartError {
+    fn from(error: FormatError) -> StartError {
+        StartError::Format(error)
+    }
+}
+
+impl From<DirError> for StartError {
+    fn from(error: DirError) -> StartError {
+        StartError::Format(FormatError::Dir(error))
+    }
+}
+
+/// The node stopped because it was asked to, and everything is closed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stopped;
+
+/// Runs a node until it is asked to stop.
+///
+/// # Errors
+/// Why it did not start, or had to end.
+pub async fn run(runtime: Runtime, config: NodeConfig) -> Result<Stopped, StartError> {
+    let config = Arc::new(config);
+    for (key, nearest) in &config.unknown_keys {
+        let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+        tracing::warn!("{key} is not read by this version and has no effect{hint}");
+    }
+    let sockets = bind_all(&runtime, &config).await.map_err(StartError::Bind)?;
+    let dir = Arc::new(DataDir::open(runtime.disk(), &config.data_dir)?);
+    let health = Arc::new(DirHealth::default());
+    let node = Node { runtime, config, dir, health: health.clone() };
+    let termination = node.runtime.clone();
+    let stop = async move { termination.termination().await };
+    // A failed directory ends the node wherever it is; nothing is closed then.
+    tokio::select! {
+        biased;
+        reason = health.fenced() => Err(StartError::Fenced(reason)),
+        result = node.serve(sockets, stop) => result,
+    }
+}
+
+/// What all parts of a node have in common.
+struct Node {
+    runtime: Runtime,
+    config: Arc<NodeConfig>,
+    dir: Arc<DataDir>,
+    health: Arc<DirHealth>,
+}
+
+/// What follows the metadata.
+struct Followers {
+    images: ImageCell,
+    replicas: Replicas,
+    broker: Broker,
+    open_logs: oneshot::Sender<OpenLogs>,
+    quorum: QuorumHandle,
+    controller: ottla_metadata::ControllerHandle,
+}
+
+impl Node {
+    async fn serve(
+        self,
+        sockets: Sockets,
+        stop: impl Future<Output = std::io::Result<()>>,
+    ) -> Result<Stopped, StartError> {
+        let endpoints = voter_endpoints(self.runtime.net(), &self.config);
+        let identity = check_or_format(&self.runtime, &self.dir, &self.config, &endpoints)?;
+        let clean = self.dir.take_clean_shutdown()?;
+        let followers = self.start_followers(&identity, endpoints, clean).await?;
+        let services = self.services(&identity, &followers);
+        let controller_tasks = self.listen(&services, sockets.controller).await?;
+        let Followers { replicas, mut broker, open_logs, quorum, .. } = followers;
+        tokio::pin!(stop);
+        let started = async {
+            broker.register().await.map_err(StartError::Register)?;
+            self.open_logs(open_logs, clean.is_some()).await;
+            broker.unfence().await.map_err(StartError::Register)?;
+            replicas.start_housekeeping();
+            let tasks = self.listen(&services, sockets.broker).await?;
+            announce(self.runtime.net(), &self.config);
+            tracing::info!("Kafka Server started");
+            Ok::<_, StartError>(tasks)
+        };
+        let broker_tasks = tokio::select! {
+            biased;
+            started = started => started?,
+            asked = &mut stop => {
+                asked.map_err(StartError::Io)?;
+                Vec::new()
+            }
+        };
+        tokio::select! {
+            biased;
+            asked = &mut stop => asked.map_err(StartError::Io)?,
+            () = broker.keep_alive() => {}
+        }
+        tracing::info!("stopping");
+        broker.leave().await;
+        broker_tasks.iter().chain(&controller_tasks).for_each(Task::abort);
+        self.close(&replicas, &quorum, broker.epoch()).await
+    }
+
+    /// Opens the metadata log and starts everything that follows it.
+    async fn start_followers(
+        &self,
+        identity: &DirIdentity,
+        endpoints: Vec<VoterEndpoint>,
+        clean: Option<CleanShutdown>,
+    ) -> Result<Followers, StartError> {
+        let (events, events_in) = mpsc::unbounded_channel();
+        let setup = self.quorum_setup(identity, endpoints);
+        let (runtime, health) = (&self.runtime, &self.health);
+        let transport = Box::new(Alone);
+        let started = ottla_raft::driver::start(runtime, setup, health.clone(), transport, events);
+        let quorum = started.await.map_err(StartError::Quorum)?;
+        let (deltas, deltas_in) = mpsc::unbounded_channel();
+        let (published, published_in) = watch::channel(Published::default());
+        let setup = MetadataSetup {
+            settings: self.controller_settings(identity),
+            bootstrap: bootstrap(&self.dir)?,
+            events: events_in,
+            deltas,
+            published: published_in.clone(),
+        };
+        let controller = ottla_metadata::active::start(runtime, &quorum, setup);
+        let images = ImageCell::default();
+        let replicas = self.replicas();
+        let (open_logs, open_logs_in) = oneshot::channel();
+        let publisher = Publisher {
+            node: self.config.node_id,
+            defaults: self.config.topic_defaults.clone(),
+            images: images.clone(),
+            replicas: replicas.clone(),
+            health: health.clone(),
+            deltas: deltas_in,
+            open_logs: Some(open_logs_in),
+            published,
+        };
+        runtime.spawn_vital(Plane::Control, "publisher", publisher.run());
+        let net = runtime.net();
+        let identity = BrokerIdentity {
+            cluster_id: identity.cluster_id.clone(),
+            directory_id: identity.directory_id,
+            incarnation_id: runtime.entropy().uuid(),
+            endpoints: registered(net, &self.config.advertised_listeners),
+            controller_endpoints: registered(net, &self.config.advertised_controller_listeners),
+            previous_epoch: clean.map_or(BrokerEpoch::UNKNOWN, |clean| clean.broker_epoch),
+        };
+        let config = self.config.clone();
+        let broker = Broker::new(runtime, config, controller.clone(), identity, published_in);
+        Ok(Followers { images, replicas, broker, open_logs, quorum, controller })
+    }
+
+    fn quorum_setup(&self, identity: &DirIdentity, endpoints: Vec<VoterEndpoint>) -> QuorumSetup {
+        let config = &self.config;
+        let me = ReplicaKey { id: config.node_id, directory_id: identity.directory_id };
+        let mut voters = VoterHistory::new(VoterSet::default());
+        if config.static_voters {
+            // A static voter is known by its id alone.
+            let voter = only_voter(me.id, ottla_types::Uuid::ZERO, &endpoints);
+            voters.record(Offset::ZERO, &ControlRecord::Voters(voter));
+        }
+        let mut log = config.topic_defaults.clone();
+        log.segment_bytes = 1 << 30;
+        log.flush_messages = i64::MAX;
+        QuorumSetup {
+            dir: self.dir.metadata_dir(),
+            cluster_id: identity.cluster_id.clone(),
+            me,
+            listeners: endpoints,
+            alone: true,
+            static_voters: voters.voters().clone(),
+            timeouts: Timeouts {
+                election: config.quorum.election,
+                fetch: config.quorum.fetch,
+                election_backoff_max: config.quorum.election_backoff_max,
+                request: config.quorum.request,
+                ..Timeouts::default()
+            },
+            log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
+        }
+    }
+
+    fn controller_settings(&self, identity: &DirIdentity) -> Settings {
+        let config = &self.config;
+        let min_insync_replicas = config.topic_defaults.min_insync_replicas;
+        Settings {
+            cluster_id: identity.cluster_id.clone(),
+            session_timeout: config.session_timeout,
+            default_partitions: config.partitions_default,
+            default_replication_factor: config.replication_factor_default,
+            min_insync_replicas: i32::try_from(min_insync_replicas).unwrap_or(i32::MAX),
+            unclean_leader_election: false,
+            delete_topics: config.delete_topics,
+            kraft_version: if config.static_voters { 0 } else { 1 },
+            topic_defaults: topic_defaults(config),
+        }
+    }
+
+    fn replicas(&self) -> Replicas {
+        let config = ReplicasConfig {
+            recovery_point_interval: self.config.recovery_point_interval,
+            high_watermark_interval: self.config.high_watermark_interval,
+            producer_id_expiration: self.config.producer_id_expiration,
+        };
+        Replicas::new(&self.runtime, self.dir.clone(), self.health.clone(), config)
+    }
+
+    fn services(&self, identity: &DirIdentity, followers: &Followers) -> Arc<Services> {
+        let limits = &self.config.limits;
+        Arc::new(Services {
+            runtime: self.runtime.clone(),
+            config: self.config.clone(),
+            identity: Identity {
+                node_id: self.config.node_id,
+                cluster_id: identity.cluster_id.clone(),
+            },
+            images: followers.images.clone(),
+            replicas: followers.replicas.clone(),
+            controller: followers.controller.clone(),
+            quorum: followers.quorum.clone(),
+            producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
+            authorizer: Arc::new(AllowAll),
+            memory: RequestMemory::new(limits.request_bytes_in_flight_max),
+            connections: ConnectionCount::new(
+                limits.connections_max,
+                limits.connections_per_ip_max,
+            ),
+        })
+    }
+
+    /// Opens the logs with the image of this moment.
+    async fn open_logs(&self, open_logs: oneshot::Sender<OpenLogs>, clean: bool) {
+        let (done, is_done) = oneshot::channel();
+        let asked = open_logs.send(OpenLogs { clean, done }).is_ok();
+        if !asked || is_done.await.is_err() {
+            // The directory has failed, which ends the node.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    async fn listen(
+        &self,
+        services: &Arc<Services>,
+        sockets: Vec<(ListenerId, Bound)>,
+    ) -> Result<Vec<Task<()>>, StartError> {
+        let mut tasks = Vec::new();
+        for (id, bound) in sockets {
+            let listener = bound.listen().await.map_err(StartError::Io)?;
+            let task = accept(services.clone(), listener, id);
+            tasks.push(self.runtime.spawn(Plane::Control, "accept", task));
+        }
+        Ok(tasks)
+    }
+
+    /// Closes everything, durably, so that the next start need not look into the logs.
+    async fn close(
+        self,
+        replicas: &Replicas,
+        quorum: &QuorumHandle,
+        epoch: BrokerEpoch,
+    ) -> Result<Stopped, StartError> {
+        let closed = replicas.close().await;
+        quorum.shut_down().await;
+        if let Err(error) = closed {
+            return Err(StartError::Fenced(error.to_string()));
+        }
+        self.dir.write_clean_shutdown(CleanShutdown { broker_epoch: epoch })?;
+        self.dir.remove_lock_file()?;
+        tracing::info!("stopped");
+        Ok(Stopped)
+    }
+}
+
+/// What the creator of a topic is told about configs that the topic does not set.
+fn topic_defaults(config: &NodeConfig) -> Vec<TopicDefault> {
+    config
+        .topic_default_values
+        .iter()
+        .map(|(name, value, is_given)| TopicDefault {
+            name: (*name).to_owned(),
+            value: value.clone(),
+            source: if *is_given { ConfigSource::StaticBroker } else { ConfigSource::Default },
+        })
+        .collect()
+}
+
+/// The transport of a quorum of one.
+struct Alone;
+
+impl Transport for Alone {
+    fn send(&mut self, _: Peer, _: &[VoterEndpoint], _: Request, replies: Replies) {
+        replies.tell(Response::Failed);
+    }
+}

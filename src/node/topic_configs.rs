@@ -1,0 +1,32 @@
+//! What the metadata and the node's file together say about a topic.
+
+use ottla_config::{TOPIC_KEYS, TopicConfig};
+use ottla_metadata::image::{ConfigMap, ConfigResource, Image, ResourceKind};
+use ottla_types::NodeId;
+
+/// The configs of a topic: its own, else those set for this broker or for all brokers while they
+/// run, else the node's defaults.
+pub(crate) fn effective(
+    image: &Image,
+    node: NodeId,
+    topic: &str,
+    defaults: &TopicConfig,
+) -> TopicConfig {
+    let configs = image.configs();
+    let own = configs.of(&ConfigResource::topic(topic));
+    let this_broker = ConfigResource { kind: ResourceKind::BROKER, name: node.to_string() };
+    let brokers = [configs.of(&this_broker), configs.of(&ConfigResource::all_brokers())];
+    let value = |map: Option<&ConfigMap>, name: &str| map?.get(name).cloned();
+    let found: Vec<(&str, String)> = TOPIC_KEYS
+        .iter()
+        .filter_map(|key| {
+            let by_topic = value(own, key.name);
+            let by_broker = || {
+                let names = || key.broker_keys.iter();
+                brokers.iter().find_map(|map| names().find_map(|name| value(*map, name)))
+            };
+            Some((key.name, by_topic.or_else(by_broker)?))
+        })
+        .collect();
+    defaults.with_overrides(found.iter().map(|(name, value)| (*name, value.as_str())))
+}
