@@ -93,7 +93,8 @@ impl Core {
             Role::Candidate(nominee) => (nominee, false),
             _ => return,
         };
-        if nominee.tally.is_lost() || self.log.flushed() < self.log.end() {
+        let on_disk = self.log.flushed() == self.log.end();
+        if nominee.tally.is_lost() || !(on_disk || self.planted(Mutant::VoteClaimsUnflushed)) {
             return;
         }
         let voters: Vec<_> = nominee.tally.unanswered().collect();

@@ -224,3 +224,113 @@ impl LogShape {
         assert!(inside, "every epoch has a record");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: i64, epoch: i32) -> OffsetAndEpoch {
+        OffsetAndEpoch { offset: Offset(offset), epoch: LeaderEpoch(epoch) }
+    }
+
+    fn log(start: i64, end: i64, epochs: &[(i32, i64)]) -> LogShape {
+        let epochs = epochs.iter().map(|(epoch, start)| (LeaderEpoch(*epoch), Offset(*start)));
+        LogShape::new(Offset(start), Offset(end), epochs.collect())
+    }
+
+    fn with_snapshots(log: LogShape, earliest: OffsetAndEpoch, latest: OffsetAndEpoch) -> LogShape {
+        log.with_snapshots(SnapshotRange { log_start: earliest.offset, earliest, latest })
+    }
+
+    #[test]
+    fn a_leader_finds_where_a_follower_parts() {
+        // Epoch 2: 0..5, epoch 4: 5..8, epoch 7: 8..10.
+        let log = log(0, 10, &[(2, 0), (4, 5), (7, 8)]);
+        let check =
+            |follower, expected| assert_eq!(log.validate(follower), expected, "{follower:?}");
+        check(at(0, 0), Validity::Valid);
+        check(at(0, 9), Validity::Valid);
+        check(at(3, 2), Validity::Valid);
+        check(at(5, 2), Validity::Valid);
+        check(at(10, 7), Validity::Valid);
+        // Longer in an epoch than this log.
+        check(at(6, 2), Validity::Diverging(at(5, 2)));
+        check(at(11, 7), Validity::Diverging(at(10, 7)));
+        // In an epoch that this log has nothing of: the last before it.
+        check(at(6, 3), Validity::Diverging(at(5, 2)));
+        check(at(9, 5), Validity::Diverging(at(8, 4)));
+        check(at(12, 9), Validity::Diverging(at(10, 7)));
+        // In one before all of this log: it began where that ended.
+        check(at(3, 1), Validity::Diverging(at(0, 1)));
+    }
+
+    #[test]
+    fn a_follower_cuts_where_both_logs_agree() {
+        // Epoch 2: 0..5, epoch 5: 5..9.
+        let log = log(0, 9, &[(2, 0), (5, 5)]);
+        let check = |leader, expected| {
+            assert_eq!(log.truncation_point(leader), Offset(expected), "{leader:?}");
+        };
+        check(at(7, 5), 7);
+        check(at(12, 5), 9);
+        check(at(3, 2), 3);
+        check(at(8, 2), 5);
+        // The leader's last epoch below ours is one that we have nothing of.
+        check(at(8, 4), 5);
+        check(at(4, 0), 4);
+        check(at(0, 1), 0);
+    }
+
+    #[test]
+    fn what_a_snapshot_stands_for_is_not_in_the_log() {
+        let shape = log(10, 20, &[(3, 10), (4, 15)]);
+        let log = with_snapshots(shape, at(10, 3), at(18, 4));
+        let check =
+            |follower, expected| assert_eq!(log.validate(follower), expected, "{follower:?}");
+        // An empty follower gets the newest, even where records would do.
+        check(at(0, 0), Validity::Snapshot(at(18, 4)));
+        check(at(9, 3), Validity::Snapshot(at(18, 4)));
+        check(at(12, 2), Validity::Snapshot(at(18, 4)));
+        check(at(10, 3), Validity::Valid);
+        check(at(10, 4), Validity::Snapshot(at(18, 4)));
+        check(at(15, 3), Validity::Valid);
+        check(at(16, 3), Validity::Diverging(at(15, 3)));
+    }
+
+    #[test]
+    fn the_first_snapshot_changes_nothing() {
+        let log = with_snapshots(log(0, 4, &[(1, 0)]), at(0, 0), at(0, 0));
+        assert_eq!(log.validate(at(0, 0)), Validity::Valid);
+        assert_eq!(log.validate(at(4, 1)), Validity::Valid);
+    }
+
+    #[test]
+    fn trimming_keeps_the_epoch_that_the_start_lies_in() {
+        let check = |start: i64, epoch: i32, epochs: &[(i32, i64)]| {
+            let whole = log(0, 10, &[(2, 0), (4, 5), (7, 8)]);
+            let trimmed = with_snapshots(whole, at(start, epoch), at(start, epoch));
+            let found: Vec<_> = trimmed.epochs().iter().map(|(e, at)| (e.0, at.0)).collect();
+            assert_eq!(found, epochs, "trimmed to {start}");
+            trimmed.check();
+            trimmed
+        };
+        check(3, 2, &[(2, 3), (4, 5), (7, 8)]);
+        check(5, 2, &[(4, 5), (7, 8)]);
+        check(9, 7, &[(7, 9)]);
+        let empty = check(10, 7, &[]);
+        assert_eq!(empty.end_and_epoch(), at(10, 7));
+    }
+
+    #[test]
+    fn a_flush_from_before_a_truncation_says_nothing() {
+        let mut log = log(0, 4, &[(1, 0)]);
+        log.append(LeaderEpoch(1), Offset(9));
+        let old = log.mark();
+        log.truncate_to(Offset(6));
+        log.append(LeaderEpoch(2), Offset(9));
+        log.flushed_to(old);
+        assert_eq!(log.flushed(), Offset(4));
+        log.flushed_to(log.mark());
+        assert_eq!(log.flushed(), Offset(9));
+    }
+}

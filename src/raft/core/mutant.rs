@@ -24,6 +24,8 @@ pub(crate) enum Mutant {
     KeepsDivergingTail,
     /// A follower fetches on before its disk has what it fetched.
     FetchAcksUnflushed,
+    /// A candidate asks for votes with records that its disk does not have yet.
+    VoteClaimsUnflushed,
     /// Whatever arrives as a response is taken for the one that is waited for.
     TrustsLateResponses,
     /// A leader that restarts forgets that it led, and may vote in its epoch.
@@ -33,7 +35,7 @@ pub(crate) enum Mutant {
 #[cfg(test)]
 impl Mutant {
     /// Every bug.
-    pub(crate) const ALL: [Mutant; 11] = [
+    pub(crate) const ALL: [Mutant; 12] = [
         Mutant::LeaderCountsUnflushed,
         Mutant::CommitsOldEpochs,
         Mutant::MinorityElects,
@@ -43,6 +45,7 @@ impl Mutant {
         Mutant::FollowsStaleLeader,
         Mutant::KeepsDivergingTail,
         Mutant::FetchAcksUnflushed,
+        Mutant::VoteClaimsUnflushed,
         Mutant::TrustsLateResponses,
         Mutant::RestartForgetsLeadership,
     ];

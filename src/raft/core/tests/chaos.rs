@@ -12,7 +12,7 @@ use ottla_types::{MonoTime, NodeId, Offset};
 
 use super::super::mutant::Mutant;
 use super::super::{Input, RoleName};
-use super::cluster::{Cluster, CrashPoint, DriverBug};
+use super::cluster::{Cluster, CrashPoint, Doom, DriverBug};
 use super::node::{Plan, VotersFrom};
 use super::wire::Message;
 
@@ -26,13 +26,19 @@ pub(super) struct World {
     loss: u32,
     /// Of a hundred messages, how many come twice.
     doubled: u32,
-    /// Of a hundred messages and flushes, how many take seconds.
+    /// Of a hundred messages, how many take seconds.
     stuck: u32,
     /// Mean time between two disturbances.
     peace: Duration,
     chaos: Duration,
     /// Whether one voter is too old for pre-votes.
     old_voter: bool,
+    /// Of a hundred flushes, how many take seconds.
+    slow_disks: u32,
+    /// Batches that go into a reply.
+    reply_batches: u32,
+    /// Longest time between two proposals.
+    silence: Duration,
     /// Whether all draw the same random numbers, so that they stand for election together.
     in_step: bool,
 }
@@ -47,9 +53,12 @@ impl World {
             loss: one_of(rng, &[0, 2, 10, 25]),
             doubled: one_of(rng, &[0, 5, 20]),
             stuck: one_of(rng, &[0, 1, 5]),
-            peace: Duration::from_millis(u64::from(one_of(rng, &[200, 500, 1_500]))),
-            chaos: Duration::from_secs(rng.u64(10..40)),
+            peace: Duration::from_millis(u64::from(one_of(rng, &[100, 300, 1_000]))),
+            chaos: Duration::from_secs(rng.u64(10..60)),
             old_voter: rng.u8(..10) == 0,
+            slow_disks: one_of(rng, &[0, 5, 50]),
+            reply_batches: one_of(rng, &[1, 1, 3]),
+            silence: Duration::from_millis(u64::from(one_of(rng, &[400, 400, 4_000]))),
             in_step: rng.u8(..5) == 0,
         }
     }
@@ -88,6 +97,7 @@ impl Chaos {
         let plan = Plan { voters, voters_from: world.voters_from, mutant };
         let mut cluster = Cluster::new(plan, ids(0..world.voters + world.observers));
         cluster.driver_bug = driver_bug;
+        cluster.reply_batches = world.reply_batches as usize;
         if world.old_voter {
             cluster.node_mut(NodeId(1)).old_votes = true;
         }
@@ -158,7 +168,7 @@ impl Chaos {
         self.calm = true;
         self.cut.clear();
         self.cluster.crash_point = None;
-        self.cluster.doom_of_leader = None;
+        self.cluster.doom = None;
         for id in self.ids() {
             self.start(id);
         }
@@ -212,7 +222,7 @@ impl Chaos {
             }
             Event::Propose => {
                 self.propose();
-                let wait = self.millis(20..400);
+                let wait = self.millis(20..self.world.silence.as_millis() as u64);
                 self.schedule(wait, Event::Propose);
             }
         }
@@ -240,23 +250,24 @@ impl Chaos {
     fn settle(&mut self) {
         for message in std::mem::take(&mut self.cluster.network) {
             if self.percent(self.world.doubled) {
-                let wait = self.travel();
+                let wait = self.travel(self.world.stuck);
                 self.schedule(wait, Event::Deliver(message.clone()));
             }
             if !self.percent(self.world.loss) {
-                let wait = self.travel();
+                let wait = self.travel(self.world.stuck);
                 self.schedule(wait, Event::Deliver(message));
             }
         }
         for id in self.ids() {
             let idle = self.cluster.node(id).flushes.is_empty();
             if !idle && self.flushing.insert(id) {
-                let wait = self.travel();
+                let wait = self.travel(self.world.slow_disks);
                 self.schedule(wait, Event::Flush(id));
             }
             // One that has crashed comes back.
             if self.cluster.node(id).core.is_none() && !self.is_starting(id) {
-                let wait = self.millis(0..3_000);
+                let longest = if self.rng.bool() { 100 } else { 3_000 };
+                let wait = self.millis(0..longest);
                 self.schedule(wait, Event::Start(id));
             }
         }
@@ -266,25 +277,27 @@ impl Chaos {
         self.queue.values().any(|event| *event == Event::Start(id))
     }
 
-    fn travel(&mut self) -> Duration {
-        if self.percent(self.world.stuck) { self.millis(0..4_000) } else { self.millis(0..15) }
+    /// A short time, or sometimes a long one.
+    fn travel(&mut self, stuck: u32) -> Duration {
+        if self.percent(stuck) { self.millis(0..4_000) } else { self.millis(0..15) }
     }
 
     fn disturb(&mut self) {
         let ids = self.ids();
         let id = ids[self.rng.usize(..ids.len())];
-        match self.rng.u8(..12) {
-            0..2 => {
-                let doom = (self.rng.usize(..8), self.rng.usize(..2));
-                self.cluster.doom_of_leader = Some(doom);
+        match self.rng.u8(..14) {
+            0..4 => {
+                let effects = self.rng.bool().then(|| self.rng.usize(..8));
+                let survivors = self.rng.usize(..2);
+                self.cluster.doom = Some(Doom { effects, survivors });
             }
-            2..6 => {
+            4..8 => {
                 let effects = self.rng.usize(..6);
                 let survivors = self.rng.usize(..3);
                 self.cluster.crash_point = Some(CrashPoint { node: id, effects, survivors });
             }
-            6..9 => self.break_links(id),
-            9..11 => self.snapshot(id),
+            8..11 => self.break_links(id),
+            11..13 => self.snapshot(id),
             _ => {
                 if let Some(core) = &self.cluster.node(id).core {
                     let epoch = core.epoch();

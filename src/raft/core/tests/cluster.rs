@@ -35,6 +35,15 @@ pub(super) struct CrashPoint {
     pub(super) survivors: usize,
 }
 
+/// What awaits the next one that is elected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doom {
+    /// Effects that it still performs after it has written down that it leads; with `None` it does
+    /// not come to that.
+    pub(super) effects: Option<usize>,
+    pub(super) survivors: usize,
+}
+
 pub(super) struct Cluster {
     pub(super) plan: Plan,
     pub(super) now: MonoTime,
@@ -43,8 +52,7 @@ pub(super) struct Cluster {
     pub(super) network: Vec<Message>,
     pub(super) ledger: Ledger,
     pub(super) crash_point: Option<CrashPoint>,
-    /// Where the next leader stops: effects after its election, and what survives.
-    pub(super) doom_of_leader: Option<(usize, usize)>,
+    pub(super) doom: Option<Doom>,
     pub(super) driver_bug: Option<DriverBug>,
     /// What happened, a line each, if somebody wants to read it.
     pub(super) trace: Vec<String>,
@@ -67,7 +75,7 @@ impl Cluster {
             network: Vec::new(),
             ledger: Ledger::default(),
             crash_point: None,
-            doom_of_leader: None,
+            doom: None,
             driver_bug: None,
             trace: Vec::new(),
             tracing: false,
@@ -123,6 +131,7 @@ impl Cluster {
         }
         assert!(self.node(id).core().deadline().is_none_or(|at| at > now), "n{id} would spin");
         for effect in effects {
+            self.meet_doom(id, &effect);
             if self.crashes_now(id) {
                 return;
             }
@@ -183,9 +192,6 @@ impl Cluster {
             Effect::BecameLeader { epoch, .. } => {
                 self.count("leader");
                 self.ledger.leads(id, epoch, &self.nodes[&id].disk.log);
-                if let Some((effects, survivors)) = self.doom_of_leader.take() {
-                    self.crash_point = Some(CrashPoint { node: id, effects, survivors });
-                }
             }
             Effect::InstallSnapshot(snapshot) => {
                 self.count("install");
@@ -209,6 +215,18 @@ impl Cluster {
         let forgets = self.driver_bug == Some(DriverBug::ForgetsVote);
         let voted = election.voted.filter(|_| !forgets);
         self.node_mut(id).disk.election = Some(ElectionState { voted, ..election });
+    }
+
+    /// Sets the crash of one that is elected.
+    fn meet_doom(&mut self, node: NodeId, effect: &Effect) {
+        let elected = match effect {
+            Effect::PersistQuorumState(election) => election.leader == Some(node),
+            _ => false,
+        };
+        if let Some(Doom { effects, survivors }) = self.doom.take_if(|_| elected) {
+            let effects = effects.map_or(0, |effects| effects + 1);
+            self.crash_point = Some(CrashPoint { node, effects, survivors });
+        }
     }
 
     fn append(&mut self, id: NodeId, base: Offset, epoch: LeaderEpoch, payload: Payload) {

@@ -7,6 +7,7 @@
 mod chaos;
 mod cluster;
 mod disk;
+mod edges;
 mod ledger;
 mod model;
 mod mutants;
