@@ -13,8 +13,9 @@ use super::role::{Role, Unattached};
 use super::voters::names;
 
 impl Core {
-    /// Votes, or not. Errors: `InvalidRequest` for numbers that cannot be, `FencedLeaderEpoch` for
-    /// an epoch that is over, `InvalidVoterKey` when another replica is meant.
+    /// Votes, or not. Errors: `InvalidRequest` for numbers that cannot be and for one that has this
+    /// replica's id, `FencedLeaderEpoch` for an epoch that is over, `InvalidVoterKey` when another
+    /// replica is meant.
     pub(super) fn on_vote(&mut self, id: RequestId, vote: VoteRequest) {
         let refused = ReplyBody::Vote { granted: false };
         if let Err(error) = self.admit_vote(&vote) {
@@ -39,7 +40,8 @@ impl Core {
             true => vote.log_end.epoch <= vote.epoch,
             false => vote.log_end.epoch < vote.epoch,
         };
-        if !past_epoch || vote.log_end.epoch.0 < 0 || vote.log_end.offset.0 < 0 {
+        let twin = vote.replica.id == self.config.me.id;
+        if !past_epoch || twin || vote.log_end.epoch.0 < 0 || vote.log_end.offset.0 < 0 {
             return Err(ErrorCode::InvalidRequest);
         }
         self.admit_from_replica(vote.replica.id, vote.epoch)

@@ -88,7 +88,7 @@ impl Core {
 
     /// Only beside records, perhaps none: they say that this log is a prefix of the leader's.
     fn take_high_watermark(&mut self, leaders: Option<Offset>) -> bool {
-        if let Some(offset) = leaders {
+        if let Some(offset) = leaders.filter(|offset| *offset >= self.log.start()) {
             self.raise_high_watermark(offset.min(self.log.end()));
         }
         true
@@ -156,7 +156,8 @@ impl Core {
 
     fn begin_snapshot(&mut self, id: OffsetAndEpoch) -> bool {
         let Role::Follower(follower) = &mut self.role else { return false };
-        if id.offset.0 < 0 || id.epoch > self.election.epoch {
+        let goes_back = Some(id.offset) < self.high_watermark;
+        if goes_back || id.offset.0 < 0 || id.epoch > self.election.epoch {
             return false;
         }
         follower.snapshot = Some(SnapshotFetch { id, position: 0, complete: false });

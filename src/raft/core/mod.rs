@@ -2,7 +2,9 @@
 //!
 //! One [`Core`] is one replica. The driver calls [`Core::step`] with everything that happens and
 //! performs the effects in their order; when nothing happens, it calls again with
-//! [`Input::Tick`] at [`Core::deadline`]. `scripts/` shows how replicas talk, step by step.
+//! [`Input::Tick`] at [`Core::deadline`]. An effect that fails on disk ends the replica: there is
+//! no input to say so, and nothing behind the effect may happen. `scripts/` shows how replicas
+//! talk, step by step.
 //!
 //! What holds after every step ([`Core::check`]):
 //! 1. What was told or sent rests on an election state that an earlier effect has persisted.

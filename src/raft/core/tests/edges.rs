@@ -211,7 +211,10 @@ fn numbers_that_cannot_be_are_refused() {
     check(&mut bench, Request::Vote(VoteRequest { replica: nobody, ..vote(EPOCH) }));
     check(&mut bench, Request::Vote(VoteRequest { log_end: at(-1, 2), ..vote(EPOCH) }));
     check(&mut bench, Request::Vote(VoteRequest { log_end: at(4, -1), ..vote(EPOCH) }));
+    let twin = ReplicaKey { directory_id: Uuid([9; 16]), ..key(NodeId(1)) };
+    check(&mut bench, Request::Vote(VoteRequest { replica: twin, ..vote(LeaderEpoch(9)) }));
     check(&mut bench, Request::BeginQuorumEpoch(begin(-1)));
+    check(&mut bench, Request::BeginQuorumEpoch(begin(1)));
     check(&mut bench, Request::Fetch(fetch(at(-1, 2))));
     check(&mut bench, Request::Fetch(fetch(at(4, -1))));
     check(&mut bench, Request::Fetch(fetch(at(4, 9))));
@@ -259,6 +262,19 @@ fn divergence_that_cuts_nothing_is_ignored() {
     bench.reply_fetch(FetchOutcome::Diverging(at(9, 3)));
     assert_eq!(bench.core.log().end(), Offset(4));
     assert_eq!(bench.sent().0, Peer::Bootstrap(0));
+}
+
+#[test]
+fn a_leader_cannot_take_the_high_watermark_back() {
+    let mut bench = Bench::follower();
+    for (told, known) in [(3, 3), (-7, 3), (2, 3), (9, 4)] {
+        let outcome = FetchOutcome::Records(Fetched::default());
+        let high_watermark = Some(Offset(told));
+        bench.reply(ReplyBody::Fetch(FetchReply { high_watermark, log_start: Offset(0), outcome }));
+        assert_eq!(bench.core.high_watermark(), Some(Offset(known)), "told {told}");
+    }
+    bench.reply_fetch(FetchOutcome::Snapshot(at(3, 2)));
+    assert_eq!(bench.sent().0, Peer::Bootstrap(0), "nor by a snapshot");
 }
 
 #[test]
