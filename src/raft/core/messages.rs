@@ -12,11 +12,13 @@ use bytes::Bytes;
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
 use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset, ReplicaKey};
 
-/// Names a request that came in; the driver's choice.
+/// Names a request that came in; the driver's choice. Each is answered once; the answer of one
+/// whose connection is gone is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId(pub u64);
 
-/// Names a request that went out; the core's choice, never used twice.
+/// Names a request that went out; the core's choice, never used twice by one core. A response
+/// reaches the core whose request it answers, not one that was started later.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct CallId(pub u64);
 

@@ -68,7 +68,7 @@ use rng::Rng;
 use role::Role;
 
 /// A replica of the quorum.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Core {
     config: CoreConfig,
     /// Time of the latest step.
