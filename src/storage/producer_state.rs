@@ -142,6 +142,19 @@ impl ProducerState {
         producer.last_timestamp = header.max_timestamp;
     }
 
+    /// Fills in batches before the last one, which a snapshot does not hold, from a state that was
+    /// built of a piece of the log in front of the snapshot.
+    pub fn recall(&mut self, earlier: &ProducerState) {
+        for (id, producer) in &mut self.producers {
+            if let Some(other) = earlier.producers.get(id)
+                && other.epoch == producer.epoch
+                && other.batches.back() == producer.batches.back()
+            {
+                producer.batches.clone_from(&other.batches);
+            }
+        }
+    }
+
     /// Forgets producers that were silent for longer than `age_max`.
     pub fn expire(&mut self, now: Timestamp, age_max: Duration) {
         let age_max = i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX);
@@ -308,6 +321,17 @@ mod tests {
         assert!(matches!(read.judge(&batch(1, 1, 2, 0)), ProducerVerdict::Duplicate { .. }));
         assert_eq!(read.judge(&batch(1, 3, 1, 0)), ProducerVerdict::Append);
         assert_eq!(read.to_snapshot(), bytes);
+    }
+
+    #[test]
+    fn earlier_batches_are_recalled_from_the_log() {
+        let state = appended(&[(1, 0, 1), (1, 1, 2), (1, 3, 1)]);
+        let mut read = ProducerState::from_snapshot(&state.to_snapshot()).expect("valid");
+        assert_eq!(read.judge(&batch(1, 1, 2, 0)), ProducerVerdict::OutOfOrder);
+        read.recall(&appended(&[(1, 0, 1), (1, 1, 2)]));
+        assert_eq!(read.judge(&batch(1, 1, 2, 0)), ProducerVerdict::OutOfOrder, "another end");
+        read.recall(&state);
+        assert!(matches!(read.judge(&batch(1, 1, 2, 0)), ProducerVerdict::Duplicate { .. }));
     }
 
     #[test]

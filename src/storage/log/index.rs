@@ -168,6 +168,17 @@ impl OffsetIndex {
         }
     }
 
+    /// Offset of the last entry whose batch begins at or in front of `position`.
+    pub(super) fn offset_at(&mut self, position: u64) -> io::Result<Offset> {
+        let base = self.base;
+        let count =
+            self.entries.partition_point(|entry| offset_entry(entry, base).1 <= position)?;
+        match count.checked_sub(1) {
+            None => Ok(base),
+            Some(index) => Ok(offset_entry(&self.entries.get(index)?, base).0),
+        }
+    }
+
     /// The newest entry.
     pub(super) fn last(&mut self) -> io::Result<Option<(Offset, u64)>> {
         match self.len().checked_sub(1) {

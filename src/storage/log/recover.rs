@@ -11,6 +11,7 @@
 use std::io;
 use std::path::Path;
 
+use ottla_protocol::batch::BatchHeader;
 use ottla_runtime::Disk;
 use ottla_types::{Offset, Timestamp};
 
@@ -23,6 +24,9 @@ use crate::producer_state::ProducerState;
 
 /// Bytes of a producer snapshot at most: fifty million producers.
 const SNAPSHOT_LEN_MAX: u64 = 2 << 30;
+
+/// Bytes of the log in front of a snapshot that are looked at for batches of its producers.
+const RECALLED_BYTES: u64 = 1 << 20;
 
 /// How the log was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -203,18 +207,58 @@ impl Log {
     }
 
     /// Rebuilds what is known of producers: the newest sound snapshot and the log behind it.
+    ///
+    /// A snapshot holds the last batch of each producer only. Clients have up to five under way,
+    /// and send them again after a restart, so a piece of the log in front of the snapshot is
+    /// looked at for the others; Kafka forgets them.
     pub(super) fn rebuild_producers(&mut self) -> Result<(), LogError> {
         let (from, mut producers) = self.newest_snapshot()?;
+        if !producers.is_empty() {
+            let mut earlier = ProducerState::default();
+            let begin = self.recall_from(from)?;
+            self.each_header(begin, from, |header| earlier.note(header))?;
+            producers.recall(&earlier);
+        }
+        self.each_header(from, self.end, |header| producers.note(header))?;
+        self.producers = producers;
+        Ok(())
+    }
+
+    /// An offset about [`RECALLED_BYTES`] in front of `offset`, or the first.
+    fn recall_from(&mut self, offset: Offset) -> Result<Offset, LogError> {
+        let mut wanted = RECALLED_BYTES;
+        for segment in self.segments.iter_mut().rev().filter(|segment| segment.base() < offset) {
+            let position = segment.indexed_position(offset)?;
+            if position >= wanted {
+                return segment.indexed_offset(position - wanted);
+            }
+            wanted -= position;
+        }
+        Ok(self.log_start)
+    }
+
+    /// Walks over the headers of the batches that begin in `from..to`.
+    fn each_header(
+        &mut self,
+        from: Offset,
+        to: Offset,
+        mut visit: impl FnMut(&BatchHeader),
+    ) -> Result<(), LogError> {
         let first = self.segment_index(from);
         for segment in &mut self.segments[first..] {
+            if segment.base() >= to {
+                break;
+            }
             let mut scanner = segment.scan_from(from)?;
             while let Some((_, header)) = scanner.next_header()? {
+                if header.base_offset >= to {
+                    return Ok(());
+                }
                 if header.base_offset >= from {
-                    producers.note(&header);
+                    visit(&header);
                 }
             }
         }
-        self.producers = producers;
         Ok(())
     }
 

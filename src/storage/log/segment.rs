@@ -220,8 +220,18 @@ impl Segment {
 
     /// A scanner of the headers from the batch that holds `offset`, or one before it.
     pub(super) fn scan_from(&mut self, offset: Offset) -> Result<Scanner, LogError> {
-        let start = self.offsets.floor(offset).map_err(|error| LogError::io(&self.path, error))?;
+        let start = self.indexed_position(offset)?;
         self.scan_at(start)
+    }
+
+    /// Position of the last indexed batch at or in front of the one that holds `offset`.
+    pub(super) fn indexed_position(&mut self, offset: Offset) -> Result<u64, LogError> {
+        self.offsets.floor(offset).map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// Last offset of the last indexed batch at or in front of `position`.
+    pub(super) fn indexed_offset(&mut self, position: u64) -> Result<Offset, LogError> {
+        self.offsets.offset_at(position).map_err(|error| LogError::io(&self.path, error))
     }
 
     /// A scanner of the headers from the batch at `position`.

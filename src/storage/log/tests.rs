@@ -216,6 +216,26 @@ fn idempotent_batches_are_appended_once() {
 }
 
 #[test]
+fn a_clean_stop_forgets_none_of_a_producer_s_batches_under_way() {
+    on_disk(async |node| {
+        let batch = |sequence| Batch { producer: Some((5, sequence)), ..Batch::of(1) };
+        let (mut log, _) = open(&node, Shutdown::Clean);
+        for sequence in 0..100 {
+            append(&mut log, &batch(sequence));
+        }
+        log.close().expect("closed");
+        drop(log);
+        // The snapshot holds the last batch alone; the log has the four before it.
+        let (mut log, _) = open(&node, Shutdown::Clean);
+        for sequence in 95..100 {
+            let again = append(&mut log, &batch(sequence));
+            assert_eq!(again.base_offset, Offset(i64::from(sequence)));
+        }
+        assert_eq!(log.end(), Offset(100));
+    });
+}
+
+#[test]
 fn segments_roll_by_age_and_full_index() {
     on_disk(async |node| {
         let mut options = options();
