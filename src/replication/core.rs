@@ -55,6 +55,12 @@ impl LeaderCore {
         self.votes_by_flush = votes_by_flush;
     }
 
+    /// Whether only what is durable counts.
+    #[must_use]
+    pub fn votes_by_flush(&self) -> bool {
+        self.votes_by_flush
+    }
+
     /// Notes where the log ends and what of it is durable; tells whether the high watermark rose.
     pub fn advance(&mut self, local_end: Offset, local_flushed: Offset) -> bool {
         self.local_end = local_end;

@@ -13,6 +13,7 @@
 //!
 //! Deliberately absent so far: followers, ISR changes, fetch sessions.
 
+mod acks;
 mod core;
 mod fetch_wait;
 mod housekeeping;

@@ -1,6 +1,5 @@
 //! One partition: its lock, its log, its core, and who waits for it.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartiti
 use slab::Slab;
 use tokio::sync::oneshot;
 
+use crate::acks::AckQueue;
 use crate::core::LeaderCore;
 use crate::fetch_wait::FetchWait;
 use crate::request::{
@@ -36,8 +36,10 @@ struct State {
     /// Size of the ISR and number of replicas, as the metadata says.
     in_sync: usize,
     replicas: usize,
-    /// Acks that wait for the high watermark, in the order of their offsets.
-    acks: VecDeque<(Offset, oneshot::Sender<()>)>,
+    /// Producers that wait for the high watermark (acks=all).
+    acks: AckQueue,
+    /// Producers that wait until this node's log is durable (acks=1 with `flush.messages=1`).
+    flush_acks: AckQueue,
     watchers: Slab<(Arc<FetchWait>, usize)>,
     /// Whether a flush task runs; it is the only one.
     flushing: bool,
@@ -86,7 +88,8 @@ impl Partition {
             leads: leadership.leads,
             in_sync: leadership.in_sync,
             replicas: leadership.replicas,
-            acks: VecDeque::new(),
+            acks: AckQueue::default(),
+            flush_acks: AckQueue::default(),
             watchers: Slab::new(),
             flushing: false,
         };
@@ -123,10 +126,12 @@ impl Partition {
 
     /// Changes the topic's configs.
     pub fn set_config(&self, config: TopicConfig) {
-        if let Ok(mut state) = self.lock() {
-            state.core.set_votes_by_flush(config.flush_messages == 1);
-            state.log.set_config(config);
-        }
+        let Ok(mut state) = self.lock() else { return };
+        state.core.set_votes_by_flush(config.flush_messages == 1);
+        state.log.set_config(config);
+        let wakeups = state.advance();
+        drop(state);
+        wakeups.fire();
     }
 
     /// The topic's configs.
@@ -163,7 +168,7 @@ impl Partition {
             Err(error) => return Err(self.failed(error)),
         };
         let wakeups = state.advance();
-        let wait = (acks == Acks::All).then(|| state.wait_for(info.last_offset.plus(1))).flatten();
+        let wait = state.wait_for(info.last_offset.plus(1), acks);
         let start_flush = !state.flushing && state.wants_flush();
         state.flushing |= start_flush;
         let log_start = state.log.log_start();
@@ -368,30 +373,32 @@ impl State {
     /// Lets the core see the log; collects who is to be woken.
     fn advance(&mut self) -> Wakeups {
         let mut wakeups = Wakeups::default();
-        if !self.core.advance(self.log.end(), self.log.recovery_point()) {
-            return wakeups;
+        let flushed = self.log.recovery_point();
+        self.flush_acks.take_reached(flushed, &mut wakeups.acks);
+        if self.core.advance(self.log.end(), flushed) {
+            self.acks.take_reached(self.core.high_watermark(), &mut wakeups.acks);
+            wakeups.fetches.extend(self.watchers.iter().map(|(_, watcher)| watcher.clone()));
         }
-        let high_watermark = self.core.high_watermark();
-        while self.acks.front().is_some_and(|(needed, _)| *needed <= high_watermark) {
-            wakeups.acks.extend(self.acks.pop_front().map(|(_, ack)| ack));
-        }
-        wakeups.fetches.extend(self.watchers.iter().map(|(_, watcher)| watcher.clone()));
         wakeups
     }
 
-    fn wait_for(&mut self, needed: Offset) -> Option<AckWait> {
-        if needed <= self.core.high_watermark() {
-            return None;
+    /// What a producer has to wait for until everything below `needed` is acknowledged. With
+    /// `flush.messages=1` this is durable for every producer that wants an answer: Kafka flushes
+    /// before it answers.
+    fn wait_for(&mut self, needed: Offset, acks: Acks) -> Option<AckWait> {
+        match acks {
+            Acks::All if needed > self.core.high_watermark() => Some(self.acks.wait_for(needed)),
+            Acks::Leader if self.core.votes_by_flush() && needed > self.log.recovery_point() => {
+                Some(self.flush_acks.wait_for(needed))
+            }
+            _ => None,
         }
-        let (ack, wait) = oneshot::channel();
-        // A duplicate waits for an offset that is not the newest.
-        let at = self.acks.partition_point(|(other, _)| *other <= needed);
-        self.acks.insert(at, (needed, ack));
-        Some(AckWait(wait))
     }
 
     fn wants_flush(&self) -> bool {
         let unflushed = self.log.end().since(self.log.recovery_point());
-        unflushed >= self.log.config().flush_messages || self.log.has_unflushed_segment()
+        unflushed >= self.log.config().flush_messages
+            || self.log.has_unflushed_segment()
+            || self.flush_acks.is_waiting()
     }
 }

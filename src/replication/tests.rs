@@ -41,8 +41,16 @@ impl Bench {
     }
 
     fn append(&self, partition: &Arc<Partition>) -> Result<crate::Appended, ErrorCode> {
+        self.append_with(partition, Acks::All)
+    }
+
+    fn append_with(
+        &self,
+        partition: &Arc<Partition>,
+        acks: Acks,
+    ) -> Result<crate::Appended, ErrorCode> {
         let now = self.runtime.clock().wall();
-        let appended = partition.append(&batch(), Acks::All, now).map_err(|error| error.code())?;
+        let appended = partition.append(&batch(), acks, now).map_err(|error| error.code())?;
         if appended.start_flush {
             self.replicas.flush(partition.clone(), Plane::Data(0));
         }
@@ -126,6 +134,22 @@ fn with_flush_an_append_is_acknowledged_and_read_when_it_is_durable() {
         let operations = bench.node.disk().operations() - before;
         assert!(operations < 25, "{operations} operations: appends share fsyncs");
         assert_eq!(partition.inconsistencies().unwrap(), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn with_flush_the_leader_s_acknowledgement_is_durable_too() {
+    in_world(async |bench| {
+        let partition = lead(&bench, placement(1, 1)).await;
+        let mut appended = bench.append_with(&partition, Acks::Leader).expect("accepted");
+        let wait = appended.wait.as_mut().expect("not durable yet");
+        wait.acknowledged().await.expect("flushed");
+        bench.node.crash(true).await;
+        let bench = Bench::new(&bench.node);
+        let placement = placement(1, 1);
+        bench.replicas.load(vec![placement.clone()], false).await.expect("loaded");
+        let again = bench.replicas.get(&placement.id).expect("loaded");
+        assert_eq!(again.offsets(None).unwrap().end, Offset(1));
     });
 }
 

@@ -6,7 +6,8 @@
 //! - One batch of magic 2 for each partition; its checksum, size and header are checked before the
 //!   partition's lock is taken. Records inside stay as they were sent.
 //! - acks 0 is not answered, and an error closes the connection, so that the client looks again.
-//!   acks 1 is answered after the append, acks -1 when the high watermark has passed it.
+//!   acks 1 is answered after the append (with `flush.messages=1` when it is durable), acks -1 when
+//!   the high watermark has passed it.
 //! - Appends happen when the request is read, so a client's requests keep their order.
 //! - Internal topics take batches from the client id `__admin_client` only.
 //! - Null records are refused at once (Kafka never answers them).
