@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
 use ottla_config::{NodeConfig, Properties};
+use ottla_node::NodeParts;
 use ottla_runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
@@ -68,7 +69,8 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let config = NodeConfig::new(file, &arguments.overrides).map_err(|error| error.to_string())?;
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let data_threads = config.data_threads.unwrap_or(processors);
-    let ended = Runtime::run(data_threads, |runtime| ottla_node::run(runtime, config));
+    let ended =
+        Runtime::run(data_threads, |runtime| ottla_node::run(runtime, NodeParts::new(config)));
     let ended = ended.map_err(|error| error.to_string())?;
     ended.map(|_| ()).map_err(|error| error.to_string())
 }

@@ -16,4 +16,4 @@ mod start;
 mod topic_configs;
 
 pub use format::FormatError;
-pub use start::{StartError, Stopped, run};
+pub use start::{NodeParts, StartError, Stopped, run};

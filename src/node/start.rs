@@ -13,7 +13,7 @@ use ottla_raft::core::{Peer, Request, Response, Timeouts, VoterHistory, VoterSet
 use ottla_raft::driver::{QuorumError, QuorumHandle, QuorumSetup, Replies, Transport};
 use ottla_replication::{Replicas, ReplicasConfig};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
-use ottla_security::AllowAll;
+use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
 use ottla_storage::{CleanShutdown, DataDir, DirError, DirHealth, LogOptions, SyncPoints};
 use ottla_types::{BrokerEpoch, Offset, ReplicaKey};
@@ -83,11 +83,30 @@ impl From<DirError> for StartError {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stopped;
 
+/// What a node is made of. Whoever embeds one may put other parts in.
+pub struct NodeParts {
+    /// What it is configured with.
+    pub config: NodeConfig,
+    /// Who decides what clients may do.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Called once the logs are open, before clients can connect.
+    pub on_open: Box<dyn FnOnce(&Replicas) + Send>,
+}
+
+impl NodeParts {
+    /// The parts of an ordinary node.
+    #[must_use]
+    pub fn new(config: NodeConfig) -> NodeParts {
+        NodeParts { config, authorizer: Arc::new(AllowAll), on_open: Box::new(|_| {}) }
+    }
+}
+
 /// Runs a node until it is asked to stop.
 ///
 /// # Errors
 /// Why it did not start, or had to end.
-pub async fn run(runtime: Runtime, config: NodeConfig) -> Result<Stopped, StartError> {
+pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartError> {
+    let NodeParts { config, authorizer, on_open } = parts;
     let config = Arc::new(config);
     for (key, nearest) in &config.unknown_keys {
         let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
@@ -96,14 +115,14 @@ pub async fn run(runtime: Runtime, config: NodeConfig) -> Result<Stopped, StartE
     let sockets = bind_all(&runtime, &config).await.map_err(StartError::Bind)?;
     let dir = Arc::new(DataDir::open(runtime.disk(), &config.data_dir)?);
     let health = Arc::new(DirHealth::default());
-    let node = Node { runtime, config, dir, health: health.clone() };
+    let node = Node { runtime, config, dir, health: health.clone(), authorizer };
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
     // A failed directory ends the node wherever it is; nothing is closed then.
     tokio::select! {
         biased;
         reason = health.fenced() => Err(StartError::Fenced(reason)),
-        result = node.serve(sockets, stop) => result,
+        result = node.serve(sockets, on_open, stop) => result,
     }
 }
 
@@ -113,6 +132,7 @@ struct Node {
     config: Arc<NodeConfig>,
     dir: Arc<DataDir>,
     health: Arc<DirHealth>,
+    authorizer: Arc<dyn Authorizer>,
 }
 
 /// What follows the metadata.
@@ -129,6 +149,7 @@ impl Node {
     async fn serve(
         self,
         sockets: Sockets,
+        on_open: Box<dyn FnOnce(&Replicas) + Send>,
         stop: impl Future<Output = std::io::Result<()>>,
     ) -> Result<Stopped, StartError> {
         let endpoints = voter_endpoints(self.runtime.net(), &self.config);
@@ -142,6 +163,7 @@ impl Node {
         let started = async {
             broker.register().await.map_err(StartError::Register)?;
             self.open_logs(open_logs, clean.is_some()).await;
+            on_open(&replicas);
             broker.unfence().await.map_err(StartError::Register)?;
             replicas.start_housekeeping();
             let tasks = self.listen(&services, sockets.broker).await?;
@@ -288,7 +310,7 @@ impl Node {
             controller: followers.controller.clone(),
             quorum: followers.quorum.clone(),
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
-            authorizer: Arc::new(AllowAll),
+            authorizer: self.authorizer.clone(),
             memory: RequestMemory::new(limits.request_bytes_in_flight_max),
             connections: ConnectionCount::new(
                 limits.connections_max,

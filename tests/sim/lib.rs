@@ -1,0 +1,1 @@
+//! Simulated worlds around the product, and what must be true in them.

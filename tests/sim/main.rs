@@ -1,0 +1,3 @@
+//! Runs simulated worlds.
+
+fn main() {}
