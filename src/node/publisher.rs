@@ -38,7 +38,8 @@ pub(crate) struct Publisher {
     pub(crate) health: Arc<DirHealth>,
     pub(crate) deltas: mpsc::UnboundedReceiver<Delta>,
     pub(crate) open_logs: Option<oneshot::Receiver<OpenLogs>>,
-    pub(crate) published: watch::Sender<Published>,
+    /// One for each that waits: a watch wakes several waiters in an order that no seed decides.
+    pub(crate) published: [watch::Sender<Published>; 2],
 }
 
 impl Publisher {
@@ -87,7 +88,9 @@ impl Publisher {
         let end = delta.image().provenance().offset.plus(1);
         self.images.store(Arc::new(delta.into_image()));
         self.replicas.delete(deleted).await?;
-        self.published.send_replace(Published(end));
+        for waiter in &self.published {
+            waiter.send_replace(Published(end));
+        }
         Ok(())
     }
 

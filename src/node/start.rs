@@ -204,13 +204,14 @@ impl Node {
         let started = ottla_raft::driver::start(runtime, setup, health.clone(), transport, events);
         let quorum = started.await.map_err(StartError::Quorum)?;
         let (deltas, deltas_in) = mpsc::unbounded_channel();
-        let (published, published_in) = watch::channel(Published::default());
+        let (to_controller, published_to_controller) = watch::channel(Published::default());
+        let (to_broker, published_to_broker) = watch::channel(Published::default());
         let setup = MetadataSetup {
             settings: self.controller_settings(identity),
             bootstrap: bootstrap(&self.dir)?,
             events: events_in,
             deltas,
-            published: published_in.clone(),
+            published: published_to_controller,
         };
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
         let images = ImageCell::default();
@@ -224,7 +225,7 @@ impl Node {
             health: health.clone(),
             deltas: deltas_in,
             open_logs: Some(open_logs_in),
-            published,
+            published: [to_controller, to_broker],
         };
         runtime.spawn_vital(Plane::Control, "publisher", publisher.run());
         let net = runtime.net();
@@ -237,7 +238,8 @@ impl Node {
             previous_epoch: clean.map_or(BrokerEpoch::UNKNOWN, |clean| clean.broker_epoch),
         };
         let config = self.config.clone();
-        let broker = Broker::new(runtime, config, controller.clone(), identity, published_in);
+        let published = published_to_broker;
+        let broker = Broker::new(runtime, config, controller.clone(), identity, published);
         Ok(Followers { images, replicas, broker, open_logs, quorum, controller })
     }
 

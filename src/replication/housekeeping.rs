@@ -10,6 +10,7 @@ use ottla_storage::{LogError, OffsetCheckpoint};
 
 use crate::partition::Partition;
 use crate::replicas::{LoadError, Replicas};
+use crate::request::PartitionError;
 
 /// Time between looks for silent producers (`producer.id.expiration.check.interval.ms`).
 const PRODUCER_CHECK_INTERVAL: Duration = Duration::from_mins(10);
@@ -52,9 +53,13 @@ impl Replicas {
     }
 
     fn close_one(&self, partition: &Arc<Partition>) -> Result<(), LoadError> {
-        let job = partition.close()?;
+        let job = match partition.close() {
+            // Deleted while the others were closed.
+            Err(PartitionError::Gone) => return Ok(()),
+            job => job?,
+        };
         let path = self.shared.dir.path().join(partition.name().to_string());
-        job.run().map_err(|source| {
+        partition.run_flush(&job).map_err(|source| {
             self.shared.health.fence(format!("{}: {source}", path.display()));
             LogError::Io { path, source }
         })?;

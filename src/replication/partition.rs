@@ -1,5 +1,6 @@
 //! One partition: its lock, its log, its core, and who waits for it.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ struct State {
     watchers: Slab<(Arc<FetchWait>, usize)>,
     /// Whether a flush task runs; it is the only one.
     flushing: bool,
+    /// Whether the partition was deleted: its files have other names now.
+    retired: bool,
 }
 
 /// Collected under the lock, fired after it.
@@ -92,6 +95,7 @@ impl Partition {
             flush_acks: AckQueue::default(),
             watchers: Slab::new(),
             flushing: false,
+            retired: false,
         };
         Ok(Partition { id, name, health, state: Mutex::new(state) })
     }
@@ -122,6 +126,29 @@ impl Partition {
         state.in_sync = leadership.in_sync;
         state.replicas = leadership.replicas;
         Ok(())
+    }
+
+    /// Ends the partition before its directory is renamed: whoever still holds it, or waits for it,
+    /// is told that it is gone.
+    pub(crate) fn retire(&self) {
+        let Ok(mut state) = self.lock() else { return };
+        state.retired = true;
+        // Producers that wait are told by the end of their channels.
+        (state.acks, state.flush_acks) = (AckQueue::default(), AckQueue::default());
+        let fetches = state.watchers.drain().collect();
+        drop(state);
+        Wakeups { acks: Vec::new(), fetches }.fire();
+    }
+
+    /// Runs a job of the log, without the lock. A directory that was renamed under it is no fault.
+    ///
+    /// # Errors
+    /// Those of `fsync(2)`: the directory must be fenced.
+    pub(crate) fn run_flush(&self, job: &FlushJob) -> io::Result<()> {
+        match job.run() {
+            Err(_) if matches!(self.lock(), Err(PartitionError::Gone)) => Ok(()),
+            done => done,
+        }
     }
 
     /// Changes the topic's configs.
@@ -335,9 +362,10 @@ impl Partition {
     }
 
     /// After a panic under the lock nobody knows the partition's state: it is offline for good,
-    /// and the others serve on.
+    /// and the others serve on. A deleted partition has no state any more.
     fn lock(&self) -> Result<MutexGuard<'_, State>, PartitionError> {
-        self.state.lock().map_err(|_| PartitionError::Offline)
+        let state = self.state.lock().map_err(|_| PartitionError::Offline)?;
+        if state.retired { Err(PartitionError::Gone) } else { Ok(state) }
     }
 }
 

@@ -126,6 +126,7 @@ impl Replicas {
             let removed = self.shared.partitions.write().expect("never poisoned").remove(&id);
             let Some(partition) = removed else { continue };
             let delay = partition.config()?.file_delete_delay;
+            partition.retire();
             let unique = self.shared.runtime.entropy().uuid();
             let deleted = PartitionDirName::deleted(partition.name(), unique);
             self.shared.dir.rename(&partition.name().to_string(), &deleted)?;
@@ -144,16 +145,17 @@ impl Replicas {
     /// Runs the flush task of a partition that asked for it ([`crate::Appended::start_flush`]).
     pub fn flush(&self, partition: Arc<Partition>, plane: Plane) {
         let replicas = self.clone();
-        let task = async move { replicas.flush_until_calm(&partition, plane).await };
+        let task = async move { replicas.flush_until_calm(partition, plane).await };
         self.shared.runtime.spawn(plane, "flush", task);
     }
 
     /// Flushes as long as the partition asks for it. Appends that arrive meanwhile share the next
     /// fsync.
-    async fn flush_until_calm(&self, partition: &Partition, plane: Plane) {
+    async fn flush_until_calm(&self, partition: Arc<Partition>, plane: Plane) {
         while let Ok(Some(job)) = partition.next_flush() {
             let end = job.end;
-            match self.shared.runtime.blocking(plane, move || job.run()).await {
+            let flushed = partition.clone();
+            match self.shared.runtime.blocking(plane, move || flushed.run_flush(&job)).await {
                 Ok(()) => partition.flushed(end),
                 // The fsync is not tried again: it could only pretend to have worked.
                 Err(error) => {

@@ -33,6 +33,8 @@ pub enum PartitionError {
     UnknownLeaderEpoch,
     /// Fewer replicas are in sync than `min.insync.replicas`.
     NotEnoughReplicas,
+    /// The partition was deleted meanwhile.
+    Gone,
     /// The data directory is fenced.
     Offline,
     /// The log refused or failed.
@@ -55,7 +57,7 @@ impl PartitionError {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {
-            PartitionError::NotLeader => ErrorCode::NotLeaderOrFollower,
+            PartitionError::NotLeader | PartitionError::Gone => ErrorCode::NotLeaderOrFollower,
             PartitionError::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
             PartitionError::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
             PartitionError::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
@@ -72,9 +74,9 @@ impl AckWait {
     /// Waits for the acknowledgement. Cancel safe.
     ///
     /// # Errors
-    /// `Offline` when the partition is gone: whether the batch survives is not known.
+    /// `Gone` when the partition was deleted.
     pub async fn acknowledged(&mut self) -> Result<(), PartitionError> {
-        (&mut self.0).await.map_err(|_| PartitionError::Offline)
+        (&mut self.0).await.map_err(|_| PartitionError::Gone)
     }
 }
 

@@ -23,7 +23,11 @@ pub struct Outbox {
 impl Outbox {
     /// Adds an answer behind the others.
     pub fn push(&mut self, response: Response) {
-        self.chunks.extend(response.chunks);
+        let is_something = |chunk: &Chunk| match chunk {
+            Chunk::Bytes(bytes) => !bytes.is_empty(),
+            Chunk::Extent(extent) => extent.len > 0,
+        };
+        self.chunks.extend(response.chunks.into_iter().filter(is_something));
     }
 
     /// Number of chunks that wait.

@@ -99,6 +99,23 @@ impl std::error::Error for DirError {
     }
 }
 
+/// Creates a directory and those above it that are missing; the name of each is synced.
+fn create_durably(disk: &Disk, path: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    for dir in path.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+        if disk.exists(dir)? {
+            break;
+        }
+        missing.push(dir);
+    }
+    disk.create_dir_all(path)?;
+    for dir in missing.into_iter().rev() {
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+        disk.sync_dir(parent.unwrap_or(Path::new(".")), SyncPoint::DataDir)?;
+    }
+    Ok(())
+}
+
 impl DataDir {
     /// Creates the directory if it is missing, durably, and locks it.
     ///
@@ -106,13 +123,7 @@ impl DataDir {
     /// `InUse`, or why it cannot be created or written.
     pub fn open(disk: &Disk, path: &Path) -> Result<DataDir, DirError> {
         let failed = |source| DirError::Io { path: path.to_owned(), source };
-        let is_new = !disk.exists(path).map_err(failed)?;
-        disk.create_dir_all(path).map_err(failed)?;
-        if is_new {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or(Path::new("."));
-            disk.sync_dir(parent, SyncPoint::DataDir).map_err(failed)?;
-        }
+        create_durably(disk, path).map_err(failed)?;
         let lock = disk.lock_dir(path).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => DirError::InUse(path.to_owned()),
             _ => failed(error),

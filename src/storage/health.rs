@@ -37,8 +37,9 @@ impl DirHealth {
     /// Waits until the directory is fenced; tells why. Cancel safe.
     pub async fn fenced(&self) -> String {
         let mut reason = self.reason.subscribe();
-        match reason.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().expect("waited for"),
+        let reason = reason.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        match reason {
+            Ok(reason) => reason.expect("waited for"),
             // The sender lives in self.
             Err(_) => std::future::pending().await,
         }

@@ -1,1 +1,18 @@
 //! Simulated worlds around the product, and what must be true in them.
+//!
+//! ```text
+//!   run_seed ── one paused, single-threaded tokio runtime ── SimWorld
+//!                 ├── node:   a broker, its clients, and what befalls them
+//!                 └── quorum: three voters of the metadata log, and what befalls them
+//! ```
+//! A workload only sees what a client or an operator sees, and notes what it was promised in a
+//! model; whatever contradicts the model is a violation. The product runs unchanged: its own
+//! rooms on the simulated twins of `runtime`. See `docs/simulation.md`.
+
+mod dice;
+mod findings;
+mod node;
+mod run;
+
+pub use findings::Stats;
+pub use run::{Outcome, Settings, Workload, run_seed};

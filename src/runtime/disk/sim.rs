@@ -143,6 +143,9 @@ impl SimDisk {
 
     pub(super) fn exists(&self, path: &Path) -> io::Result<bool> {
         let state = self.usable()?;
+        if path.file_name().is_none() {
+            return Ok(true);
+        }
         match state.resolve_parent(path) {
             Ok((dir, name)) => Ok(state.dirs[&dir].cached.contains_key(name)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -154,7 +154,10 @@ impl State {
         let mut queue = vec![ROOT];
         while let Some(inode) = queue.pop() {
             let Some(dir) = self.dirs.get(&inode) else { continue };
-            for node in dir.cached.values().chain(dir.durable.values()) {
+            // A power cut can keep any of the pending names.
+            let pending = dir.pending.iter().filter_map(|change| change.added.as_ref());
+            let pending = pending.map(|(_, node)| node);
+            for node in dir.cached.values().chain(dir.durable.values()).chain(pending) {
                 let (Node::File(child) | Node::Dir(child)) = *node;
                 if reached.insert(child) {
                     queue.push(child);

@@ -1,0 +1,97 @@
+//! What a run found: violations, and counts that show what it went through.
+
+use std::ops::AddAssign;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ottla_runtime::sim::{SimWorld, Trace};
+
+/// What a run went through. A number that stays 0 over many seeds is a hole in the workload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Processes that became ready, or voters that were started.
+    pub starts: u64,
+    /// Processes that were killed.
+    pub kills: u64,
+    /// Power cuts.
+    pub power_cuts: u64,
+    /// Clean stops.
+    pub clean_stops: u64,
+    /// Processes that ended by themselves because their disk failed.
+    pub fences: u64,
+    /// Batches acknowledged.
+    pub acknowledged: u64,
+    /// Batches sent again.
+    pub resent: u64,
+    /// Records read.
+    pub read: u64,
+    /// Topics acknowledged as created, and as deleted.
+    pub topics: u64,
+    /// Elections won.
+    pub elections: u64,
+}
+
+impl AddAssign for Stats {
+    fn add_assign(&mut self, other: Stats) {
+        self.starts += other.starts;
+        self.kills += other.kills;
+        self.power_cuts += other.power_cuts;
+        self.clean_stops += other.clean_stops;
+        self.fences += other.fences;
+        self.acknowledged += other.acknowledged;
+        self.resent += other.resent;
+        self.read += other.read;
+        self.topics += other.topics;
+        self.elections += other.elections;
+    }
+}
+
+/// Where all parts of a workload put what they find. Copies share it.
+#[derive(Clone)]
+pub struct Findings {
+    trace: Trace,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    violations: Vec<String>,
+    stats: Stats,
+}
+
+impl Findings {
+    pub fn of(world: &SimWorld) -> Findings {
+        Findings { trace: world.trace().clone(), state: Arc::default() }
+    }
+
+    /// Something that must never be.
+    pub fn violated(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.trace.note(|| format!("VIOLATION {what}"));
+        self.lock().violations.push(what);
+    }
+
+    /// Something that happened.
+    pub fn note(&self, what: impl FnOnce() -> String) {
+        self.trace.note(what);
+    }
+
+    /// Counts something.
+    pub fn count(&self, change: impl FnOnce(&mut Stats)) {
+        change(&mut self.lock().stats);
+    }
+
+    /// Whether something was violated already, so that going on is of no use.
+    pub fn any(&self) -> bool {
+        !self.lock().violations.is_empty()
+    }
+
+    /// All violations and the counts.
+    pub fn take(&self) -> (Vec<String>, Stats) {
+        let mut state = self.lock();
+        (std::mem::take(&mut state.violations), state.stats)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("findings are written without panic")
+    }
+}

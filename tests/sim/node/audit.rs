@@ -1,0 +1,76 @@
+//! A look at everything: which topics there are, and every record of each.
+
+use std::io;
+
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
+use ottla_test_client::Connection;
+
+use super::client::Client;
+use super::model::{Topic, TopicFate};
+use super::reader::read_some;
+
+/// Reads all topics whole, whatever else goes on. `Err` when the connection ended first.
+pub async fn look_at_everything(client: &Client, connection: &mut Connection) -> io::Result<()> {
+    let before = client.model().all_topics();
+    let request = MetadataRequest::default().with_topics(None);
+    let call = connection.call::<MetadataRequest>(12, &request);
+    let response = client.answer(call).await?;
+    check_topics(client, &before, &response);
+    let topics = client.model().existing();
+    for topic in topics {
+        for partition in 0..topic.partitions {
+            read_whole(client, connection, &topic, partition).await?;
+        }
+    }
+    Ok(())
+}
+
+fn check_topics(client: &Client, before: &[Topic], response: &MetadataResponse) {
+    let id = response.cluster_id.as_ref().map_or("none", |id| id.as_str());
+    client.check(client.model().saw_cluster_id(id));
+    let mut listed = Vec::new();
+    for topic in &response.topics {
+        let name = topic.name.as_ref().map_or("", |name| name.0.as_str());
+        listed.push((topic.topic_id, name, topic.partitions.len()));
+    }
+    let model = client.model();
+    for topic in before {
+        let there = listed.contains(&(topic.id, &topic.name, topic.partitions as usize));
+        let now = model.topic(topic.id).map(|topic| topic.fate);
+        if topic.fate == TopicFate::Exists && now == Some(TopicFate::Exists) && !there {
+            client.findings.violated(format!("the topic {topic:?} is lost"));
+        }
+        if topic.fate == TopicFate::Deleted && listed.iter().any(|(id, ..)| *id == topic.id) {
+            client.findings.violated(format!("the deleted topic {topic:?} is back"));
+        }
+    }
+    for (id, name, _) in listed {
+        if model.topic(id).is_none() && !model.is_in_doubt(name) {
+            client.findings.violated(format!("nobody created the topic {name} {id}"));
+        }
+    }
+}
+
+async fn read_whole(
+    client: &Client,
+    connection: &mut Connection,
+    topic: &Topic,
+    partition: i32,
+) -> io::Result<()> {
+    let place = (topic.id, partition);
+    let end = client.model().floor(place);
+    let mut next = 0;
+    while next < end && !client.is_over() && !client.model().may_be_gone(topic.id) {
+        let before = next;
+        next = read_some(client, connection, topic, partition, next).await?;
+        if next == before {
+            // The partition has no leader, or its disk has failed: somebody else will look.
+            return Ok(());
+        }
+    }
+    let whole = client.model().check_whole(place, next.min(end));
+    if next >= end && !client.model().may_be_gone(topic.id) {
+        client.check(whole);
+    }
+    Ok(())
+}

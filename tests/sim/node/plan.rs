@@ -1,0 +1,101 @@
+//! What a seed has in store for a broker.
+
+use std::time::Duration;
+
+use ottla_config::NodeConfig;
+
+use crate::dice::Dice;
+
+/// How a process ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// kill -9, now.
+    Kill,
+    /// A power cut, now.
+    PowerCut,
+    /// Either, just before some operation of its disk.
+    AtDiskOperation {
+        /// A power cut rather than a kill.
+        power_cut: bool,
+    },
+    /// SIGTERM.
+    CleanStop {
+        /// Followed by a power cut.
+        power_cut: bool,
+    },
+    /// The disk answers EIO from some operation on.
+    Eio,
+    /// The disk is full.
+    DiskFull,
+}
+
+/// What a seed has in store.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Whether the machine can lose power; then every record is flushed before it is
+    /// acknowledged, as `flush.messages=1` asks for.
+    pub power_cuts: bool,
+    /// How often a process is started and ended.
+    pub lives: u64,
+    /// Producers.
+    pub producers: u32,
+    /// Consumers.
+    pub readers: u32,
+    /// Whether connections are reset.
+    pub resets: bool,
+    /// Whether syncs may take long.
+    pub slow_disk: bool,
+    /// Whether the wall clock jumps.
+    pub clock_jumps: bool,
+    /// Whether the disk may fail.
+    pub disk_failures: bool,
+}
+
+impl Plan {
+    pub fn draw(dice: &Dice) -> Plan {
+        Plan {
+            power_cuts: dice.chance(70),
+            lives: dice.between(2, 5),
+            producers: dice.between(1, 3) as u32,
+            readers: dice.between(1, 2) as u32,
+            resets: dice.chance(50),
+            slow_disk: dice.chance(40),
+            clock_jumps: dice.chance(30),
+            disk_failures: dice.chance(30),
+        }
+    }
+
+    /// How the next process ends.
+    pub fn end(&self, dice: &Dice) -> End {
+        let power_cut = self.power_cuts && dice.chance(70);
+        match dice.below(10) {
+            0..=1 if power_cut => End::PowerCut,
+            0..=1 => End::Kill,
+            2..=4 => End::CleanStop { power_cut },
+            5 | 6 if self.disk_failures => dice.pick(&[End::Eio, End::DiskFull]),
+            _ => End::AtDiskOperation { power_cut },
+        }
+    }
+
+    /// The broker's config: Kafka's defaults, only that everything is small, so that segments roll
+    /// and checkpoints are written all the time.
+    pub fn config(&self, dice: &Dice) -> NodeConfig {
+        let overrides = [("log.dirs", "/var/data"), ("auto.create.topics.enable", "false")];
+        let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut config = NodeConfig::new(None, &overrides).expect("the embedded default");
+        let ms = Duration::from_millis;
+        config.recovery_point_interval = ms(dice.pick(&[20, 100, 500, 60_000]));
+        config.high_watermark_interval = ms(dice.pick(&[20, 100, 500, 5_000]));
+        let topics = &mut config.topic_defaults;
+        topics.segment_bytes = dice.pick(&[3_500, 8_000, 100_000]);
+        topics.index_interval_bytes = dice.pick(&[0, 100, 1_000]);
+        topics.segment_index_bytes = dice.pick(&[24, 100, 10_000]);
+        topics.segment_age_max = ms(dice.pick(&[100, 1_000, 1_000_000]));
+        topics.file_delete_delay = ms(dice.pick(&[0, 50, 60_000]));
+        topics.flush_messages = match self.power_cuts {
+            true => 1,
+            false => dice.pick(&[1, 3, i64::MAX]),
+        };
+        config
+    }
+}
