@@ -99,19 +99,19 @@ impl std::error::Error for DirError {
     }
 }
 
-/// Creates a directory and those above it that are missing; the name of each is synced.
+/// Creates a directory and those above it that are missing, and makes all their names durable.
+///
+/// Also those that were there: an earlier start may have died between creating and syncing them.
 fn create_durably(disk: &Disk, path: &Path) -> io::Result<()> {
-    let mut missing = Vec::new();
-    for dir in path.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
-        if disk.exists(dir)? {
-            break;
-        }
-        missing.push(dir);
-    }
     disk.create_dir_all(path)?;
-    for dir in missing.into_iter().rev() {
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        disk.sync_dir(parent.unwrap_or(Path::new(".")), SyncPoint::DataDir)?;
+    for dir in path.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+        let Some(parent) = dir.parent() else { break };
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match disk.sync_dir(parent, SyncPoint::DataDir) {
+            // Where nothing may be looked at, nothing was created either.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
+            synced => synced?,
+        }
     }
     Ok(())
 }
@@ -123,7 +123,9 @@ impl DataDir {
     /// `InUse`, or why it cannot be created or written.
     pub fn open(disk: &Disk, path: &Path) -> Result<DataDir, DirError> {
         let failed = |source| DirError::Io { path: path.to_owned(), source };
-        create_durably(disk, path).map_err(failed)?;
+        if !disk.exists(&path.join(META_PROPERTIES)).map_err(failed)? {
+            create_durably(disk, path).map_err(failed)?;
+        }
         let lock = disk.lock_dir(path).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => DirError::InUse(path.to_owned()),
             _ => failed(error),

@@ -63,6 +63,42 @@ pub enum ProducerVerdict {
     OldEpoch,
 }
 
+/// Unknown producers whose batch found no room: what they sent behind it must not go first.
+///
+/// A known producer's sequences say that already. Lost at a restart, when the connections are lost
+/// on which something could still come behind.
+#[derive(Default)]
+pub struct RefusedFirsts {
+    batches: BTreeMap<ProducerId, (ProducerEpoch, i32)>,
+}
+
+impl RefusedFirsts {
+    /// Most producers that are remembered; those beyond get what Kafka gives everybody.
+    const PRODUCERS_MAX: usize = 10_000;
+
+    /// Notes a batch that was in order and found no room.
+    pub fn note(&mut self, batch: &BatchHeader, known: &ProducerState) {
+        let is_unknown = !known.producers.contains_key(&batch.producer_id);
+        if batch.has_producer_id() && is_unknown && self.batches.len() < Self::PRODUCERS_MAX {
+            let first = (batch.producer_epoch, batch.base_sequence);
+            self.batches.entry(batch.producer_id).or_insert(first);
+        }
+    }
+
+    /// Whether another batch of the producer must come first.
+    #[must_use]
+    pub fn forbids(&self, batch: &BatchHeader) -> bool {
+        self.batches.get(&batch.producer_id).is_some_and(|(epoch, sequence)| {
+            *epoch == batch.producer_epoch && *sequence != batch.base_sequence
+        })
+    }
+
+    /// The producer's sequences are known from now on.
+    pub fn forget(&mut self, producer: ProducerId) {
+        self.batches.remove(&producer);
+    }
+}
+
 impl AppendedBatch {
     fn first_sequence(&self) -> i32 {
         // Sequences wrap at 2^31: the sign bit falls away.
@@ -309,6 +345,20 @@ mod tests {
         assert_eq!(state.len(), 1);
         state.expire(Timestamp(2000), Duration::from_secs(1));
         assert!(state.is_empty());
+    }
+
+    #[test]
+    fn what_follows_a_refused_first_batch_waits_for_it() {
+        let mut refused = RefusedFirsts::default();
+        refused.note(&batch(0, 3, 2, 0), &ProducerState::default());
+        refused.note(&batch(0, 5, 2, 0), &ProducerState::default());
+        assert!(refused.forbids(&batch(0, 5, 2, 0)));
+        assert!(!refused.forbids(&batch(0, 3, 2, 0)));
+        assert!(!refused.forbids(&batch(1, 0, 2, 0)), "it has begun anew");
+        refused.forget(batch(0, 3, 2, 0).producer_id);
+        assert!(!refused.forbids(&batch(0, 5, 2, 0)));
+        refused.note(&batch(0, 5, 2, 0), &appended(&[(0, 3, 2)]));
+        assert!(!refused.forbids(&batch(0, 7, 2, 0)), "a known producer has its sequences");
     }
 
     #[test]

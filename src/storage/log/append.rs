@@ -104,6 +104,9 @@ impl Log {
 
     fn judge_producer(&self, header: &BatchHeader) -> Result<Option<AppendInfo>, AppendRejection> {
         match self.producers.judge(header) {
+            ProducerVerdict::Append if self.refused_firsts.forbids(header) => {
+                Err(AppendRejection::OutOfOrderSequence)
+            }
             ProducerVerdict::Append => Ok(None),
             ProducerVerdict::Duplicate { base_offset, last_offset, timestamp } => {
                 let sets_time = self.config().timestamp_source == TimestampSource::LogAppendTime;
@@ -132,12 +135,14 @@ impl Log {
                 (base_offset, append_time, roll)
             }
         };
-        if roll {
-            self.roll(now)?;
-        }
-        self.begin_epoch(epoch).map_err(disk_full_is_a_rejection)?;
         let front = restamp(batch, base_offset, epoch, append_time);
-        self.write_batch(&front, &batch.bytes[BATCH_OVERHEAD..batch.header.size()])?;
+        let records = &batch.bytes[BATCH_OVERHEAD..batch.header.size()];
+        let written =
+            self.make_room(roll, epoch, now).and_then(|()| self.write_batch(&front, records));
+        if let Err(error) = written {
+            self.refused_firsts.note(&batch.header, &self.producers);
+            return Err(error);
+        }
         let header = BatchHeader::read(&front.0).expect("it was read before it was restamped");
         let appended = Appended {
             last_offset: header.last_offset(),
@@ -147,12 +152,25 @@ impl Log {
         let index_interval = u64::from(self.config().index_interval_bytes);
         self.active_mut().note(&appended, index_interval)?;
         self.producers.note(&header);
+        self.refused_firsts.forget(header.producer_id);
         self.end = header.next_offset();
         Ok(AppendInfo {
             base_offset,
             last_offset: header.last_offset(),
             append_time: append_time.unwrap_or(Timestamp::NONE),
         })
+    }
+
+    fn make_room(
+        &mut self,
+        roll: bool,
+        epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<(), LogError> {
+        if roll {
+            self.roll(now)?;
+        }
+        self.begin_epoch(epoch).map_err(disk_full_is_a_rejection)
     }
 
     fn write_batch(&mut self, front: &RestampedHeader, records: &[u8]) -> Result<(), LogError> {

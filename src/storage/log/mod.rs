@@ -31,7 +31,7 @@ pub use recover::{Recovered, Shutdown};
 use crate::error::LogError;
 use crate::leader_epochs::LeaderEpochs;
 use crate::names::SegmentFile;
-use crate::producer_state::ProducerState;
+use crate::producer_state::{ProducerState, RefusedFirsts};
 use segment::{RollLimits, Segment};
 
 /// The names under which a log's files are synced.
@@ -95,6 +95,7 @@ pub struct Log {
     /// Whether segments were created whose names may not be durable.
     names_unsynced: bool,
     producers: ProducerState,
+    refused_firsts: RefusedFirsts,
     epochs: LeaderEpochs,
 }
 

@@ -20,7 +20,7 @@ use super::segment::{Appended, Segment};
 use super::{Log, LogError, LogOptions};
 use crate::leader_epochs::LeaderEpochs;
 use crate::names::SegmentFile;
-use crate::producer_state::ProducerState;
+use crate::producer_state::{ProducerState, RefusedFirsts};
 
 /// Bytes of a producer snapshot at most: fifty million producers.
 const SNAPSHOT_LEN_MAX: u64 = 2 << 30;
@@ -74,6 +74,7 @@ impl Log {
             recovery_point: log_start,
             names_unsynced: true,
             producers: ProducerState::default(),
+            refused_firsts: RefusedFirsts::default(),
             epochs: LeaderEpochs::read(disk, dir).map_err(io_error)?,
         };
         let mut recovered = Recovered::default();
