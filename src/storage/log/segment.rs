@@ -197,6 +197,8 @@ impl Segment {
         }
         self.size += batch.size;
         self.unindexed_bytes += batch.size;
+        // A segment of an earlier run that is written to again gets new entries.
+        self.indexes_durable = false;
         Ok(())
     }
 
