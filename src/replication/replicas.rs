@@ -238,13 +238,14 @@ impl Shared {
         Ok(Partition::hold(placement.id, name, health, log, placement.leadership)?)
     }
 
-    /// Takes a deleted log's offset out of the checkpoint before a new log takes its name.
+    /// Takes a deleted log's offset out of the checkpoint before a new log takes its name: it would
+    /// call the new records durable.
     fn forget_recovery_point(&self, name: &TopicPartition) -> Result<(), DirError> {
         let mut points = self.recovery_points.lock().expect("never poisoned");
         if points.offsets.remove(name).is_none() {
             return Ok(());
         }
-        self.dir.replace_recovery_points(&points)
+        self.dir.write_recovery_points(&points)
     }
 }
 

@@ -35,8 +35,6 @@ sync_points! {
     DataDir = "data-dir";
     /// `meta.properties` before its rename: an empty one makes the directory unreadable.
     MetaPropertiesFile = "meta-properties-file";
-    /// The entry of `meta.properties`: a used directory without it looks foreign.
-    MetaPropertiesDir = "meta-properties-dir";
     /// `bootstrap.checkpoint` before its rename.
     BootstrapFile = "bootstrap-file";
     /// A `*.checkpoint` of the metadata log before its rename.
@@ -53,28 +51,24 @@ sync_points! {
     MetadataLog = "metadata-log";
     /// Entries of new segments of the metadata log.
     MetadataSegmentDir = "metadata-segment-dir";
-    /// The entry of a new partition directory.
+    /// The entry of a new partition directory, and of the recovery points without an older log of
+    /// its name.
     PartitionDir = "partition-dir";
     /// `partition.metadata`: without its topic id a directory is stray after a restart.
     PartitionMetadataFile = "partition-metadata-file";
-    /// The entries of `partition.metadata` and the first segment.
-    PartitionMetadataDir = "partition-metadata-dir";
     /// Records of a partition's log, before the recovery point or a flushed vote passes them.
     SegmentData = "segment-data";
-    /// Entries of new segments of a partition's log.
+    /// Entries of new segments of a partition's log, of its first one, of `partition.metadata` and
+    /// of `leader-epoch-checkpoint`.
     SegmentDir = "segment-dir";
     /// Indexes of segments that the recovery point has passed: they are not rebuilt.
     SegmentIndexes = "segment-indexes";
     /// `leader-epoch-checkpoint` before its rename.
     LeaderEpochFile = "leader-epoch-file";
-    /// The entry of `leader-epoch-checkpoint`: recovery rebuilds only what is above the recovery
-    /// point.
-    LeaderEpochDir = "leader-epoch-dir";
     /// Offset checkpoints before their rename: a torn one fails the whole directory.
     OffsetCheckpointFile = "offset-checkpoint-file";
-    /// The entry of an offset checkpoint from which a deleted topic was taken, before a new topic
-    /// of its name begins: the old offset would call the new records durable.
-    OffsetCheckpointDir = "offset-checkpoint-dir";
-    /// The removal of `.kafka_cleanshutdown`: if it came back, the next recovery would be skipped.
-    CleanShutdownRemoval = "clean-shutdown-removal";
+    /// What this start or one that died found or left in the data directory: the entry of
+    /// `meta.properties` (a used directory without it looks foreign), and the removal of
+    /// `.kafka_cleanshutdown` (if it came back, the next recovery would be skipped).
+    StartDir = "start-dir";
 }

@@ -86,23 +86,19 @@ impl OffsetCheckpoint {
         Ok(OffsetCheckpoint { offsets: lines.iter().map(parse).collect::<io::Result<_>>()? })
     }
 
-    /// Replaces the file. Its name need not be durable (`dir_point`): after a power cut the older
-    /// one does as well, because every offset in it was true once and stays a safe bound, unless
-    /// a log was deleted and a new one begins under its name.
+    /// Replaces the file. Its name need not be durable: after a power cut the older one does as
+    /// well, because every offset in it was true once and stays a safe bound. When a log was
+    /// deleted and a new one begins under its name, the sync of the new directory's name settles
+    /// this one's, too.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write(&self, disk: &Disk, path: &Path, dir_point: Option<SyncPoint>) -> io::Result<()> {
+    pub fn write(&self, disk: &Disk, path: &Path) -> io::Result<()> {
         let line = |(partition, offset): (&TopicPartition, &Offset)| {
             format!("{} {} {offset}", partition.topic, partition.partition)
         };
         let text = Checkpoint { lines: self.offsets.iter().map(line).collect() }.to_text();
-        disk.write_atomically(
-            path,
-            text.as_bytes(),
-            Some(SyncPoint::OffsetCheckpointFile),
-            dir_point,
-        )
+        disk.write_atomically(path, text.as_bytes(), Some(SyncPoint::OffsetCheckpointFile), None)
     }
 }
 

@@ -186,15 +186,15 @@ impl DataDir {
         }
     }
 
-    /// Writes `meta.properties`, durably: from now on the directory is formatted.
+    /// Writes `meta.properties`: from now on the directory is formatted. Its name becomes durable
+    /// in [`DataDir::take_clean_shutdown`].
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write_meta_properties(&self, meta: &MetaProperties) -> Result<(), DirError> {
-        let (file, dir) = (SyncPoint::MetaPropertiesFile, SyncPoint::MetaPropertiesDir);
+        let point = Some(SyncPoint::MetaPropertiesFile);
         let path = self.path.join(META_PROPERTIES);
-        let written =
-            self.disk.write_atomically(&path, meta.to_text().as_bytes(), Some(file), Some(dir));
+        let written = self.disk.write_atomically(&path, meta.to_text().as_bytes(), point, None);
         written.map_err(|error| self.failed(META_PROPERTIES, error))
     }
 
@@ -202,19 +202,24 @@ impl DataDir {
     /// the next start must look into the logs. `None` when the stop was not clean, or when the
     /// file was torn by a power cut after it.
     ///
+    /// The directory is synced in any case: a start before this one may have died between changing
+    /// a name and syncing it.
+    ///
     /// # Errors
     /// When the file cannot be read or removed.
     pub fn take_clean_shutdown(&self) -> Result<Option<CleanShutdown>, DirError> {
         let failed = |error| self.failed(CLEAN_SHUTDOWN, error);
         let path = self.path.join(CLEAN_SHUTDOWN);
-        let bytes = match self.disk.read(&path, SMALL_FILE_MAX) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        let found = match self.disk.read(&path, SMALL_FILE_MAX) {
+            Ok(bytes) => {
+                self.disk.remove_file(&path).map_err(failed)?;
+                parse_clean_shutdown(&bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(failed(error)),
         };
-        self.disk.remove_file(&path).map_err(failed)?;
-        self.disk.sync_dir(&self.path, SyncPoint::CleanShutdownRemoval).map_err(failed)?;
-        Ok(parse_clean_shutdown(&bytes))
+        self.disk.sync_dir(&self.path, SyncPoint::StartDir).map_err(failed)?;
+        Ok(found)
     }
 
     /// Notes that everything is closed and durable. Not synced: without it the next start looks
@@ -260,8 +265,9 @@ impl DataDir {
         .collect()
     }
 
-    /// Begins the log of a new partition, durably: its directory, `partition.metadata` and first
-    /// segment survive a power cut.
+    /// Begins the log of a new partition. Its directory survives a power cut, and so does the
+    /// removal of an older log of its name from the checkpoint of recovery points; what is in the
+    /// directory is made durable with the first records.
     ///
     /// # Errors
     /// Those of the disk.
@@ -282,10 +288,8 @@ impl DataDir {
         }
         let metadata = PartitionMetadata { topic_id };
         metadata.write(&self.disk, &dir).map_err(failed)?;
-        let (mut log, _) = Log::open(&self.disk, &dir, options, Shutdown::Clean, now)?;
-        PartitionMetadata::sync_name(&self.disk, &dir).map_err(failed)?;
+        let (log, _) = Log::open(&self.disk, &dir, options, Shutdown::Clean, now)?;
         self.disk.sync_dir(&self.path, SyncPoint::PartitionDir).map_err(failed)?;
-        log.names_are_durable();
         Ok(log)
     }
 
@@ -319,16 +323,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_recovery_points(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(RECOVERY_POINTS, offsets, None)
-    }
-
-    /// Writes them so that no older file comes back: a log was deleted, and another one begins
-    /// under its name.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn replace_recovery_points(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(RECOVERY_POINTS, offsets, Some(SyncPoint::OffsetCheckpointDir))
+        self.write_offsets(RECOVERY_POINTS, offsets)
     }
 
     /// Reads the high watermarks.
@@ -344,7 +339,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_high_watermarks(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(HIGH_WATERMARKS, offsets, None)
+        self.write_offsets(HIGH_WATERMARKS, offsets)
     }
 
     /// Writes the starts of logs that do not begin with their first segment; none so far, and
@@ -353,7 +348,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_log_starts(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(LOG_STARTS, offsets, None)
+        self.write_offsets(LOG_STARTS, offsets)
     }
 
     fn read_offsets(&self, name: &str) -> Result<OffsetCheckpoint, DirError> {
@@ -361,13 +356,8 @@ impl DataDir {
         read.map_err(|error| self.failed(name, error))
     }
 
-    fn write_offsets(
-        &self,
-        name: &str,
-        offsets: &OffsetCheckpoint,
-        dir_point: Option<SyncPoint>,
-    ) -> Result<(), DirError> {
-        let written = offsets.write(&self.disk, &self.path.join(name), dir_point);
+    fn write_offsets(&self, name: &str, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
+        let written = offsets.write(&self.disk, &self.path.join(name));
         written.map_err(|error| self.failed(name, error))
     }
 

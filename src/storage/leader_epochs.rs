@@ -36,8 +36,8 @@ impl LeaderEpochs {
         Ok(epochs)
     }
 
-    /// Replaces the file and makes it durable: recovery rebuilds only what lies above the
-    /// recovery point.
+    /// Replaces the file, with its content durable. Its name becomes so with the next flush, before
+    /// the recovery point moves: what lies above that, recovery rebuilds.
     ///
     /// # Errors
     /// Those of writing.
@@ -48,7 +48,7 @@ impl LeaderEpochs {
             &dir.join(NAME),
             text.as_bytes(),
             Some(SyncPoint::LeaderEpochFile),
-            Some(SyncPoint::LeaderEpochDir),
+            None,
         )
     }
 

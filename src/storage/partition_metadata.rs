@@ -33,7 +33,8 @@ impl PartitionMetadata {
         }
     }
 
-    /// Writes and syncs the file. Its name is synced by [`PartitionMetadata::sync_name`].
+    /// Writes and syncs the file. The log's first flush makes its name durable: without records
+    /// the directory is worth nothing.
     ///
     /// # Errors
     /// Those of writing.
@@ -41,14 +42,6 @@ impl PartitionMetadata {
         let text = format!("version: 0\ntopic_id: {}", self.topic_id);
         let point = Some(SyncPoint::PartitionMetadataFile);
         disk.write_atomically(&dir.join(NAME), text.as_bytes(), point, None)
-    }
-
-    /// Makes the names in a new partition's directory durable.
-    ///
-    /// # Errors
-    /// Those of `fsync(2)`.
-    pub fn sync_name(disk: &Disk, dir: &Path) -> io::Result<()> {
-        disk.sync_dir(dir, SyncPoint::PartitionMetadataDir)
     }
 
     fn parse(bytes: &[u8]) -> Option<PartitionMetadata> {

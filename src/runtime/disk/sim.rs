@@ -205,7 +205,7 @@ impl SimDisk {
         if state.skips(point) {
             return Ok(());
         }
-        self.operation(&mut state, || format!("sync {} as {}", path.display(), point.name()))?;
+        self.sync_operation(&mut state, || format!("sync {} as {}", path.display(), point.name()))?;
         state.fail_if_eio()?;
         let dir = state.dirs.get_mut(&dir).expect("just resolved");
         for change in std::mem::take(&mut dir.pending) {
@@ -228,6 +228,15 @@ impl SimDisk {
 
     /// Counts an operation, and ends the node when its time has come.
     fn operation(&self, state: &mut State, what: impl FnOnce() -> String) -> io::Result<()> {
+        if state.faults.at_syncs {
+            state.operations += 1;
+            self.trace.event(|| format!("disk: {}", what()));
+            return Ok(());
+        }
+        self.sync_operation(state, what)
+    }
+
+    fn sync_operation(&self, state: &mut State, what: impl FnOnce() -> String) -> io::Result<()> {
         state.operations += 1;
         let cut = count_down(&mut state.faults.power_cut_after);
         let kill = count_down(&mut state.faults.kill_after);
@@ -311,7 +320,7 @@ impl SimFile {
         if state.skips(point) {
             return Ok(());
         }
-        self.disk.operation(&mut state, || format!("sync {inode} as {}", point.name()))?;
+        self.disk.sync_operation(&mut state, || format!("sync {inode} as {}", point.name()))?;
         let failed = state.fail_if_eio();
         let state = &mut *state;
         let file = state.files.get_mut(&inode).expect("open files keep their inode");

@@ -20,6 +20,8 @@ pub struct DiskFaults {
     pub power_cut_after: Option<u64>,
     /// The process dies (the page cache stays) at the same kind of moment.
     pub kill_after: Option<u64>,
+    /// Whether only syncs count for planned deaths: just before them most is at stake.
+    pub at_syncs: bool,
     /// The n-th next write or sync answers EIO, and every later one until the node restarts.
     pub eio_after: Option<u64>,
     /// Bytes the disk holds at most.
@@ -112,6 +114,7 @@ impl State {
         self.faults.power_cut_after = None;
         self.faults.kill_after = None;
         self.faults.eio_after = None;
+        self.faults.at_syncs = false;
         self.remove_unreachable();
     }
 

@@ -152,7 +152,8 @@ impl Log {
         self.producers.expire(now, age_max);
     }
 
-    /// Notes that `epoch` begins at the end of the log, durably, before the first record of it.
+    /// Notes that `epoch` begins at the end of the log, before the first record of it. The next
+    /// flush makes the file's name durable, with the records.
     ///
     /// # Errors
     /// When `leader-epoch-checkpoint` cannot be written.
@@ -162,13 +163,9 @@ impl Log {
             // Only what the file says may be relied on.
             epochs.write(&self.disk, &self.dir).map_err(|error| LogError::io(&self.dir, error))?;
             self.epochs = epochs;
+            self.names_unsynced = true;
         }
         Ok(())
-    }
-
-    /// Notes that the names in the directory were made durable.
-    pub(crate) fn names_are_durable(&mut self) {
-        self.names_unsynced = false;
     }
 
     fn write_epochs(&self) -> Result<(), LogError> {
@@ -212,6 +209,7 @@ impl Log {
             self.end = end;
         }
         self.recovery_point = self.recovery_point.min(self.end);
+        self.names_unsynced = true;
         if self.epochs.truncate_from_end(self.end) {
             self.write_epochs()?;
         }

@@ -11,6 +11,8 @@ use super::wire::{self, code};
 
 /// Topics at a time.
 const TOPICS_MAX: usize = 5;
+/// The same of an operator who does little.
+const FEW_TOPICS: usize = 2;
 
 /// An operator, over all connections.
 pub struct Admin {
@@ -22,12 +24,13 @@ pub struct Admin {
     deleting: Vec<Topic>,
     /// The first topic stays.
     has_stable: bool,
+    does_little: bool,
 }
 
 impl Admin {
-    pub fn new(client: Client) -> Admin {
+    pub fn new(client: Client, does_little: bool) -> Admin {
         let (free_names, deleting) = (Vec::new(), Vec::new());
-        Admin { client, free_names, next_name: 0, deleting, has_stable: false }
+        Admin { client, free_names, next_name: 0, deleting, has_stable: false, does_little }
     }
 
     /// Works until the world ends.
@@ -51,9 +54,10 @@ impl Admin {
         let topics = self.client.model().existing();
         let deletable: Vec<Topic> = topics.iter().filter(|topic| !topic.stable).cloned().collect();
         let dice = self.client.dice.clone();
-        if !self.has_stable || (topics.len() < TOPICS_MAX && dice.chance(40)) {
+        let topics_max = if self.does_little { FEW_TOPICS } else { TOPICS_MAX };
+        if !self.has_stable || (topics.len() < topics_max && dice.chance(40)) {
             self.create(connection).await
-        } else if !deletable.is_empty() && dice.chance(30) {
+        } else if !deletable.is_empty() && dice.chance(if self.does_little { 2 } else { 30 }) {
             self.delete(connection, dice.pick(&deletable)).await
         } else {
             Ok(())

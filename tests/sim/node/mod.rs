@@ -55,9 +55,9 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint
     let tasks = start_clients(&client, &plan);
     let config = plan.config(&dice);
     let story = Story { world, findings, dice, plan, machine, client, config };
-    for _ in 0..plan.lives {
+    for life in 0..plan.lives {
         if !findings.any() {
-            story.live_once().await;
+            story.live_once(life == 0).await;
         }
     }
     story.finish(&phase_in, tasks).await;
@@ -68,7 +68,8 @@ fn start_clients(client: &Client, plan: &Plan) -> Vec<Task<()>> {
     let spawn = |name, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         client.runtime.spawn(Plane::Control, name, task)
     };
-    let mut tasks = vec![spawn("admin", Box::pin(Admin::new(client.clone()).run()))];
+    let admin = Admin::new(client.clone(), plan.few_topics);
+    let mut tasks = vec![spawn("admin", Box::pin(admin.run()))];
     for index in 0..plan.producers {
         let acks = client.dice.pick(&[-1, -1, 1]);
         let producer = Producer::new(client.clone(), index, acks);
@@ -92,10 +93,10 @@ struct Story<'w> {
 
 impl Story<'_> {
     /// One process from its start to its end.
-    async fn live_once(&self) {
-        if self.dice.chance(30) {
-            // It may die before it is ready: in its first start, while it formats.
-            self.plan_death(self.plan.power_cuts && self.dice.chance(70), 80);
+    async fn live_once(&self, is_first: bool) {
+        // It may die before it is ready: in its first start, while it formats.
+        if self.dice.chance(if is_first { 60 } else { 30 }) {
+            self.plan_death(self.plan.power_cuts && self.dice.chance(70), 60);
         }
         let mut process = Process::start(&self.machine, self.config.clone(), self.findings);
         if !self.is_ready(&mut process).await {
@@ -236,10 +237,15 @@ impl Story<'_> {
 
     /// Plans the death of the process at one of its next operations on disk.
     fn plan_death(&self, power_cut: bool, operations_max: u64) {
-        let after = Some(self.dice.below(operations_max));
-        self.machine.disk().set_faults(|faults| match power_cut {
-            true => faults.power_cut_after = after,
-            false => faults.kill_after = after,
+        let at_syncs = self.dice.chance(50);
+        let after =
+            Some(self.dice.below(if at_syncs { operations_max / 4 } else { operations_max }));
+        self.machine.disk().set_faults(|faults| {
+            faults.at_syncs = at_syncs;
+            match power_cut {
+                true => faults.power_cut_after = after,
+                false => faults.kill_after = after,
+            }
         });
     }
 

@@ -49,6 +49,8 @@ pub struct Plan {
     pub clock_jumps: bool,
     /// Whether the disk may fail.
     pub disk_failures: bool,
+    /// Whether few topics are created: each one syncs names that others rely on.
+    pub few_topics: bool,
 }
 
 impl Plan {
@@ -62,6 +64,7 @@ impl Plan {
             slow_disk: dice.chance(40),
             clock_jumps: dice.chance(30),
             disk_failures: dice.chance(30),
+            few_topics: dice.chance(30),
         }
     }
 
