@@ -12,6 +12,7 @@
 mod dice;
 mod findings;
 mod node;
+mod quorum;
 mod run;
 
 pub use findings::Stats;

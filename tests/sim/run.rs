@@ -18,17 +18,20 @@ const LIFETIME_MAX: Duration = Duration::from_mins(30);
 pub enum Workload {
     /// A broker and its clients.
     Node,
+    /// Three voters of the metadata log.
+    Quorum,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: &'static [Workload] = &[Workload::Node];
+    pub const ALL: &'static [Workload] = &[Workload::Node, Workload::Quorum];
 
     /// Its name on the command line.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Workload::Node => "node",
+            Workload::Quorum => "quorum",
         }
     }
 }
@@ -84,6 +87,7 @@ async fn live(seed: u64, settings: &Settings) -> Outcome {
     let life = async {
         match settings.workload {
             Workload::Node => crate::node::run(&world, &findings, settings.mutant).await,
+            Workload::Quorum => crate::quorum::run(&world, &findings, settings.mutant).await,
         }
     };
     tokio::select! {
