@@ -26,6 +26,8 @@ use crate::sync_point::SyncPoint;
 /// A simulated disk with its page cache. Copies share it.
 #[derive(Clone)]
 pub struct SimDisk {
+    /// Of its machine, for the log of events.
+    name: Arc<str>,
     state: Arc<Mutex<State>>,
     fate: NodeFate,
     trace: Trace,
@@ -39,9 +41,9 @@ pub(crate) struct SimFile {
 }
 
 impl SimDisk {
-    pub(crate) fn new(seed: u64, fate: NodeFate, trace: Trace) -> SimDisk {
+    pub(crate) fn new(name: &str, seed: u64, fate: NodeFate, trace: Trace) -> SimDisk {
         let state = State::new(seed);
-        SimDisk { state: Arc::new(Mutex::new(state)), fate, trace }
+        SimDisk { name: name.into(), state: Arc::new(Mutex::new(state)), fate, trace }
     }
 
     /// Changes what will go wrong.
@@ -74,7 +76,9 @@ impl SimDisk {
             dir.power_cut(&mut state.entropy, keep_percent);
         }
         state.after_crash();
-        self.trace.note(|| format!("disk: power cut, {keep_percent} % of the unsynced kept"));
+        self.trace.note(|| {
+            format!("{} disk: power cut, {keep_percent} % of the unsynced kept", self.name)
+        });
     }
 
     /// What the death of a process leaves: everything but its locks.
@@ -230,7 +234,7 @@ impl SimDisk {
     fn operation(&self, state: &mut State, what: impl FnOnce() -> String) -> io::Result<()> {
         if state.faults.at_syncs {
             state.operations += 1;
-            self.trace.event(|| format!("disk: {}", what()));
+            self.trace.event(|| format!("{} disk: {}", self.name, what()));
             return Ok(());
         }
         self.sync_operation(state, what)
@@ -241,11 +245,11 @@ impl SimDisk {
         let cut = count_down(&mut state.faults.power_cut_after);
         let kill = count_down(&mut state.faults.kill_after);
         if cut || kill {
-            self.trace.note(|| format!("disk: node dies before {}", what()));
+            self.trace.note(|| format!("{} disk: node dies before {}", self.name, what()));
             self.fate.die(cut);
             return Err(io::Error::other("the simulated node died"));
         }
-        self.trace.event(|| format!("disk: {}", what()));
+        self.trace.event(|| format!("{} disk: {}", self.name, what()));
         Ok(())
     }
 }

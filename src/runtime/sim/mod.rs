@@ -113,7 +113,7 @@ impl SimWorld {
         SimNode(Arc::new(Machine {
             name: name.to_owned(),
             address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, number)),
-            disk: SimDisk::new(self.random(), fate.clone(), self.trace.clone()),
+            disk: SimDisk::new(name, self.random(), fate.clone(), self.trace.clone()),
             world: self.clone(),
             fate,
             wall: SimWallClock { jump_ms: Arc::default() },

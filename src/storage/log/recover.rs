@@ -151,6 +151,8 @@ impl Log {
         let mut segment = Segment::unindexed(&self.disk, &self.dir, base, now);
         let path = segment.path().to_owned();
         segment.clear_indexes().map_err(|error| LogError::io(&path, error))?;
+        // The file may know epochs of records that are lost; what is found here counts.
+        self.epochs.truncate_from_end(base);
         let index_interval = u64::from(self.options.config.index_interval_bytes);
         let mut scanner = CheckedScanner::new(segment.file()?.clone(), path.clone())?;
         self.end = base;
