@@ -1,8 +1,8 @@
 //! The table of fsyncs.
 //!
-//! Each fsync and directory fsync of the product has a name here and a reason. A build with the
-//! feature `mutants` can switch single ones off while it runs; the simulation must then find what
-//! is lost. So an fsync that nothing needs is noticed as well: no seed finds its mutant.
+//! Each fsync and directory fsync of the product has a name here and a reason. The simulated disk
+//! can ignore single ones; the simulation must then find what is lost. So an fsync that nothing
+//! needs is noticed as well: no seed finds its mutant. A real disk ignores none.
 
 /// Declares the enum and its names.
 macro_rules! sync_points {

@@ -95,7 +95,7 @@ impl State {
     }
 
     pub(super) fn skips(&self, point: SyncPoint) -> bool {
-        cfg!(feature = "mutants") && self.faults.disabled_syncs.contains(&point)
+        self.faults.disabled_syncs.contains(&point)
     }
 
     pub(super) fn fail_if_eio(&mut self) -> io::Result<()> {

@@ -117,7 +117,7 @@ impl Story<'_> {
                 self.findings.count(|stats| stats.starts += 1);
                 true
             }
-            Some(State::Starting) => {
+            Some(State::Died | State::Starting) => {
                 self.bury(false).await;
                 false
             }
@@ -206,7 +206,7 @@ impl Story<'_> {
                     self.machine.after_exit().await;
                 }
             }
-            Some(State::Starting) => self.bury(power_cut).await,
+            Some(State::Died) => self.bury(power_cut).await,
             other => self.findings.violated(format!("a clean stop ends in {other:?}")),
         }
     }

@@ -24,6 +24,8 @@ pub enum State {
     Open,
     /// It has ended by itself; `Err` is what it told its operator.
     Ended(Result<(), String>),
+    /// It was ended by a planned fault.
+    Died,
 }
 
 /// A process that was started.
@@ -56,9 +58,9 @@ impl Process {
         let started = async {
             tokio::select! {
                 biased;
-                () = self.machine.died() => State::Starting,
+                () = self.machine.died() => State::Died,
                 state = self.state.wait_for(|state| *state != State::Starting) => {
-                    state.map_or(State::Starting, |state| state.clone())
+                    state.map_or(State::Died, |state| state.clone())
                 }
             }
         };
@@ -71,9 +73,9 @@ impl Process {
         let ended = async {
             tokio::select! {
                 biased;
-                () = self.machine.died() => State::Starting,
+                () = self.machine.died() => State::Died,
                 state = self.state.wait_for(is_end) => {
-                    state.map_or(State::Starting, |state| state.clone())
+                    state.map_or(State::Died, |state| state.clone())
                 }
             }
         };
