@@ -17,8 +17,10 @@ pub const LOG_OVERHEAD: usize = 12;
 pub const MAGIC_V2: i8 = 2;
 
 pub(super) const EPOCH_AT: usize = 12;
-pub(super) const CRC_AT: usize = 17;
-pub(super) const ATTRIBUTES_AT: usize = 21;
+/// Where the checksum stands; it covers everything from [`ATTRIBUTES_AT`] on.
+pub const CRC_AT: usize = 17;
+/// Where the attributes stand.
+pub const ATTRIBUTES_AT: usize = 21;
 pub(super) const MAX_TIMESTAMP_AT: usize = 35;
 
 /// What is wrong with a batch.

@@ -12,12 +12,10 @@ mod build;
 mod header;
 mod records;
 
-use header::{ATTRIBUTES_AT, CRC_AT};
-
 pub use build::{BatchBuilder, BatchKind};
 pub use header::{
-    Attributes, BATCH_OVERHEAD, BatchError, BatchHeader, LOG_OVERHEAD, MAGIC_V2, RestampedHeader,
-    TimestampType,
+    ATTRIBUTES_AT, Attributes, BATCH_OVERHEAD, BatchError, BatchHeader, CRC_AT, LOG_OVERHEAD,
+    MAGIC_V2, RestampedHeader, TimestampType,
 };
 pub use records::{Record, RecordHeader, Records};
 

@@ -3,20 +3,31 @@
 //! Versions: those of Produce. Pure checks on the batch's bytes and header; records inside a batch
 //! are not looked at.
 //!
-//! Errors: `CORRUPT_MESSAGE` for a cut batch, a length below a header's or a wrong checksum;
-//! `INVALID_RECORD` for null, nothing, another magic than 2, a second batch, a control batch, a
-//! count that does not fit the offsets or a producer without sequence numbers; `MESSAGE_TOO_LARGE`;
-//! `INVALID_TIMESTAMP` for a client that claims the broker's time;
-//! `UNSUPPORTED_COMPRESSION_TYPE`; `INVALID_TXN_STATE` for a transactional batch.
+//! Errors: `CORRUPT_MESSAGE` for a length below a header's, a magic that never was or a wrong
+//! checksum; `INVALID_RECORD` for null, nothing, a cut batch, magic 0 or 1, a second batch, a
+//! control batch, a count that does not fit the offsets or a producer without sequence numbers;
+//! `MESSAGE_TOO_LARGE`; `INVALID_TIMESTAMP` for a client that claims the broker's time in a topic
+//! of the broker's time; `UNSUPPORTED_COMPRESSION_TYPE`; `INVALID_TXN_STATE` for a transactional
+//! batch. Kafka answers `UNKNOWN_SERVER_ERROR` to a codec that does not exist and to a length near
+//! 2 GiB; here both are `INVALID_RECORD`, which no client tries again.
 
 use bytes::Bytes;
 use ottla_config::{TimestampSource, TopicConfig};
-use ottla_protocol::batch::{BatchError, BatchHeader, LOG_OVERHEAD, TimestampType};
+use ottla_protocol::batch::{
+    ATTRIBUTES_AT, BatchError, BatchHeader, CRC_AT, LOG_OVERHEAD, TimestampType, crc32c,
+};
 use ottla_protocol::compression::Compression;
 use ottla_storage::IncomingBatch;
 use ottla_types::ErrorCode;
 
 const ZSTD_FROM: i16 = 7;
+const LENGTH_AT: usize = 8;
+const MAGIC_AT: usize = 16;
+const NEWEST_MAGIC: u8 = 2;
+/// Bytes of the shortest record of magic 0 (`LegacyRecord.RECORD_OVERHEAD_V0`).
+const OLDEST_RECORD_MIN: i32 = 14;
+/// The attribute in the lower byte.
+const LOG_APPEND_TIME: u8 = 1 << 3;
 
 /// Why a batch is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,38 +58,51 @@ pub fn check_batch(
     version: i16,
 ) -> Result<IncomingBatch, Refused> {
     let records = records.ok_or_else(|| invalid("the records are null"))?;
-    if records.is_empty() {
-        return Err(invalid("there is no batch"));
-    }
-    let header = BatchHeader::read(records).map_err(unreadable)?;
-    let size = header.size();
-    if size > records.len() {
-        return Err(ErrorCode::CorruptMessage.into());
-    }
-    if has_second_batch(&records[size..]) {
+    let size = front_batch(records)?.ok_or_else(|| invalid("there is no whole batch"))?;
+    if front_batch(&records[size..])?.is_some() {
         return Err(invalid("there is more than one batch"));
     }
-    check_header(&header, version, config)?;
+    let header = BatchHeader::read(&records[..size]).map_err(unreadable)?;
+    check_compression(&header, version)?;
     if size > config.message_bytes_max as usize {
         return Err(ErrorCode::MessageTooLarge.into());
     }
     BatchHeader::read_checked(records).map_err(unreadable)?;
-    Ok(IncomingBatch { header, bytes: records.clone() })
+    check_header(&header, config)?;
+    let bytes = match header.attributes.timestamp_type() {
+        TimestampType::CreateTime => records.clone(),
+        TimestampType::LogAppendTime => with_own_time(&records[..size]),
+    };
+    let header = BatchHeader::read(&bytes).map_err(unreadable)?;
+    Ok(IncomingBatch { header, bytes })
 }
 
-/// Bytes behind the batch that could be another one: Kafka ignores a rest too short to be one.
-fn has_second_batch(rest: &[u8]) -> bool {
-    let Some(length) = rest.get(8..LOG_OVERHEAD) else { return false };
+/// Size of the whole batch at the front, if one is there (`ByteBufferLogInputStream`): a cut one
+/// counts as none.
+fn front_batch(bytes: &[u8]) -> Result<Option<usize>, Refused> {
+    let Some(length) = bytes.get(LENGTH_AT..LOG_OVERHEAD) else { return Ok(None) };
     let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
-    usize::try_from(length).is_ok_and(|length| LOG_OVERHEAD + length <= rest.len())
+    if length < OLDEST_RECORD_MIN {
+        return Err(ErrorCode::CorruptMessage.into());
+    }
+    let Some(magic) = bytes.get(MAGIC_AT) else { return Ok(None) };
+    if *magic > NEWEST_MAGIC {
+        return Err(ErrorCode::CorruptMessage.into());
+    }
+    let size = LOG_OVERHEAD + length.unsigned_abs() as usize;
+    Ok((size <= bytes.len()).then_some(size))
 }
 
-fn check_header(header: &BatchHeader, version: i16, config: &TopicConfig) -> Result<(), Refused> {
+fn check_compression(header: &BatchHeader, version: i16) -> Result<(), Refused> {
     let compression = header.attributes.compression();
     let compression = compression.ok_or_else(|| invalid("no codec has this number"))?;
     if compression == Compression::Zstd && version < ZSTD_FROM {
         return Err(ErrorCode::UnsupportedCompressionType.into());
     }
+    Ok(())
+}
+
+fn check_header(header: &BatchHeader, config: &TopicConfig) -> Result<(), Refused> {
     if header.record_count <= 0 || header.last_offset_delta != header.record_count - 1 {
         return Err(invalid("the count of records does not fit their offsets"));
     }
@@ -89,7 +113,7 @@ fn check_header(header: &BatchHeader, version: i16, config: &TopicConfig) -> Res
         return Err(invalid("a producer with an id needs sequence numbers"));
     }
     if header.attributes.timestamp_type() == TimestampType::LogAppendTime
-        && config.timestamp_source == TimestampSource::CreateTime
+        && config.timestamp_source == TimestampSource::LogAppendTime
     {
         return Err(ErrorCode::InvalidTimestamp.into());
     }
@@ -97,6 +121,16 @@ fn check_header(header: &BatchHeader, version: i16, config: &TopicConfig) -> Res
         return Err(ErrorCode::InvalidTxnState.into());
     }
     Ok(())
+}
+
+/// The batch with times that are the producer's: Kafka corrects a claim that they are the broker's
+/// where the topic keeps producers' times.
+fn with_own_time(batch: &[u8]) -> Bytes {
+    let mut batch = batch.to_vec();
+    batch[ATTRIBUTES_AT + 1] &= !LOG_APPEND_TIME;
+    let crc = crc32c(&batch[ATTRIBUTES_AT..]);
+    batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    batch.into()
 }
 
 fn unreadable(error: BatchError) -> Refused {
@@ -111,7 +145,7 @@ fn unreadable(error: BatchError) -> Refused {
 #[cfg(test)]
 mod tests {
     use ottla_config::{Properties, Values};
-    use ottla_protocol::batch::{BatchBuilder, BatchKind, crc32c};
+    use ottla_protocol::batch::{BatchBuilder, BatchKind};
     use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
     use super::*;
@@ -158,13 +192,17 @@ mod tests {
             assert_eq!(code(records), expected, "{why}");
         };
         check(&[], ErrorCode::InvalidRecord, "nothing");
-        check(&batch()[..40], ErrorCode::CorruptMessage, "cut");
+        check(&batch()[..11], ErrorCode::InvalidRecord, "not even a length");
+        check(&batch()[..16], ErrorCode::InvalidRecord, "no magic");
+        check(&batch()[..40], ErrorCode::InvalidRecord, "cut");
+        check(&[batch(), vec![0; 12]].concat(), ErrorCode::CorruptMessage, "a bad length behind");
         check(&[batch(), batch()].concat(), ErrorCode::InvalidRecord, "two batches");
         check(&changed(16, &[1]), ErrorCode::InvalidRecord, "magic 1");
         check(&changed(8, &[0, 0, 0, 40]), ErrorCode::CorruptMessage, "short length");
-        check(&changed(8, &[0x7f, 0, 0, 0]), ErrorCode::CorruptMessage, "long length");
+        check(&changed(8, &[0, 0, 0, 13]), ErrorCode::CorruptMessage, "shorter than any record");
+        check(&changed(8, &[0x7f, 0, 0, 0]), ErrorCode::InvalidRecord, "long length");
+        check(&changed(16, &[3]), ErrorCode::CorruptMessage, "magic 3");
         check(&changed(22, &[5]), ErrorCode::InvalidRecord, "codec 5");
-        check(&changed(22, &[8]), ErrorCode::InvalidTimestamp, "log append time");
         check(&changed(22, &[16]), ErrorCode::InvalidTxnState, "transactional");
         check(&changed(22, &[32]), ErrorCode::InvalidRecord, "control");
         check(&changed(57, &[0, 0, 0, 3]), ErrorCode::InvalidRecord, "count above the offsets");
@@ -184,5 +222,16 @@ mod tests {
         assert_eq!(refused, Some(ErrorCode::MessageTooLarge));
         let zstd = check_batch(Some(&changed(22, &[4]).into()), &config(), 6).err().map(|r| r.code);
         assert_eq!(zstd, Some(ErrorCode::UnsupportedCompressionType));
+    }
+
+    #[test]
+    fn only_the_broker_says_that_a_time_is_its_own() {
+        let claims = Bytes::from(changed(22, &[8]));
+        let taken = check_batch(Some(&claims), &config(), 9).expect("corrected");
+        assert_eq!(taken.bytes, batch(), "the time is the producer's");
+        let source = TimestampSource::LogAppendTime;
+        let stamped = TopicConfig { timestamp_source: source, ..config() };
+        let refused = check_batch(Some(&claims), &stamped, 9).err().map(|r| r.code);
+        assert_eq!(refused, Some(ErrorCode::InvalidTimestamp));
     }
 }
