@@ -1,0 +1,95 @@
+//! A blocking connection that sends exactly what it is told and never waits for ever.
+//!
+//! Frames are written and read by `ottla-test-client`; only the socket is another one, as these
+//! tests have threads of their own and no runtime.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::protocol::{Request, StrBytes};
+use ottla_test_client::{decode_response, encode_request};
+
+use crate::node::WAIT_MAX;
+
+/// A connection.
+pub struct Client {
+    stream: TcpStream,
+    correlation: i32,
+    pub client_id: StrBytes,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Client {
+        Client::try_connect(address).unwrap()
+    }
+
+    pub fn try_connect(address: SocketAddr) -> io::Result<Client> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(WAIT_MAX))?;
+        stream.set_write_timeout(Some(WAIT_MAX))?;
+        Ok(Client { stream, correlation: 0, client_id: StrBytes::from_static_str("it") })
+    }
+
+    /// Sends a request and reads its answer.
+    pub fn call<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
+        self.try_call(version, request)
+            .unwrap_or_else(|error| panic!("key {} version {version}: {error}", R::KEY))
+    }
+
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+        let correlation = self.try_send(version, request)?;
+        let (answered, response) = decode_response::<R>(version, self.receive_frame()?)?;
+        assert_eq!(answered, correlation, "answers come in order");
+        Ok(response)
+    }
+
+    /// Sends a request; its correlation id.
+    pub fn send<R: Request>(&mut self, version: i16, request: &R) -> i32 {
+        self.try_send(version, request).unwrap()
+    }
+
+    pub fn try_send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<i32> {
+        let correlation = self.correlation;
+        self.correlation += 1;
+        self.send_raw(&encode_request(version, correlation, &self.client_id, request)?)?;
+        Ok(correlation)
+    }
+
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// Reads the answer to a request of this kind, and its correlation id.
+    pub fn receive<R: Request>(&mut self, version: i16) -> (i32, R::Response) {
+        decode_response::<R>(version, self.receive_frame().unwrap()).unwrap()
+    }
+
+    pub fn try_receive<R: Request>(&mut self, version: i16) -> io::Result<(i32, R::Response)> {
+        decode_response::<R>(version, self.receive_frame()?)
+    }
+
+    /// Reads a frame, without its length.
+    pub fn receive_frame(&mut self) -> io::Result<Bytes> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let mut frame = BytesMut::zeroed(u32::from_be_bytes(length) as usize);
+        self.stream.read_exact(&mut frame)?;
+        Ok(frame.freeze())
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Whether the other end closes the connection without a further byte.
+    pub fn is_closed(&mut self) -> bool {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Tests of the built binary, from outside: processes, signals, files and sockets.
+//!
+//! One module for each capability. Every test has a node of its own, with its own directory and
+//! ports, and waits on conditions, never for a time. With `OTTLA_IT_BROKER=HOST:PORT` the tests
+//! that only talk to a broker talk to that one, so that Apache Kafka can check what they expect.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests live in the real world and end at the first surprise"
+)]
+
+mod client;
+
+mod node;
+mod produce_fetch;
+mod requests;

@@ -1,0 +1,279 @@
+//! A node as a process: its directory, its ports, and its end.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+
+/// Ports of the tests' nodes. Nothing else on the machine is given one of these by itself.
+const PORTS: std::ops::Range<u16> = 20_000..21_900;
+/// Longest wait for anything.
+pub const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A directory that is removed when the test is over.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    pub fn new() -> TempDir {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ottla-it-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        TempDir(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What is left lies in the system's directory for such things.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port that nobody listens on, and that no other node of this run gets.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = std::process::id() % u32::from(PORTS.end - PORTS.start);
+    loop {
+        let offset = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + ((first + offset) % u32::from(PORTS.end - PORTS.start)) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A name that no other test uses.
+pub fn fresh(name: &str) -> String {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Waits until `condition` holds.
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WAIT_MAX;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// How a node is started.
+pub struct Setup {
+    dir: TempDir,
+    /// Port for clients and for the quorum.
+    pub ports: [u16; 2],
+    overrides: Vec<(String, String)>,
+}
+
+impl Setup {
+    pub fn new() -> Setup {
+        let ports = [free_port(), free_port()];
+        Setup { dir: TempDir::new(), ports, overrides: Vec::new() }
+    }
+
+    pub fn with(mut self, key: &str, value: impl ToString) -> Setup {
+        self.overrides.push((key.to_owned(), value.to_string()));
+        self
+    }
+
+    /// The node's data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// The directory around it.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn output(&self, name: &str) -> String {
+        let bytes = fs::read(self.dir.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.output("stdout")
+    }
+
+    pub fn stderr(&self) -> String {
+        self.output("stderr")
+    }
+
+    /// The arguments, those of [`Setup::with`] last.
+    pub fn arguments(&self) -> Vec<String> {
+        let [broker, controller] = self.ports;
+        let own = [
+            ("log.dirs".to_owned(), self.data().display().to_string()),
+            (
+                "listeners".to_owned(),
+                format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}"),
+            ),
+        ];
+        let all = own.iter().chain(&self.overrides);
+        all.flat_map(|(key, value)| ["--override".to_owned(), format!("{key}={value}")]).collect()
+    }
+
+    /// Starts the process; what it prints goes to files.
+    pub fn spawn(&self, command: &mut Command) -> Process {
+        let file = |name| File::create(self.dir.path().join(name)).unwrap();
+        command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));
+        Process { child: command.spawn().unwrap() }
+    }
+
+    /// Starts the node and waits until clients can connect.
+    pub fn start(self) -> Node {
+        let process = self.spawn(binary().args(self.arguments()));
+        let mut node = Node { process: Some(process), setup: self, outside: None };
+        node.wait_started();
+        node
+    }
+
+    /// Starts a node that must not come up; its standard error, once it has ended with `code`.
+    pub fn fails_with(&self, code: i32, command: &mut Command) -> String {
+        let mut process = self.spawn(command);
+        let status = process.wait();
+        let (out, err) = (self.stdout(), self.stderr());
+        assert_eq!(status.code(), Some(code), "{out}{err}");
+        assert!(!out.contains("Kafka Server started"), "{out}");
+        err
+    }
+}
+
+/// The built binary.
+pub fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_ottla"))
+}
+
+/// A process that is killed when it goes out of scope.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the process ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    /// Ends it as a power cut would, but for the page cache.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn terminate(&self) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A node that serves.
+pub struct Node {
+    process: Option<Process>,
+    pub setup: Setup,
+    /// A broker that was there before the tests.
+    outside: Option<SocketAddr>,
+}
+
+impl Node {
+    /// An ordinary node, or the broker that the tests are to talk to.
+    pub fn start() -> Node {
+        let setup = Setup::new();
+        match outside() {
+            Some(address) => Node { process: None, setup, outside: Some(address) },
+            None => setup.start(),
+        }
+    }
+
+    /// Whether this is a broker that the tests did not start.
+    pub fn is_outside(&self) -> bool {
+        self.outside.is_some()
+    }
+
+    fn wait_started(&mut self) {
+        let address = self.address();
+        let process = self.process.as_mut().unwrap();
+        let setup = &self.setup;
+        wait_until("the node starts", || {
+            assert!(!process.has_ended(), "{}{}", setup.stdout(), setup.stderr());
+            TcpStream::connect(address).is_ok()
+        });
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.outside.unwrap_or(SocketAddr::from(([127, 0, 0, 1], self.setup.ports[0])))
+    }
+
+    /// Where its controller listens; one above the clients' port for a broker from outside.
+    pub fn controller_address(&self) -> SocketAddr {
+        match self.outside {
+            Some(address) => SocketAddr::new(address.ip(), address.port() + 1),
+            None => SocketAddr::from(([127, 0, 0, 1], self.setup.ports[1])),
+        }
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().unwrap()
+    }
+
+    /// Stops it cleanly.
+    pub fn stop(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        process.terminate();
+        let status = process.wait();
+        assert_eq!(status.code(), Some(0), "{}{}", self.setup.stdout(), self.setup.stderr());
+    }
+
+    /// Starts it again with the same directory and ports.
+    pub fn start_again(&mut self) {
+        self.process = Some(self.setup.spawn(binary().args(self.setup.arguments())));
+        self.wait_started();
+    }
+
+    /// Kills it and starts it again.
+    pub fn crash(&mut self) {
+        self.process().kill();
+        self.start_again();
+    }
+}
+
+fn outside() -> Option<SocketAddr> {
+    std::env::var("OTTLA_IT_BROKER").ok().map(|address| address.parse().unwrap())
+}

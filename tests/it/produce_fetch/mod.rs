@@ -1,0 +1,8 @@
+//! Writing and reading records: Produce, Fetch and ListOffsets as clients use them.
+
+mod fetching;
+mod idempotence;
+mod offsets;
+mod order;
+mod refusals;
+mod topics;
