@@ -10,6 +10,7 @@
 )]
 
 mod client;
+mod crash;
 
 mod node;
 mod produce_fetch;
