@@ -2,10 +2,10 @@
 //!
 //! Versions: 0-2. 1 asks for brokers or for controllers (KIP-919), 2 for fenced brokers too.
 //! - A client's listener describes brokers, a controller's listener describes controllers; asking
-//!   the one for the other is refused.
+//!   the one for the other is refused (in version 0, which cannot ask, with `INVALID_REQUEST`).
 //!
 //! Errors: `CLUSTER_AUTHORIZATION_FAILED`, `MISMATCHED_ENDPOINT_TYPE`,
-//! `UNSUPPORTED_ENDPOINT_TYPE`.
+//! `UNSUPPORTED_ENDPOINT_TYPE`, `INVALID_REQUEST`.
 
 use ottla_metadata::image::Image;
 use ottla_protocol::Decoded;
@@ -38,7 +38,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let on_controller = peer.listener.is_controller();
     // Version 0 cannot say what it wants: brokers.
     let wanted = if version == 0 { BROKERS } else { body.endpoint_type };
-    let answer = match check(&permissions, wanted, on_controller) {
+    let answer = match check(&permissions, wanted, version, on_controller) {
         Err((error, message)) => DescribeClusterResponse::default()
             .with_error_code(error.code())
             .with_error_message(Some(StrBytes::from_string(message))),
@@ -71,6 +71,7 @@ fn endpoint_type(on_controller: bool) -> i8 {
 fn check(
     permissions: &Permissions<'_>,
     wanted: i8,
+    version: i16,
     on_controller: bool,
 ) -> Result<(), (ErrorCode, String)> {
     if !permissions.cluster(Operation::Describe) {
@@ -82,13 +83,18 @@ fn check(
         return Err((ErrorCode::UnsupportedEndpointType, message));
     }
     if wanted != endpoint_type(on_controller) {
+        // Version 0 could not choose: Kafka blames the request then.
+        let error = match version {
+            0 => ErrorCode::InvalidRequest,
+            _ => ErrorCode::MismatchedEndpointType,
+        };
         let here = if on_controller { "CONTROLLER" } else { "BROKER" };
         let asked = if wanted == CONTROLLERS { "CONTROLLER" } else { "BROKER" };
         let message = format!(
             "The request was sent to an endpoint of type {here}, but we wanted an endpoint of \
              type {asked}"
         );
-        return Err((ErrorCode::MismatchedEndpointType, message));
+        return Err((error, message));
     }
     Ok(())
 }

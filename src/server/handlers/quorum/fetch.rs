@@ -1,7 +1,8 @@
 //! Fetch of the metadata log, by followers and observers of the quorum.
 //!
 //! Versions: 4-18. 12 epochs and the cluster's id, 15 the replica in a tag, 17 its directory, 18
-//! the high watermark it knows (KIP-1166).
+//! the high watermark it knows (KIP-1166). The log is known by its topic's id, which requests have
+//! from 13 on: older ones get `INVALID_REQUEST`, as with Kafka.
 //! - The core decides what is answered and how long it waits; the driver reads the records.
 //!
 //! Errors: see `mod.rs`.
@@ -20,12 +21,11 @@ use ottla_raft::core::{
 use ottla_raft::driver::Answered;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, Uuid};
 
-use super::{METADATA_TOPIC, ask, only, replica, top_level};
+use super::{ask, only, replica, top_level};
 use crate::dispatch::Reply;
 use crate::response::Response;
 use crate::services::Services;
 
-const TOPIC_IDS_FROM: i16 = 13;
 const REPLICA_STATE_FROM: i16 = 15;
 const HIGH_WATERMARK_FROM: i16 = 18;
 
@@ -50,13 +50,8 @@ pub fn fetch(services: &Services, header: RequestHeader, body: FetchRequest) -> 
 }
 
 fn question(body: &FetchRequest, version: i16) -> Result<(Request, u64), ErrorCode> {
-    let topic = only(&body.topics).filter(|topic| {
-        if version >= TOPIC_IDS_FROM {
-            from_wire_uuid(topic.topic_id) == Uuid::METADATA_TOPIC
-        } else {
-            *topic.topic == *METADATA_TOPIC
-        }
-    });
+    let is_metadata = |id| from_wire_uuid(id) == Uuid::METADATA_TOPIC;
+    let topic = only(&body.topics).filter(|topic| is_metadata(topic.topic_id));
     let partition = topic.and_then(|topic| only(&topic.partitions));
     let partition = partition.filter(|partition| partition.partition == 0);
     let partition = partition.ok_or(ErrorCode::InvalidRequest)?;
