@@ -18,10 +18,11 @@ const REQUEST_BYTES_DEFAULT: u64 = 256 << 20;
 /// What the node is without a file: both roles, alone, on the usual ports, data in `./ottla-data`.
 const EMBEDDED: &[(&str, &str)] = &[
     ("listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"),
-    ("advertised.listeners", "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093"),
     ("controller.listener.names", "CONTROLLER"),
     ("log.dirs", "ottla-data"),
 ];
+/// What clients are told then, unless `listeners` is set: they follow that.
+const EMBEDDED_ADVERTISED: &str = "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093";
 
 /// Timeouts of the metadata quorum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,6 +119,9 @@ impl NodeConfig {
         let mut given = file.unwrap_or_else(|| {
             let mut embedded = Properties::default();
             EMBEDDED.iter().for_each(|(key, value)| embedded.set(key, value));
+            if overrides.iter().all(|(key, _)| key != "listeners") {
+                embedded.set("advertised.listeners", EMBEDDED_ADVERTISED);
+            }
             embedded
         });
         overrides.iter().for_each(|(key, value)| given.set(key, value));
@@ -387,6 +391,11 @@ mod tests {
         let overrides = [("log.dirs".to_owned(), "/d".to_owned())];
         let config = NodeConfig::new(None, &overrides).expect("valid");
         assert_eq!(config.data_dir, PathBuf::from("/d"));
+        let listeners = "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093".to_owned();
+        let overrides = [("listeners".to_owned(), listeners)];
+        let config = NodeConfig::new(None, &overrides).expect("valid");
+        let told = config.advertised_listeners[0].to_string();
+        assert_eq!(told, "PLAINTEXT://127.0.0.1:19092", "clients follow the listener");
     }
 
     #[test]
