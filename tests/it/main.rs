@@ -9,6 +9,7 @@
     reason = "tests live in the real world and end at the first surprise"
 )]
 
+mod apis;
 mod client;
 mod crash;
 

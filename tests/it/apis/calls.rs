@@ -1,0 +1,260 @@
+//! Calls on a client's listener.
+
+use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{
+    ApiVersionsRequest, DescribeClusterRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    MetadataRequest, TransactionalId,
+};
+use ottla_types::ErrorCode;
+use uuid::Uuid;
+
+use super::World;
+use crate::client::Client;
+use crate::node::{fresh, wait_until};
+use crate::requests::{
+    Topic, batch, creatable, create, create_request, delete_request, error, fetch_request,
+    init_producer, list_offsets_request, produce, produce_request, produce_to, records, text,
+    topic_name, values,
+};
+
+/// Calls an API with success and with an error.
+pub fn call(world: &mut World, key: i16, version: i16) {
+    let client = &mut world.broker;
+    match key {
+        0 => produces(client, version),
+        1 => fetches(client, version),
+        2 => list_offsets(client, version),
+        3 => metadata(client, version),
+        10 => find_coordinator(client, version, world.node.is_outside()),
+        18 => api_versions(client, version),
+        19 => create_topics(client, version),
+        20 => delete_topics(client, version),
+        22 => init_producer_id(client, version),
+        60 => describe_cluster(client, version, world.node.address().port()),
+        _ => panic!("no call for API {key}"),
+    }
+}
+
+fn missing() -> Topic {
+    Topic { name: fresh("missing"), id: Uuid::from_u128(0xabc) }
+}
+
+fn produces(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("produces"), 1, &[]);
+    for offset in 0..2 {
+        let answer = produce_to(client, version, &topic, 0, batch(&["v"]));
+        assert_eq!((error(answer.error_code), answer.base_offset), (ErrorCode::None, offset));
+        assert_eq!(answer.log_append_time_ms, -1);
+        assert_eq!(answer.log_start_offset, if version < 5 { -1 } else { 0 });
+    }
+    let records = [(0, Some(batch(&["v"])))];
+    let answer = client.call(version, &produce_request(version, &missing(), -1, &records));
+    let expected =
+        if version < 13 { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    let answer = &answer.responses[0].partition_responses[0];
+    assert_eq!((error(answer.error_code), answer.base_offset), (expected, -1), "v{version}");
+}
+
+fn fetches(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("fetches"), 1, &[]);
+    produce(client, &topic, batch(&["a", "b"]));
+    let answer = client.call(version, &fetch_request(version, &topic, &[(0, 0)]));
+    let data = &answer.responses[0].partitions[0];
+    assert_eq!((error(data.error_code), data.high_watermark), (ErrorCode::None, 2));
+    assert_eq!(values(&records(data)), ["a", "b"], "v{version}");
+    let answer = client.call(version, &fetch_request(version, &topic, &[(0, 3)]));
+    let code = answer.responses[0].partitions[0].error_code;
+    assert_eq!(error(code), ErrorCode::OffsetOutOfRange);
+    let answer = client.call(version, &fetch_request(version, &missing(), &[(0, 0)]));
+    let expected =
+        if version < 13 { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    assert_eq!(error(answer.responses[0].partitions[0].error_code), expected, "v{version}");
+    if version >= 7 {
+        let request = fetch_request(version, &topic, &[(0, 0)]);
+        let unknown = request.with_session_id(12345).with_session_epoch(7);
+        let code = client.call(version, &unknown).error_code;
+        assert_eq!(error(code), ErrorCode::FetchSessionIdNotFound);
+    }
+}
+
+fn list_offsets(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("offsets"), 1, &[]);
+    produce(client, &topic, batch(&["a", "b"]));
+    // Special times, from which version on they are known, and the offset that is answered.
+    for (timestamp, from, offset) in
+        [(-1, 1, 2), (-2, 1, 0), (-3, 7, 0), (-4, 8, 0), (-5, 9, -1), (-6, 11, -1)]
+    {
+        let answer = client.call(version, &list_offsets_request(&topic, 0, timestamp));
+        let found = &answer.topics[0].partitions[0];
+        let (code, offset) = if version < from {
+            (ErrorCode::UnsupportedVersion, -1)
+        } else {
+            (ErrorCode::None, offset)
+        };
+        assert_eq!(
+            (error(found.error_code), found.offset),
+            (code, offset),
+            "{timestamp} v{version}"
+        );
+    }
+    let answer = client.call(version, &list_offsets_request(&missing(), 0, -1));
+    let code = answer.topics[0].partitions[0].error_code;
+    assert_eq!(error(code), ErrorCode::UnknownTopicOrPartition);
+}
+
+fn metadata_request(name: &str) -> MetadataRequest {
+    let topic = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+    MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(true)
+}
+
+fn metadata(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("metadata"), 2, &[]);
+    let answer = client.call(version, &metadata_request(&topic.name));
+    assert_eq!((answer.brokers.len(), answer.brokers[0].node_id.0), (1, 1));
+    assert_eq!(answer.cluster_id.is_some(), version >= 2);
+    let described = &answer.topics[0];
+    assert_eq!((error(described.error_code), described.partitions.len()), (ErrorCode::None, 2));
+    assert_eq!(described.topic_id, if version < 10 { Uuid::nil() } else { topic.id });
+    let partition = &described.partitions[1];
+    assert_eq!((partition.leader_id.0, partition.replica_nodes.len()), (1, 1));
+
+    // Everything, and nothing.
+    let request = MetadataRequest::default();
+    let all = request.clone().with_topics(if version == 0 { Some(vec![]) } else { None });
+    let answer = client.call(version, &all);
+    assert!(answer.topics.iter().any(|found| found.name == Some(topic_name(&topic.name))));
+    if version > 0 {
+        let none = client.call(version, &request.with_topics(Some(vec![])));
+        assert!(none.topics.is_empty() && !none.brokers.is_empty());
+    }
+    let answer = client.call(version, &metadata_request("not/a name"));
+    assert_eq!(error(answer.topics[0].error_code), ErrorCode::InvalidTopicException);
+    if version >= 12 {
+        let asked = MetadataRequestTopic::default().with_topic_id(missing().id).with_name(None);
+        let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+        let answer = client.call(version, &request);
+        assert_eq!(error(answer.topics[0].error_code), ErrorCode::UnknownTopicId);
+    }
+    // A topic that is missing is made, and there when the client asks again.
+    let name = fresh("wanted");
+    let answer = client.call(version, &metadata_request(&name));
+    assert_eq!(error(answer.topics[0].error_code), ErrorCode::UnknownTopicOrPartition);
+    wait_until("the topic is created", || {
+        let answer = client.call(version, &metadata_request(&name));
+        error(answer.topics[0].error_code) == ErrorCode::None
+    });
+}
+
+fn find_coordinator(client: &mut Client, version: i16, outside: bool) {
+    let mut ask = |key_type: i8| {
+        let request = FindCoordinatorRequest::default().with_key_type(if version == 0 {
+            0
+        } else {
+            key_type
+        });
+        let request = if version < 4 {
+            request.with_key(text("me"))
+        } else {
+            request.with_coordinator_keys(vec![text("me"), text("you")])
+        };
+        let answer = client.call(version, &request);
+        match answer.coordinators.as_slice() {
+            [] => answer.error_code,
+            [me, you] => {
+                assert_eq!((&*me.key, &*you.key), ("me", "you"));
+                me.error_code
+            }
+            _ => panic!("{answer:?}"),
+        }
+    };
+    // Ottla coordinates nothing yet. Kafka says the same until it has created the topic for it.
+    let code = error(ask(0));
+    assert!(code == ErrorCode::CoordinatorNotAvailable || outside && code == ErrorCode::None);
+    if version > 0 {
+        assert_eq!(error(ask(9)), ErrorCode::InvalidRequest, "v{version}");
+    }
+}
+
+fn api_versions(client: &mut Client, version: i16) {
+    let request = ApiVersionsRequest::default()
+        .with_client_software_name(text("it"))
+        .with_client_software_version(text("1.0"));
+    let answer = client.call(version, &request);
+    assert_eq!(error(answer.error_code), ErrorCode::None);
+    assert!(answer.api_keys.len() >= 10);
+    assert_eq!(!answer.supported_features.is_empty(), version >= 3);
+    if version >= 3 {
+        let answer = client.call(version, &request.with_client_software_name(text("-")));
+        assert_eq!(error(answer.error_code), ErrorCode::InvalidRequest);
+    }
+}
+
+fn create_topics(client: &mut Client, version: i16) {
+    let name = fresh("creates");
+    // From version 4 on the broker may choose.
+    let mut topic = creatable(&name, 3, &[("flush.messages", "7")]);
+    if version >= 4 {
+        topic = topic.with_num_partitions(-1).with_replication_factor(-1);
+    }
+    let request = create_request(vec![topic]);
+    let answer = client.call(version, &request);
+    let created = &answer.topics[0];
+    assert_eq!((error(created.error_code), &*created.name.0), (ErrorCode::None, &*name));
+    if version >= 5 {
+        assert_eq!((created.num_partitions, created.replication_factor), (1, 1));
+        let configs = created.configs.as_ref().unwrap();
+        let set = configs.iter().find(|config| &*config.name == "flush.messages").unwrap();
+        assert_eq!((set.value.as_deref(), set.config_source), (Some("7"), 1));
+    }
+    assert_eq!(created.topic_id.is_nil(), version < 7);
+    let answer = client.call(version, &request);
+    assert_eq!(error(answer.topics[0].error_code), ErrorCode::TopicAlreadyExists);
+}
+
+fn delete_topics(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("deletes"), 1, &[]);
+    let request = delete_request(&topic, version);
+    let answer = client.call(version, &request);
+    assert_eq!(error(answer.responses[0].error_code), ErrorCode::None);
+    let name = answer.responses[0].name.as_ref().map(|name| name.to_string());
+    assert_eq!(name.as_deref(), Some(&*topic.name), "v{version}");
+    let expected =
+        if version < 6 { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    let answer = client.call(version, &request);
+    assert_eq!(error(answer.responses[0].error_code), expected, "v{version}");
+}
+
+fn init_producer_id(client: &mut Client, version: i16) {
+    let (earlier, _) = init_producer(client);
+    let request = InitProducerIdRequest::default()
+        .with_transactional_id(None)
+        .with_transaction_timeout_ms(60_000);
+    let answer = client.call(version, &request);
+    assert_eq!((error(answer.error_code), answer.producer_epoch), (ErrorCode::None, 0));
+    assert!(answer.producer_id.0 > earlier);
+    let empty = request.with_transactional_id(Some(TransactionalId(text(""))));
+    let answer = client.call(version, &empty);
+    assert_eq!(error(answer.error_code), ErrorCode::InvalidRequest);
+    assert_eq!((answer.producer_id.0, answer.producer_epoch), (-1, -1));
+}
+
+fn describe_cluster(client: &mut Client, version: i16, port: u16) {
+    let request = DescribeClusterRequest::default().with_endpoint_type(1);
+    let answer = client.call(version, &request);
+    assert_eq!(error(answer.error_code), ErrorCode::None);
+    assert_eq!((answer.controller_id.0, answer.endpoint_type), (1, 1));
+    let brokers: Vec<_> = answer.brokers.iter().map(address).collect();
+    assert_eq!(brokers, [(1, "127.0.0.1".to_owned(), i32::from(port))]);
+    assert_eq!(answer.cluster_authorized_operations, i32::MIN, "nobody asked");
+    if version >= 1 {
+        let answer = client.call(version, &request.clone().with_endpoint_type(2));
+        assert_eq!(error(answer.error_code), ErrorCode::MismatchedEndpointType);
+        let answer = client.call(version, &request.with_endpoint_type(3));
+        assert_eq!(error(answer.error_code), ErrorCode::UnsupportedEndpointType);
+    }
+}
+
+pub fn address(broker: &DescribeClusterBroker) -> (i32, String, i32) {
+    (broker.broker_id.0, broker.host.to_string(), broker.port)
+}

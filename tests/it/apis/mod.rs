@@ -1,0 +1,72 @@
+//! Every API in every version: one answer that is a success and one that is Kafka's error.
+//!
+//! The table here is Kafka 4.3.1's own, cut to what this version answers: an API that is offered
+//! and not in it fails a test, and so does one that has no calls here.
+
+mod calls;
+mod negotiation;
+mod quorum;
+
+use crate::client::Client;
+use crate::node::Node;
+
+/// Key, lowest and highest version shown to clients, and to the quorum.
+const KAFKA: &[(i16, Option<(i16, i16)>, Option<(i16, i16)>)] = &[
+    (0, Some((0, 13)), None),
+    (1, Some((4, 18)), Some((4, 18))),
+    (2, Some((1, 11)), None),
+    (3, Some((0, 13)), None),
+    (10, Some((0, 6)), None),
+    (18, Some((0, 4)), Some((0, 4))),
+    (19, Some((2, 7)), Some((2, 7))),
+    (20, Some((1, 6)), Some((1, 6))),
+    (22, Some((0, 5)), None),
+    (52, None, Some((0, 2))),
+    (53, None, Some((0, 1))),
+    (54, None, Some((0, 1))),
+    (60, Some((0, 2)), Some((0, 2))),
+];
+
+/// The lowest version of an API that is answered: Produce shows versions that it refuses, so that
+/// old clients do not take the broker for an even older one (KAFKA-18659).
+fn answered_from(key: i16, shown: i16) -> i16 {
+    if key == 0 { 3 } else { shown }
+}
+
+/// A node with a connection to each of its listeners.
+struct World {
+    node: Node,
+    broker: Client,
+    controller: Client,
+}
+
+impl World {
+    fn new() -> World {
+        let node = Node::start();
+        let broker = node.connect();
+        let controller = Client::connect(node.controller_address());
+        World { node, broker, controller }
+    }
+}
+
+#[test]
+fn clients_are_answered_in_every_version() {
+    let mut world = World::new();
+    for (key, shown, _) in KAFKA {
+        let Some((min, max)) = *shown else { continue };
+        for version in answered_from(*key, min)..=max {
+            calls::call(&mut world, *key, version);
+        }
+    }
+}
+
+#[test]
+fn the_quorum_is_answered_in_every_version() {
+    let mut world = World::new();
+    for (key, _, shown) in KAFKA {
+        let Some((min, max)) = *shown else { continue };
+        for version in min..=max {
+            quorum::call(&mut world, *key, version);
+        }
+    }
+}
