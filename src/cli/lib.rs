@@ -36,15 +36,32 @@ struct Arguments {
     log_level: String,
 }
 
+/// What clap says in front of its advice.
+fn one_line(message: &str) -> String {
+    let told = message.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    let told = told.collect::<Vec<_>>().join(" ");
+    format!("{} (see --help)", told.trim_start_matches("error: "))
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("it is not key=value")?;
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
+const WRONG_ARGUMENTS: u8 = 2;
+
 /// Runs the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.exit_code() == 0 => error.exit(),
+        Err(error) => {
+            // Nothing is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "ottla: {}", one_line(&error.to_string()));
+            return ExitCode::from(WRONG_ARGUMENTS);
+        }
+    };
     let level: LevelFilter = arguments.log_level.parse().expect("one of the possible values");
     tracing_subscriber::fmt().event_format(log_line::LogLine).with_max_level(level).init();
     match serve(&arguments) {
