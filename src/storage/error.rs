@@ -96,10 +96,22 @@ impl LogError {
     }
 }
 
+impl fmt::Display for AppendRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AppendRejection::LargerThanSegment => "it is larger than a segment",
+            AppendRejection::OutOfOrderSequence => "its sequence numbers do not follow",
+            AppendRejection::OldProducerEpoch => "a newer producer has written",
+            AppendRejection::OutOfOrderOffsets => "its offsets do not follow",
+            AppendRejection::DiskFull => "No space left on device",
+        })
+    }
+}
+
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LogError::Rejected(rejection) => write!(f, "batch refused: {}", rejection.code()),
+            LogError::Rejected(rejection) => write!(f, "batch refused: {rejection}"),
             LogError::OffsetOutOfRange => f.write_str("the offset is out of range"),
             LogError::Io { path, source } => write!(f, "{}: {source}", path.display()),
             LogError::Corrupt { path, position, offset, source } => {
