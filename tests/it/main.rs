@@ -16,3 +16,4 @@ mod crash;
 mod node;
 mod produce_fetch;
 mod requests;
+mod start;

@@ -133,10 +133,12 @@ impl Setup {
 
     /// Starts the node and waits until clients can connect.
     pub fn start(self) -> Node {
-        let process = self.spawn(binary().args(self.arguments()));
-        let mut node = Node { process: Some(process), setup: self, outside: None };
-        node.wait_started();
-        node
+        let command = |setup: &Setup| {
+            let mut command = binary();
+            command.args(setup.arguments());
+            command
+        };
+        Node::from_command(command, self)
     }
 
     /// Starts a node that must not come up; its standard error, once it has ended with `code`.
@@ -220,6 +222,19 @@ impl Node {
     /// Whether this is a broker that the tests did not start.
     pub fn is_outside(&self) -> bool {
         self.outside.is_some()
+    }
+
+    /// A node that another command line starts.
+    pub fn from_command(command: impl FnOnce(&Setup) -> Command, setup: Setup) -> Node {
+        let process = setup.spawn(&mut command(&setup));
+        let mut node = Node { process: Some(process), setup, outside: None };
+        node.wait_started();
+        node
+    }
+
+    /// What is left of it, for another start.
+    pub fn into_setup(self) -> Setup {
+        self.setup
     }
 
     fn wait_started(&mut self) {

@@ -1,0 +1,5 @@
+//! Starting and stopping the process.
+
+mod refusals;
+mod restarts;
+mod serving;
