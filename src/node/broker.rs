@@ -146,6 +146,10 @@ impl Broker {
     /// Asks to be let go until the controller has moved everything away, or for as long as that
     /// may take.
     pub(crate) async fn leave(&mut self) {
+        if self.epoch() == BrokerEpoch::UNKNOWN {
+            // Stopped before it was registered: nobody has to let it go.
+            return;
+        }
         let deadline = self.clock.now().after(STOPPING_MAX);
         while self.clock.now() < deadline {
             match self.heartbeat(Wish::Stop).await {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_config::NodeConfig;
 use ottla_coordinator::ProducerIds;
@@ -160,9 +161,11 @@ impl Node {
         let controller_tasks = self.listen(&services, sockets.controller).await?;
         let Followers { replicas, mut broker, open_logs, quorum, .. } = followers;
         tokio::pin!(stop);
+        let opened = AtomicBool::new(false);
         let started = async {
             broker.register().await.map_err(StartError::Register)?;
             self.open_logs(open_logs, clean.is_some()).await;
+            opened.store(true, Ordering::Relaxed);
             on_open(&replicas);
             broker.unfence().await.map_err(StartError::Register)?;
             replicas.start_housekeeping();
@@ -173,21 +176,26 @@ impl Node {
         };
         let broker_tasks = tokio::select! {
             biased;
-            started = started => started?,
+            started = started => Some(started?),
             asked = &mut stop => {
                 asked.map_err(StartError::Io)?;
-                Vec::new()
+                None
             }
         };
-        tokio::select! {
-            biased;
-            asked = &mut stop => asked.map_err(StartError::Io)?,
-            () = broker.keep_alive() => {}
+        // Whoever was asked to stop while it started has no heartbeats to send.
+        if broker_tasks.is_some() {
+            tokio::select! {
+                biased;
+                asked = &mut stop => asked.map_err(StartError::Io)?,
+                () = broker.keep_alive() => {}
+            }
         }
         tracing::info!("stopping");
         broker.leave().await;
-        broker_tasks.iter().chain(&controller_tasks).for_each(Task::abort);
-        self.close(&replicas, &quorum, broker.epoch()).await
+        broker_tasks.iter().flatten().chain(&controller_tasks).for_each(Task::abort);
+        // KAFKA-10471: a start that was interrupted leaves logs that nobody has looked into.
+        let closed = opened.into_inner().then(|| CleanShutdown { broker_epoch: broker.epoch() });
+        self.close(&replicas, &quorum, closed).await
     }
 
     /// Opens the metadata log and starts everything that follows it.
@@ -345,19 +353,22 @@ impl Node {
         Ok(tasks)
     }
 
-    /// Closes everything, durably, so that the next start need not look into the logs.
+    /// Closes everything, durably; `clean` is noted when the next start need not look into the
+    /// logs.
     async fn close(
         self,
         replicas: &Replicas,
         quorum: &QuorumHandle,
-        epoch: BrokerEpoch,
+        clean: Option<CleanShutdown>,
     ) -> Result<Stopped, StartError> {
         let closed = replicas.close().await;
         quorum.shut_down().await;
         if let Err(error) = closed {
             return Err(StartError::Fenced(error.to_string()));
         }
-        self.dir.write_clean_shutdown(CleanShutdown { broker_epoch: epoch })?;
+        if let Some(clean) = clean {
+            self.dir.write_clean_shutdown(clean)?;
+        }
         self.dir.remove_lock_file()?;
         tracing::info!("stopped");
         Ok(Stopped)
