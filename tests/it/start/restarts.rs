@@ -81,20 +81,46 @@ fn a_clean_stop_says_so_and_ends_waiting_clients() {
     assert!(client.is_closed(), "nobody waits for a node that is gone");
 }
 
+/// Starts a node and asks it to stop after `wait_ms`, wherever it is by then.
+fn start_and_stop(setup: &Setup, wait_ms: u64) {
+    let mut command = crate::node::binary();
+    let mut process = setup.spawn(command.args(setup.arguments()));
+    std::thread::sleep(std::time::Duration::from_millis(wait_ms));
+    process.terminate();
+    let status = process.wait();
+    // The signal may come before the process listens to signals.
+    let by_signal = std::os::unix::process::ExitStatusExt::signal(&status) == Some(15);
+    assert!(status.code() == Some(0) || by_signal, "{status:?} {}", setup.stderr());
+    assert_eq!(setup.stderr(), "", "after {wait_ms} ms");
+}
+
 #[test]
 fn a_node_that_is_stopped_while_it_starts_stops() {
-    for wait_ms in [0, 5, 20, 50, 100] {
+    for wait_ms in [0, 2, 5, 8, 12, 20, 30, 50, 100] {
         let setup = Setup::new();
-        let mut command = crate::node::binary();
-        let mut process = setup.spawn(command.args(setup.arguments()));
-        std::thread::sleep(std::time::Duration::from_millis(wait_ms));
-        process.terminate();
-        let status = process.wait();
-        // The signal may come before the process listens to signals.
-        let by_signal = std::os::unix::process::ExitStatusExt::signal(&status) == Some(15);
-        assert!(status.code() == Some(0) || by_signal, "{status:?} {}", setup.stderr());
+        start_and_stop(&setup, wait_ms);
         let node = setup.start();
         wait_until("it serves", || !metadata_of(&mut node.connect(), "x").brokers.is_empty());
+    }
+}
+
+/// KAFKA-10471: a start that is interrupted must not say that the logs are sound.
+#[test]
+fn a_start_that_is_interrupted_is_no_clean_stop() {
+    let mut node = Setup::new().start();
+    let topic = create(&mut node.connect(), "torn", 30, &[]);
+    let log = node.setup.data().join("torn-0").join("00000000000000000000.log");
+    for (round, wait_ms) in [1, 3, 5, 7, 9, 12, 15, 20, 25].into_iter().enumerate() {
+        let answer = produce_to(&mut node.connect(), 13, &topic, 0, batch(&["v"]));
+        assert_eq!((error(answer.error_code), answer.base_offset), (ErrorCode::None, round as i64));
+        node.process().kill();
+        // A write that the crash has torn.
+        let mut file = std::fs::File::options().append(true).open(&log).unwrap();
+        std::io::Write::write_all(&mut file, &batch(&["torn"])[..40]).unwrap();
+        start_and_stop(&node.setup, wait_ms);
+        node.start_again();
+        let records = read_all(&mut node.connect(), &topic, 0);
+        assert_eq!(records.len(), round + 1, "after {wait_ms} ms");
     }
 }
 
