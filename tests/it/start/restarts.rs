@@ -114,9 +114,12 @@ fn a_start_that_is_interrupted_is_no_clean_stop() {
         let answer = produce_to(&mut node.connect(), 13, &topic, 0, batch(&["v"]));
         assert_eq!((error(answer.error_code), answer.base_offset), (ErrorCode::None, round as i64));
         node.process().kill();
-        // A write that the crash has torn.
+        // A write that the crash has torn: its last page did not get to the disk.
+        let mut torn = batch(&["torn"]).to_vec();
+        torn[..8].copy_from_slice(&(round as i64 + 1).to_be_bytes());
+        *torn.last_mut().unwrap() = 0xff;
         let mut file = std::fs::File::options().append(true).open(&log).unwrap();
-        std::io::Write::write_all(&mut file, &batch(&["torn"])[..40]).unwrap();
+        std::io::Write::write_all(&mut file, &torn).unwrap();
         start_and_stop(&node.setup, wait_ms);
         node.start_again();
         let records = read_all(&mut node.connect(), &topic, 0);
