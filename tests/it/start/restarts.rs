@@ -92,6 +92,9 @@ fn start_and_stop(setup: &Setup, wait_ms: u64) {
     let by_signal = std::os::unix::process::ExitStatusExt::signal(&status) == Some(15);
     assert!(status.code() == Some(0) || by_signal, "{status:?} {}", setup.stderr());
     assert_eq!(setup.stderr(), "", "after {wait_ms} ms");
+    let marked = setup.data().join(".kafka_cleanshutdown").exists();
+    let opened = setup.stdout().contains("opened logs");
+    assert!(!marked || opened, "after {wait_ms} ms");
 }
 
 #[test]
