@@ -11,15 +11,14 @@
 //!   `TOPIC_AUTHORIZATION_FAILED` by name or `UNKNOWN_TOPIC_ID` by id.
 //!
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `INVALID_TOPIC_EXCEPTION`,
-//! `TOPIC_AUTHORIZATION_FAILED`; in partitions `LEADER_NOT_AVAILABLE`, `LISTENER_NOT_FOUND` (from
-//! version 6 on).
+//! `TOPIC_AUTHORIZATION_FAILED`, `INVALID_REQUEST` for an id or a null name in versions 10 and 11;
+//! in partitions `LEADER_NOT_AVAILABLE`, `LISTENER_NOT_FOUND` (from version 6 on).
 
 use std::collections::BTreeSet;
 
 use ottla_metadata::ControllerHandle;
 use ottla_metadata::controller::{CreateTopics, NewTopic};
 use ottla_metadata::image::{Image, LeaderUnavailable, Partition, Topic};
-use ottla_protocol::Decoded;
 use ottla_protocol::messages::metadata_request::MetadataRequestTopic;
 use ottla_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -28,6 +27,7 @@ use ottla_protocol::messages::{
     BrokerId, MetadataRequest, MetadataResponse, StrBytes, TopicName as WireName, decode_request,
     from_wire_uuid, to_wire_uuid,
 };
+use ottla_protocol::{DecodeError, Decoded};
 use ottla_runtime::{Plane, Runtime};
 use ottla_security::{Operation, ResourceKind};
 use ottla_types::{ErrorCode, NodeId, PartitionId, TopicName, Uuid};
@@ -40,6 +40,9 @@ use crate::services::Services;
 
 const NULL_IS_ALL_FROM: i16 = 1;
 const LISTENER_ERRORS_FROM: i16 = 6;
+/// Names may be null on the wire from here on, and in fact from [`TOPIC_IDS_FROM`] on.
+const NULL_NAMES_FROM: i16 = 10;
+const TOPIC_IDS_FROM: i16 = 12;
 const CLUSTER_OPERATIONS: std::ops::RangeInclusive<i16> = 8..=10;
 
 /// Answers the request.
@@ -50,6 +53,12 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let (header, peer) = (&request.header, request.peer);
     let version = header.api_version;
     let body: MetadataRequest = decode_request(&request.body, header.api_key, version)?;
+    if version < TOPIC_IDS_FROM && names_no_topic(&body) {
+        if version < NULL_NAMES_FROM {
+            return Err(DecodeError::BadLength);
+        }
+        return Ok(Reply::Now(Response::encode(header, &refuse_all(&body))));
+    }
     let image = services.images.load();
     let handler = Handler {
         image: &image,
@@ -73,6 +82,20 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
             authorized_operations(&handler.permissions, ResourceKind::Cluster, "kafka-cluster");
     }
     Ok(Reply::Now(Response::encode(header, &answer)))
+}
+
+/// Whether a topic is asked for by its id, or not even by that.
+fn names_no_topic(body: &MetadataRequest) -> bool {
+    let mut topics = body.topics.iter().flatten();
+    topics.any(|topic| topic.name.is_none() || !topic.topic_id.is_nil())
+}
+
+fn refuse_all(body: &MetadataRequest) -> MetadataResponse {
+    let topics = body.topics.iter().flatten().map(|topic| {
+        let name = topic.name.as_deref().map_or("", |name| &**name);
+        refuse(Some(name), from_wire_uuid(topic.topic_id), ErrorCode::InvalidRequest)
+    });
+    MetadataResponse::default().with_topics(topics.collect())
 }
 
 /// What a request asks for.
