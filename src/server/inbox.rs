@@ -11,7 +11,7 @@ use ottla_protocol::RequestPrefix;
 use ottla_runtime::{Clock, Stream};
 use ottla_types::MonoTime;
 
-use crate::memory::{MemoryPermit, RequestMemory};
+use crate::memory::{MemoryPermit, RequestMemory, grow};
 
 /// The read buffer; several small requests may be in it.
 const SMALL_BUFFER: usize = 16 << 10;
@@ -206,5 +206,6 @@ impl LargeFrame {
             None => self.permit = Some(permit),
         }
         self.allowed += more;
+        grow(&mut self.bytes, self.allowed);
     }
 }

@@ -60,18 +60,17 @@ impl RequestMemory {
         MemoryPermit { permit: acquired.expect("the budget is never closed") }
     }
 
-    /// An empty buffer for a request of `len` bytes. Its memory is not touched.
+    /// An empty buffer with room for a request of `len` bytes: one that is used again, or else a
+    /// small one that is to [`grow`] as bytes arrive. A claim costs nothing new: the first byte in
+    /// a large buffer may make 2 MiB of it resident (transparent huge pages).
     #[must_use]
     pub fn buffer(&self, len: usize) -> Vec<u8> {
-        if len > CLASS_MAX {
-            return Vec::with_capacity(len);
-        }
-        let class = len.next_power_of_two().max(CLASS_MIN);
+        let class = class(len);
         let mut kept = self.kept.lock().expect("never poisoned");
         let fitting = kept.iter().position(|buffer| buffer.capacity() == class);
         match fitting {
             Some(index) => kept.swap_remove(index),
-            None => Vec::with_capacity(class),
+            None => Vec::with_capacity(class.min(CLASS_MIN)),
         }
     }
 
@@ -81,6 +80,16 @@ impl RequestMemory {
         let received = Received { bytes, kept: self.kept.clone(), _permit: permit };
         Bytes::from_owner(received)
     }
+}
+
+/// Makes room for `len` bytes in all.
+pub fn grow(buffer: &mut Vec<u8>, len: usize) {
+    buffer.reserve_exact(class(len) - buffer.len());
+}
+
+/// Capacity of a buffer for `len` bytes.
+fn class(len: usize) -> usize {
+    if len > CLASS_MAX { len } else { len.next_power_of_two().max(CLASS_MIN) }
 }
 
 impl MemoryPermit {
@@ -117,6 +126,8 @@ mod tests {
     fn buffers_are_used_again() {
         let memory = RequestMemory::new(1 << 20);
         let mut buffer = memory.buffer(100_000);
+        assert_eq!(buffer.capacity(), 64 << 10, "nothing is known of the sender yet");
+        grow(&mut buffer, 100_000);
         assert_eq!(buffer.capacity(), 128 << 10);
         buffer.extend_from_slice(b"request");
         let address = buffer.as_ptr();
