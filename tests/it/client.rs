@@ -5,6 +5,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Request, StrBytes};
@@ -77,6 +78,17 @@ impl Client {
         let mut frame = BytesMut::zeroed(u32::from_be_bytes(length) as usize);
         self.stream.read_exact(&mut frame)?;
         Ok(frame.freeze())
+    }
+
+    /// Another handle for sending on the same connection.
+    pub fn sender(&self) -> Client {
+        let stream = self.stream.try_clone().unwrap();
+        Client { stream, correlation: self.correlation, client_id: self.client_id.clone() }
+    }
+
+    /// How long sending may take.
+    pub fn write_timeout(&self, wait: Duration) {
+        self.stream.set_write_timeout(Some(wait)).unwrap();
     }
 
     /// Says that nothing more will be sent.

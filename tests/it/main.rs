@@ -13,6 +13,7 @@ mod apis;
 mod client;
 mod crash;
 
+mod hostile;
 mod node;
 mod produce_fetch;
 mod requests;

@@ -10,6 +10,8 @@ mod quorum;
 use crate::client::Client;
 use crate::node::Node;
 
+pub use quorum::vote_request;
+
 /// Key, lowest and highest version shown to clients, and to the quorum.
 const KAFKA: &[(i16, Option<(i16, i16)>, Option<(i16, i16)>)] = &[
     (0, Some((0, 13)), None),

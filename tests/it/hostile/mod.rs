@@ -1,0 +1,136 @@
+//! Hostile clients: wrong, huge, slow and many, while others keep working.
+//!
+//! Each case of the tables says what must come of it: an answer with a code, or a closed
+//! connection. The process lives and panics nowhere, its memory stays within a multiple of its
+//! limits, and whoever behaves is served as before.
+
+mod bodies;
+mod case;
+mod frames;
+mod pressure;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::scope;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::node::{Node, Setup, fresh};
+use crate::requests::{Topic, batch, create, error, fetch, produce, records};
+use case::Case;
+use frames::REQUEST_MAX;
+use ottla_types::ErrorCode;
+
+/// Slowest answer, of a hundred, to a client that behaves. Others share the machine's processors.
+const P99_MAX: Duration = Duration::from_millis(500);
+/// Longest request of all APIs but Produce (`docs/apis.md`).
+const OTHER_REQUEST_MAX: u64 = 4 << 20;
+/// Memory may grow by so many times the longest requests.
+const MEMORY_FACTOR: u64 = 4;
+
+/// Peak of the process's resident memory, in bytes.
+fn peak_memory(node: &mut Node) -> u64 {
+    let path = format!("/proc/{}/status", node.process().id());
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    kib << 10
+}
+
+/// Fewest answers of one client from which a percentile is told.
+const SAMPLES_MIN: usize = 50;
+
+/// Writes and reads until told to stop; the times that it took.
+fn behave(mut client: Client, topic: &Topic, stop: &AtomicBool) -> Vec<Duration> {
+    let mut times = Vec::new();
+    while !stop.load(Ordering::Relaxed) || times.len() < SAMPLES_MIN {
+        let began = Instant::now();
+        let answer = produce(&mut client, topic, batch(&["well-behaved"]));
+        assert_eq!(error(answer.error_code), ErrorCode::None);
+        let data = fetch(&mut client, topic, answer.base_offset);
+        assert_eq!(records(&data).first().unwrap().offset, answer.base_offset);
+        times.push(began.elapsed());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    times
+}
+
+/// Runs an attack on a node that others use; checks that they did not notice.
+fn attack(node: &mut Node, attack: impl FnOnce(&Node)) {
+    let before = if node.is_outside() { 0 } else { peak_memory(node) };
+    let topic = create(&mut node.connect(), &fresh("behaves"), 1, &[]);
+    let stop = AtomicBool::new(false);
+    let mut times = scope(|threads| {
+        let others: Vec<_> = (0..3)
+            .map(|_| {
+                let (client, topic, stop) = (node.connect(), &topic, &stop);
+                threads.spawn(move || behave(client, topic, stop))
+            })
+            .collect();
+        // What was attacked in vain must not leave the others running.
+        let attacked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| attack(node)));
+        stop.store(true, Ordering::Relaxed);
+        let times: Vec<Duration> =
+            others.into_iter().flat_map(|other| other.join().unwrap()).collect();
+        attacked.unwrap_or_else(|reason| std::panic::resume_unwind(reason));
+        times
+    });
+    if node.is_outside() {
+        return;
+    }
+    times.sort_unstable();
+    let p99 = times[times.len() * 99 / 100];
+    assert!(p99 <= P99_MAX, "others waited {p99:?}");
+    let grown = peak_memory(node) - before;
+    let allowed = MEMORY_FACTOR * (u64::from(REQUEST_MAX.unsigned_abs()) + OTHER_REQUEST_MAX);
+    assert!(grown <= allowed, "memory grew by {} MiB", grown >> 20);
+    println!("p99 {p99:?} of {}, memory +{} KiB", times.len(), grown >> 10);
+    assert!(!node.process().has_ended());
+    assert_eq!(node.setup.stderr(), "");
+}
+
+fn target() -> Node {
+    if std::env::var_os("OTTLA_IT_BROKER").is_some() {
+        return Node::start();
+    }
+    Setup::new().with("socket.request.max.bytes", REQUEST_MAX).start()
+}
+
+fn play(node: &Node, cases: &[Case]) {
+    let played = cases.iter().filter(|case| !(node.is_outside() && case.unlike_kafka));
+    let wrong: Vec<String> = played.filter_map(|case| case.play(node).err()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn hostile_requests_are_answered_or_end_their_connection() {
+    let mut node = target();
+    let topic = create(&mut node.connect(), &fresh("victim"), 1, &[]);
+    produce(&mut node.connect(), &topic, batch(&["seen"]));
+    let mut cases = frames::cases();
+    cases.extend(bodies::cases(&topic));
+    assert!(cases.len() >= 100, "{} cases", cases.len());
+    attack(&mut node, |node| play(node, &cases));
+}
+
+#[test]
+fn every_bit_of_a_batch_is_guarded() {
+    let mut node = target();
+    let topic = create(&mut node.connect(), &fresh("bits"), 1, &[]);
+    let good = batch(&["guarded"]);
+    attack(&mut node, |node| {
+        let mut client = node.connect();
+        // The offset and the leader's epoch in front of the checksum are the broker's to write.
+        for bit in (8 * 8..good.len() * 8).filter(|bit| !(12 * 8..16 * 8).contains(bit)) {
+            let mut records = good.to_vec();
+            records[bit / 8] ^= 0x80 >> (bit % 8);
+            let answer = produce(&mut client, &topic, records.into());
+            let code = error(answer.error_code);
+            let guarded = matches!(code, ErrorCode::CorruptMessage | ErrorCode::InvalidRecord);
+            // Kafka looks for transactions before the checksum, and its sum of lengths overflows.
+            let of_kafka =
+                [ErrorCode::UnknownServerError, ErrorCode::TransactionalIdAuthorizationFailed];
+            let is_kafka = node.is_outside() && of_kafka.contains(&code);
+            assert!(guarded || is_kafka, "bit {bit}: {code:?}");
+        }
+    });
+}
