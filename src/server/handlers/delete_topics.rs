@@ -3,7 +3,8 @@
 //! Versions: 1-6. 4 flexible, 5 a message with each error, 6 topics by id (KIP-516).
 //! - Partitions stop being served when the deletion is committed and replayed; their files are
 //!   renamed at once and removed after `file.delete.delay.ms`.
-//! - Topics that the sender may not describe are refused by name, and unknown by id.
+//! - Topics that the sender may not delete are refused by name and by id; an id does not tell the
+//!   name to those who may not describe it.
 //!
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `TOPIC_AUTHORIZATION_FAILED`,
 //! `TOPIC_DELETION_DISABLED`, `INVALID_REQUEST` (named twice, or both by name and id),
@@ -44,7 +45,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let mut allowed = Vec::new();
     for selector in selectors(&body, header.api_version) {
         match refusal(&image, &permissions, &selector) {
-            Some(error) => results.push(refuse(&selector, error, None)),
+            Some(refused) => results.push(refused),
             None => allowed.push(selector),
         }
     }
@@ -79,22 +80,23 @@ fn selectors(body: &DeleteTopicsRequest, version: i16) -> Vec<TopicSelector> {
     by_either.collect()
 }
 
-/// Why the sender may not delete the topic. An id tells nothing to those who may not describe it.
+/// The answer when the sender may not delete the topic. An id tells its name to those only who may
+/// describe it.
 fn refusal(
     image: &Image,
     permissions: &Permissions<'_>,
     selector: &TopicSelector,
-) -> Option<ErrorCode> {
-    let by_id = selector.name.is_none();
+) -> Option<DeletableTopicResult> {
     let name = match &selector.name {
         Some(name) => name.clone(),
         None => image.topics().by_id(selector.topic_id)?.name.to_string(),
     };
-    if by_id && !permissions.topic(Operation::Describe, &name) {
-        return Some(ErrorCode::UnknownTopicId);
+    if permissions.topic(Operation::Delete, &name) {
+        return None;
     }
-    let allowed = permissions.topic(Operation::Delete, &name);
-    (!allowed).then_some(ErrorCode::TopicAuthorizationFailed)
+    let may_know = selector.name.is_some() || permissions.topic(Operation::Describe, &name);
+    let told = TopicSelector { name: may_know.then_some(name), topic_id: selector.topic_id };
+    Some(refuse(&told, ErrorCode::TopicAuthorizationFailed, None))
 }
 
 fn result(deleted: DeletedTopic) -> DeletableTopicResult {

@@ -3,6 +3,8 @@
 //! Versions: 0-2. 1 asks for brokers or for controllers (KIP-919), 2 for fenced brokers too.
 //! - A client's listener describes brokers, a controller's listener describes controllers; asking
 //!   the one for the other is refused (in version 0, which cannot ask, with `INVALID_REQUEST`).
+//! - A client needs no permission but for the operations in the answer (DESCRIBE, else none are
+//!   told); a controller answers those only who may ALTER the cluster.
 //!
 //! Errors: `CLUSTER_AUTHORIZATION_FAILED`, `MISMATCHED_ENDPOINT_TYPE`,
 //! `UNSUPPORTED_ENDPOINT_TYPE`, `INVALID_REQUEST`.
@@ -53,9 +55,12 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
             let id = services.identity.cluster_id.clone();
             answer.cluster_id = StrBytes::from_string(id);
             if body.include_cluster_authorized_operations {
-                let kind = ResourceKind::Cluster;
-                answer.cluster_authorized_operations =
-                    authorized_operations(&permissions, kind, "kafka-cluster");
+                let may_know = permissions.cluster(Operation::Describe);
+                answer.cluster_authorized_operations = if may_know {
+                    authorized_operations(&permissions, ResourceKind::Cluster, "kafka-cluster")
+                } else {
+                    0
+                };
             }
             answer
         }
@@ -74,7 +79,7 @@ fn check(
     version: i16,
     on_controller: bool,
 ) -> Result<(), (ErrorCode, String)> {
-    if !permissions.cluster(Operation::Describe) {
+    if on_controller && !permissions.cluster(Operation::Alter) {
         let error = ErrorCode::ClusterAuthorizationFailed;
         return Err((error, "Cluster authorization failed.".to_owned()));
     }

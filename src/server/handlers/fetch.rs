@@ -9,6 +9,7 @@
 //!   over. It is woken by appends to its own partitions only.
 //! - Records go from the page cache to the socket. The first partition with records answers at
 //!   least one batch, whatever the limits (KIP-74). No records are an empty field, never null.
+//! - Who claims to be a broker needs CLUSTER_ACTION on the cluster instead of READ on topics.
 //! - `read_committed` readers see up to the last stable offset.
 //! - On a controller's listener the quorum's log is read: see `quorum.rs`.
 //!
@@ -40,6 +41,7 @@ use crate::response::{ExtentRecords, Response};
 use crate::services::Services;
 
 const TOPIC_IDS_FROM: i16 = 13;
+const REPLICA_STATE_FROM: i16 = 15;
 const STORAGE_ERROR_FROM: i16 = 6;
 
 /// Answers the request.
@@ -108,7 +110,11 @@ impl Planner<'_> {
             TopicRef::Name(name) => Some(name.to_string()),
             TopicRef::Id(_) => name,
         };
-        let may_read = asked.is_none_or(|name| self.permissions.topic(Operation::Read, &name));
+        let may_read = if self.replica() >= 0 {
+            self.permissions.cluster(Operation::ClusterAction)
+        } else {
+            asked.is_none_or(|name| self.permissions.topic(Operation::Read, &name))
+        };
         let partition = |asked: &FetchPartition| {
             let id = PartitionId(asked.partition);
             let source = match &found {
@@ -123,12 +129,17 @@ impl Planner<'_> {
         FetchedTopic { topic: topic_ref, indexes, partitions }
     }
 
-    fn leader(&self, id: TopicIdPartition) -> Result<Arc<Partition>, ErrorCode> {
-        let replica = if self.version >= 15 {
+    /// The broker that follows; negative for a consumer.
+    fn replica(&self) -> i32 {
+        if self.version >= REPLICA_STATE_FROM {
             self.request.replica_state.replica_id.0
         } else {
             self.request.replica_id.0
-        };
+        }
+    }
+
+    fn leader(&self, id: TopicIdPartition) -> Result<Arc<Partition>, ErrorCode> {
+        let replica = self.replica();
         let partition = self.replicas.get(&id);
         match (partition, self.image.partition_by_id(id)) {
             // No other broker holds a replica of what this node leads.

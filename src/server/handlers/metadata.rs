@@ -8,7 +8,7 @@
 //! - The answer names endpoints of the listener that the request came through.
 //! - The controller is a random live broker: admin clients send there, and brokers forward.
 //! - Topics that the sender may not describe are left out of "all topics", and are
-//!   `TOPIC_AUTHORIZATION_FAILED` by name or `UNKNOWN_TOPIC_ID` by id.
+//!   `TOPIC_AUTHORIZATION_FAILED` by name and by id, which does not tell the name.
 //!
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `INVALID_TOPIC_EXCEPTION`,
 //! `TOPIC_AUTHORIZATION_FAILED`, `INVALID_REQUEST` for an id or a null name in versions 10 and 11;
@@ -148,10 +148,12 @@ impl Handler<'_> {
             Some(name) => self.image.topics().by_name(name),
             None => {
                 let id = from_wire_uuid(asked.topic_id);
-                let topic = self.image.topics().by_id(id).filter(|topic| self.may_describe(topic));
-                let Some(topic) = topic else {
+                let Some(topic) = self.image.topics().by_id(id) else {
                     return Some(refuse(None, id, ErrorCode::UnknownTopicId));
                 };
+                if !self.may_describe(topic) {
+                    return Some(refuse(None, id, ErrorCode::TopicAuthorizationFailed));
+                }
                 Some(topic)
             }
         };
