@@ -10,6 +10,7 @@
 )]
 
 mod apis;
+mod authorizer;
 mod client;
 mod crash;
 

@@ -110,17 +110,22 @@ impl Setup {
         self.output("stderr")
     }
 
-    /// The arguments, those of [`Setup::with`] last.
-    pub fn arguments(&self) -> Vec<String> {
+    /// What the node is configured with, the keys of [`Setup::with`] last.
+    pub fn overrides(&self) -> Vec<(String, String)> {
         let [broker, controller] = self.ports;
-        let own = [
+        let listeners =
+            format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}");
+        let mut all = vec![
             ("log.dirs".to_owned(), self.data().display().to_string()),
-            (
-                "listeners".to_owned(),
-                format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}"),
-            ),
+            ("listeners".to_owned(), listeners),
         ];
-        let all = own.iter().chain(&self.overrides);
+        all.extend(self.overrides.iter().cloned());
+        all
+    }
+
+    /// The same as arguments.
+    pub fn arguments(&self) -> Vec<String> {
+        let all = self.overrides().into_iter();
         all.flat_map(|(key, value)| ["--override".to_owned(), format!("{key}={value}")]).collect()
     }
 

@@ -10,7 +10,7 @@ mod quorum;
 use crate::client::Client;
 use crate::node::Node;
 
-pub use quorum::vote_request;
+pub use quorum::{begin_request, end_request, vote_request};
 
 /// Key, lowest and highest version shown to clients, and to the quorum.
 const KAFKA: &[(i16, Option<(i16, i16)>, Option<(i16, i16)>)] = &[

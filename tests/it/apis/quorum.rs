@@ -132,35 +132,45 @@ fn votes(client: &mut Client, version: i16) {
     assert_eq!(error(answer.error_code), ErrorCode::InconsistentClusterId);
 }
 
-fn begin_epoch(client: &mut Client, version: i16) {
+/// A stranger that claims to lead an epoch that is over.
+pub fn begin_request() -> BeginQuorumEpochRequest {
     let partition = begin_quorum_epoch_request::PartitionData::default()
         .with_leader_id(BrokerId(7))
         .with_leader_epoch(0);
     let topic = begin_quorum_epoch_request::TopicData::default()
         .with_topic_name(topic_name("__cluster_metadata"))
         .with_partitions(vec![partition]);
-    let request = BeginQuorumEpochRequest::default().with_cluster_id(None).with_topics(vec![topic]);
-    let answer = client.call(version, &request);
+    BeginQuorumEpochRequest::default().with_cluster_id(None).with_topics(vec![topic])
+}
+
+fn begin_epoch(client: &mut Client, version: i16) {
+    let answer = client.call(version, &begin_request());
     let partition = &answer.topics[0].partitions[0];
     assert_eq!(error(partition.error_code), ErrorCode::FencedLeaderEpoch);
     assert_eq!(partition.leader_id.0, 1);
-    let answer = client.call(version, &request.with_cluster_id(Some(text("another"))));
+    let strange = begin_request().with_cluster_id(Some(text("another")));
+    let answer = client.call(version, &strange);
     assert_eq!(error(answer.error_code), ErrorCode::InconsistentClusterId);
 }
 
-fn end_epoch(client: &mut Client, version: i16) {
+/// A stranger that no longer leads an epoch that is over.
+pub fn end_request() -> EndQuorumEpochRequest {
     let partition = end_quorum_epoch_request::PartitionData::default()
         .with_leader_id(BrokerId(7))
         .with_leader_epoch(0);
     let topic = end_quorum_epoch_request::TopicData::default()
         .with_topic_name(topic_name("__cluster_metadata"))
         .with_partitions(vec![partition]);
-    let request = EndQuorumEpochRequest::default().with_cluster_id(None).with_topics(vec![topic]);
-    let answer = client.call(version, &request);
+    EndQuorumEpochRequest::default().with_cluster_id(None).with_topics(vec![topic])
+}
+
+fn end_epoch(client: &mut Client, version: i16) {
+    let answer = client.call(version, &end_request());
     let partition = &answer.topics[0].partitions[0];
     assert_eq!(error(partition.error_code), ErrorCode::FencedLeaderEpoch);
     assert_eq!(partition.leader_id.0, 1);
-    let answer = client.call(version, &request.with_cluster_id(Some(text("another"))));
+    let strange = end_request().with_cluster_id(Some(text("another")));
+    let answer = client.call(version, &strange);
     assert_eq!(error(answer.error_code), ErrorCode::InconsistentClusterId);
 }
 
