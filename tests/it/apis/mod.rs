@@ -12,8 +12,11 @@ use crate::node::Node;
 
 pub use quorum::{begin_request, end_request, vote_request};
 
-/// Key, lowest and highest version shown to clients, and to the quorum.
-const KAFKA: &[(i16, Option<(i16, i16)>, Option<(i16, i16)>)] = &[
+/// Lowest and highest version, where the API is shown.
+type Shown = Option<(i16, i16)>;
+
+/// Key, versions shown to clients, and to the quorum.
+const KAFKA: &[(i16, Shown, Shown)] = &[
     (0, Some((0, 13)), None),
     (1, Some((4, 18)), Some((4, 18))),
     (2, Some((1, 11)), None),

@@ -3,7 +3,7 @@
 use kafka_protocol::messages::ApiVersionsRequest;
 use ottla_types::ErrorCode;
 
-use super::{KAFKA, World, answered_from};
+use super::{KAFKA, Shown, World, answered_from};
 use crate::client::Client;
 use crate::requests::{error, text};
 
@@ -34,12 +34,9 @@ fn advertised(client: &mut Client) -> Rows {
 #[test]
 fn versions_are_those_of_kafka() {
     let mut world = World::new();
-    let to_clients = |row: &(i16, Option<(i16, i16)>, Option<(i16, i16)>)| {
-        row.1.map(|(min, max)| (row.0, min, max))
-    };
-    let to_quorum = |row: &(i16, Option<(i16, i16)>, Option<(i16, i16)>)| {
-        row.2.map(|(min, max)| (row.0, min, max))
-    };
+    type Row = (i16, Shown, Shown);
+    let to_clients = |row: &Row| row.1.map(|(min, max)| (row.0, min, max));
+    let to_quorum = |row: &Row| row.2.map(|(min, max)| (row.0, min, max));
     let known = |key: i16| KAFKA.iter().any(|row| row.0 == key);
     let outside = world.node.is_outside();
     let check = |client: &mut Client, expected: Rows| {

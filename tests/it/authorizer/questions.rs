@@ -7,6 +7,7 @@ use kafka_protocol::messages::{
     ApiVersionsRequest, BrokerId, DescribeClusterRequest, FindCoordinatorRequest,
     InitProducerIdRequest, MetadataRequest, TransactionalId,
 };
+use kafka_protocol::protocol::Request;
 use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
@@ -64,235 +65,93 @@ const NOT_ASKED: &[(&str, &str, &str)] = &[
     ("Produce", "IdempotentWrite", "Cluster"),
 ];
 
-/// API, what is allowed, the call, and the questions that it must cause.
-type Row<'a> = (&'static str, Policy, Box<dyn Fn(&mut Client) + 'a>, &'a [&'static str]);
+/// A call, and the questions that it must cause.
+struct Row {
+    api: &'static str,
+    allowed: Policy,
+    call: Box<dyn Fn(&mut Client)>,
+    expected: &'static [&'static str],
+}
+
+fn row<R: Request + 'static>(
+    api: &'static str,
+    allowed: Policy,
+    version: i16,
+    request: R,
+    expected: &'static [&'static str],
+) -> Row {
+    let call = move |client: &mut Client| drop(client.call(version, &request));
+    Row { api, allowed, call: Box::new(call), expected }
+}
 
 const ALL: Policy = |_, _| true;
 const NOT_THE_CLUSTER: Policy = |_, kind| kind != ResourceKind::Cluster;
+const NO_DESCRIBE: Policy = |operation, _| operation != Operation::Describe;
+const NO_DELETE: Policy = |operation, _| operation != Operation::Delete;
+const NOT_IDEMPOTENT: Policy = |operation, _| operation != Operation::IdempotentWrite;
 
-fn metadata(topic: MetadataRequestTopic, create: bool) -> MetadataRequest {
-    MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(create)
-}
+const CREATE: &str = "Create Cluster kafka-cluster";
+const CLUSTER_ACTION: &str = "ClusterAction Cluster kafka-cluster";
+const IDEMPOTENT: &str = "IdempotentWrite Cluster kafka-cluster";
 
-/// Questions about records and where they are.
-fn records(topic: &Topic) -> Vec<Row<'_>> {
-    let by_name = |name: &str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-    let by_id = MetadataRequestTopic::default().with_name(None).with_topic_id(topic.id);
+/// Questions about records.
+fn records(topic: &Topic) -> Vec<Row> {
+    let produce = |version| {
+        let records = [(0, Some(batch(&["v"])))];
+        let request = produce_request(version, topic, -1, &records);
+        row("Produce", ALL, version, request, &["Write Topic t"])
+    };
+    let fetch = |version| {
+        let request = fetch_request(version, topic, &[(0, 0)]);
+        row("Fetch", ALL, version, request, &["Read Topic t"])
+    };
     let mut follower = fetch_request(17, topic, &[(0, 0)]);
     follower.replica_state.replica_id = BrokerId(5);
-    let one = move || [(0, Some(batch(&["v"])))];
+    let offsets = list_offsets_request(topic, 0, -1);
     vec![
-        (
-            "Produce",
-            ALL,
-            Box::new(move |client| {
-                client.call(13, &produce_request(13, topic, -1, &one()));
-            }),
-            &["Write Topic t"],
-        ),
-        (
-            "Produce",
-            ALL,
-            Box::new(move |client| {
-                client.call(12, &produce_request(12, topic, -1, &one()));
-            }),
-            &["Write Topic t"],
-        ),
-        (
-            "Fetch",
-            ALL,
-            Box::new(|client| {
-                client.call(17, &fetch_request(17, topic, &[(0, 0)]));
-            }),
-            &["Read Topic t"],
-        ),
-        (
-            "Fetch",
-            ALL,
-            Box::new(|client| {
-                client.call(12, &fetch_request(12, topic, &[(0, 0)]));
-            }),
-            &["Read Topic t"],
-        ),
-        (
-            "Fetch",
-            ALL,
-            Box::new(move |client| {
-                client.call(17, &follower);
-            }),
-            &["ClusterAction Cluster kafka-cluster"],
-        ),
-        (
-            "ListOffsets",
-            ALL,
-            Box::new(|client| {
-                client.call(10, &list_offsets_request(topic, 0, -1));
-            }),
-            &["Describe Topic t"],
-        ),
-        (
-            "Metadata",
-            ALL,
-            Box::new(move |client| {
-                client.call(13, &metadata(by_name("t"), true));
-            }),
-            &["Describe Topic t"],
-        ),
-        (
-            "Metadata",
-            ALL,
-            Box::new(move |client| {
-                client.call(13, &metadata(by_id.clone(), true));
-            }),
-            &["Describe Topic t"],
-        ),
-        (
-            "Metadata",
-            ALL,
-            Box::new(|client| {
-                client.call(13, &MetadataRequest::default().with_topics(None));
-            }),
-            &["Describe Topic t"],
-        ),
-        (
-            "Metadata",
-            ALL,
-            Box::new(move |client| {
-                client.call(13, &metadata(by_name("made"), true));
-            }),
-            &["Create Cluster kafka-cluster", "Describe Topic made"],
-        ),
-        (
-            "Metadata",
-            NOT_THE_CLUSTER,
-            Box::new(move |client| {
-                client.call(13, &metadata(by_name("more"), true));
-            }),
-            &["Create Cluster kafka-cluster", "Create Topic more", "Describe Topic more"],
-        ),
+        produce(12),
+        produce(13),
+        fetch(12),
+        fetch(17),
+        row("Fetch", ALL, 17, follower, &[CLUSTER_ACTION]),
+        row("ListOffsets", ALL, 10, offsets, &["Describe Topic t"]),
     ]
 }
 
-/// Questions about everything else that clients ask for.
-fn administration(topic: &Topic) -> Vec<Row<'_>> {
-    let coordinator = |key_type: i8| {
-        FindCoordinatorRequest::default()
-            .with_key_type(key_type)
-            .with_coordinator_keys(vec![text("k")])
+/// Questions about where things are.
+fn metadata(topic: &Topic) -> Vec<Row> {
+    let ask = |topic: MetadataRequestTopic| {
+        let topics = Some(vec![topic]);
+        MetadataRequest::default().with_topics(topics).with_allow_auto_topic_creation(true)
     };
-    let producer = |id: Option<&str>| {
-        InitProducerIdRequest::default()
-            .with_transactional_id(id.map(|id| TransactionalId(text(id))))
-            .with_transaction_timeout_ms(1000)
+    let by_name =
+        |name: &str| ask(MetadataRequestTopic::default().with_name(Some(topic_name(name))));
+    let by_id = ask(MetadataRequestTopic::default().with_name(None).with_topic_id(topic.id));
+    let all = MetadataRequest::default().with_topics(None);
+    let made = &[CREATE, "Describe Topic made"];
+    let more = &[CREATE, "Create Topic more", "Describe Topic more"];
+    let coordinator = |key_type: i8, expected| {
+        let request = FindCoordinatorRequest::default().with_key_type(key_type);
+        let request = request.with_coordinator_keys(vec![text("k")]);
+        row("FindCoordinator", ALL, 6, request, expected)
     };
-    let not_idempotent: Policy = |operation, _| operation != Operation::IdempotentWrite;
     vec![
-        (
-            "FindCoordinator",
-            ALL,
-            Box::new(move |client| {
-                client.call(6, &coordinator(0));
-            }),
-            &["Describe Group k"],
-        ),
-        (
-            "FindCoordinator",
-            ALL,
-            Box::new(move |client| {
-                client.call(6, &coordinator(1));
-            }),
-            &["Describe TransactionalId k"],
-        ),
-        (
-            "FindCoordinator",
-            ALL,
-            Box::new(move |client| {
-                client.call(6, &coordinator(2));
-            }),
-            &["ClusterAction Cluster kafka-cluster"],
-        ),
-        (
-            "ApiVersions",
-            ALL,
-            Box::new(|client| {
-                client.call(0, &ApiVersionsRequest::default());
-            }),
-            &[],
-        ),
-        (
-            "CreateTopics",
-            ALL,
-            Box::new(|client| {
-                client.call(7, &create_request(vec![creatable("new", 1, &[])]));
-            }),
-            &["Create Cluster kafka-cluster", "DescribeConfigs Topic new"],
-        ),
-        (
-            "CreateTopics",
-            NOT_THE_CLUSTER,
-            Box::new(|client| {
-                client.call(7, &create_request(vec![creatable("newer", 1, &[])]));
-            }),
-            &["Create Cluster kafka-cluster", "Create Topic newer", "DescribeConfigs Topic newer"],
-        ),
-        (
-            "InitProducerId",
-            ALL,
-            Box::new(move |client| {
-                client.call(4, &producer(None));
-            }),
-            &["IdempotentWrite Cluster kafka-cluster"],
-        ),
-        (
-            "InitProducerId",
-            not_idempotent,
-            Box::new(move |client| {
-                client.call(4, &producer(None));
-            }),
-            &["IdempotentWrite Cluster kafka-cluster", "Write Topic (any)"],
-        ),
-        (
-            "InitProducerId",
-            ALL,
-            Box::new(move |client| {
-                client.call(4, &producer(Some("x")));
-            }),
-            &["Write TransactionalId x"],
-        ),
-        (
+        row("Metadata", ALL, 13, by_name("t"), &["Describe Topic t"]),
+        row("Metadata", ALL, 13, by_id, &["Describe Topic t"]),
+        row("Metadata", ALL, 13, all, &["Describe Topic t"]),
+        row("Metadata", ALL, 13, by_name("made"), made),
+        row("Metadata", NOT_THE_CLUSTER, 13, by_name("more"), more),
+        coordinator(0, &["Describe Group k"]),
+        coordinator(1, &["Describe TransactionalId k"]),
+        coordinator(2, &[CLUSTER_ACTION]),
+        row("ApiVersions", ALL, 0, ApiVersionsRequest::default(), &[]),
+        row("DescribeCluster", ALL, 2, DescribeClusterRequest::default(), &[]),
+        row(
             "DescribeCluster",
-            |operation, _| operation != Operation::Describe,
-            Box::new(|client| {
-                client.call(2, &describe_cluster());
-            }),
+            NO_DESCRIBE,
+            2,
+            describe_cluster(),
             &["Describe Cluster kafka-cluster"],
-        ),
-        (
-            "DeleteTopics",
-            ALL,
-            Box::new(|client| {
-                client.call(
-                    5,
-                    &delete_request(&Topic { name: "newer".to_owned(), ..topic.clone() }, 5),
-                );
-            }),
-            &["Delete Topic newer"],
-        ),
-        (
-            "DeleteTopics",
-            |operation, _| operation != Operation::Delete,
-            Box::new(|client| {
-                client.call(6, &delete_request(topic, 6));
-            }),
-            &["Delete Topic t", "Describe Topic t"],
-        ),
-        (
-            "DeleteTopics",
-            ALL,
-            Box::new(|client| {
-                client.call(6, &delete_request(topic, 6));
-            }),
-            &["Delete Topic t"],
         ),
     ]
 }
@@ -301,59 +160,47 @@ fn describe_cluster() -> DescribeClusterRequest {
     DescribeClusterRequest::default().with_include_cluster_authorized_operations(true)
 }
 
-/// Questions on the controller's listener.
-fn quorum() -> Vec<Row<'static>> {
-    const CLUSTER_ACTION: &[&str] = &["ClusterAction Cluster kafka-cluster"];
-    let metadata_log = Topic { name: String::new(), id: uuid::Uuid::from_u128(1) };
+/// Questions about what is made and unmade.
+fn administration(topic: &Topic) -> Vec<Row> {
+    let create = |name: &str| create_request(vec![creatable(name, 1, &[])]);
+    let new = &[CREATE, "DescribeConfigs Topic new"];
+    let newer = &[CREATE, "Create Topic newer", "DescribeConfigs Topic newer"];
+    let producer = |id: Option<&str>| {
+        InitProducerIdRequest::default()
+            .with_transactional_id(id.map(|id| TransactionalId(text(id))))
+            .with_transaction_timeout_ms(1000)
+    };
+    let by_name = delete_request(&Topic { name: "newer".to_owned(), ..topic.clone() }, 5);
+    let by_id = delete_request(topic, 6);
+    let refused = &["Delete Topic t", "Describe Topic t"];
+    let of_transactions = &["Write TransactionalId x"];
+    let any = &[IDEMPOTENT, "Write Topic (any)"];
     vec![
-        (
-            "Vote",
-            ALL,
-            Box::new(|client| {
-                client.call(2, &vote_request());
-            }),
-            CLUSTER_ACTION,
-        ),
-        (
-            "BeginQuorumEpoch",
-            ALL,
-            Box::new(|client| {
-                client.call(1, &begin_request());
-            }),
-            CLUSTER_ACTION,
-        ),
-        (
-            "EndQuorumEpoch",
-            ALL,
-            Box::new(|client| {
-                client.call(1, &end_request());
-            }),
-            CLUSTER_ACTION,
-        ),
-        (
-            "Fetch",
-            ALL,
-            Box::new(move |client| {
-                client.call(17, &fetch_request(17, &metadata_log, &[(0, 0)]));
-            }),
-            CLUSTER_ACTION,
-        ),
-        (
-            "DescribeCluster",
-            |operation, _| operation != Operation::Describe,
-            Box::new(|client| {
-                client.call(2, &describe_cluster().with_endpoint_type(2));
-            }),
-            &["Alter Cluster kafka-cluster", "Describe Cluster kafka-cluster"],
-        ),
-        (
-            "CreateTopics",
-            ALL,
-            Box::new(|client| {
-                client.call(7, &create_request(vec![creatable("c", 1, &[])]));
-            }),
-            &["Create Cluster kafka-cluster", "DescribeConfigs Topic c"],
-        ),
+        row("CreateTopics", ALL, 7, create("new"), new),
+        row("CreateTopics", NOT_THE_CLUSTER, 7, create("newer"), newer),
+        row("InitProducerId", ALL, 4, producer(None), &[IDEMPOTENT]),
+        row("InitProducerId", NOT_IDEMPOTENT, 4, producer(None), any),
+        row("InitProducerId", ALL, 4, producer(Some("x")), of_transactions),
+        row("DeleteTopics", ALL, 5, by_name, &["Delete Topic newer"]),
+        row("DeleteTopics", NO_DELETE, 6, by_id.clone(), refused),
+        row("DeleteTopics", ALL, 6, by_id, &["Delete Topic t"]),
+    ]
+}
+
+/// Questions on the controller's listener.
+fn quorum() -> Vec<Row> {
+    let metadata_log = Topic { name: String::new(), id: uuid::Uuid::from_u128(1) };
+    let fetch = fetch_request(17, &metadata_log, &[(0, 0)]);
+    let create = create_request(vec![creatable("c", 1, &[])]);
+    let describe = describe_cluster().with_endpoint_type(2);
+    let described = &["Alter Cluster kafka-cluster", "Describe Cluster kafka-cluster"];
+    vec![
+        row("Vote", ALL, 2, vote_request(), &[CLUSTER_ACTION]),
+        row("BeginQuorumEpoch", ALL, 1, begin_request(), &[CLUSTER_ACTION]),
+        row("EndQuorumEpoch", ALL, 1, end_request(), &[CLUSTER_ACTION]),
+        row("Fetch", ALL, 17, fetch, &[CLUSTER_ACTION]),
+        row("CreateTopics", ALL, 7, create, &[CREATE, "DescribeConfigs Topic c"]),
+        row("DescribeCluster", NO_DESCRIBE, 2, describe, described),
     ]
 }
 
@@ -364,9 +211,9 @@ fn the_questions_are_those_of_kafka() {
     node.recorder.take();
     let mut asked = BTreeSet::new();
     let mut wrong = Vec::new();
-    let mut check = |client: &mut Client, rows: Vec<Row<'_>>| {
-        for (api, policy, call, expected) in rows {
-            node.recorder.set_policy(policy);
+    let mut check = |client: &mut Client, rows: Vec<Row>| {
+        for Row { api, allowed, call, expected } in rows {
+            node.recorder.set_policy(allowed);
             call(client);
             let questions = node.recorder.take();
             if questions != expected {
@@ -379,6 +226,7 @@ fn the_questions_are_those_of_kafka() {
         }
     };
     check(&mut node.connect(), records(&topic));
+    check(&mut node.connect(), metadata(&topic));
     check(&mut node.connect(), administration(&topic));
     check(&mut node.connect_to_controller(), quorum());
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -234,7 +234,7 @@ fn votes() -> Vec<Case> {
     let top = |answer: &Vote| answer.error_code;
     let within = |answer: &Vote| answer.topics[0].partitions[0].error_code;
     let vote = |name: &str, request: VoteRequest, code, pick: fn(&Vote) -> i16| {
-        coded(name, 2, &request, code, pick).to_controller()
+        coded(name, 2, &request, code, pick).on_controller()
     };
     let mut two = vote_request();
     two.topics.push(two.topics[0].clone());

@@ -55,7 +55,7 @@ impl Case {
         Case { end: End::Finishes, ..self }
     }
 
-    pub fn to_controller(self) -> Case {
+    pub fn on_controller(self) -> Case {
         Case { to_controller: true, ..self }
     }
 

@@ -31,7 +31,7 @@ fn lengths() -> Vec<Case> {
             // Kafka reads a request of 7 bytes at most before it fails, and waits for a long one.
             let waits = length > REQUEST_MAX;
             let case = Case::new(format!("length {length}"), bytes, Outcome::Closes);
-            let case = if to_controller { case.to_controller() } else { case };
+            let case = if to_controller { case.on_controller() } else { case };
             cases.push(if waits { case.unlike_kafka() } else { case });
         }
     }
@@ -131,7 +131,7 @@ fn headers() -> Vec<Case> {
     for key in [0, 2, 3, 10, 22] {
         let bytes = request(key, 3, false, &[0; 32]);
         let name = format!("key {key} to the controller");
-        cases.push(Case::new(name, bytes, Outcome::Closes).to_controller());
+        cases.push(Case::new(name, bytes, Outcome::Closes).on_controller());
     }
     cases
 }
