@@ -1,0 +1,171 @@
+//! The load's client: blocking, one connection, requests encoded before they are counted.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::protocol::{Request, StrBytes};
+use ottla_protocol::batch::BatchHeader;
+use ottla_test_client::messages::create_topics_request::CreatableTopic;
+use ottla_test_client::messages::delete_topics_request::DeleteTopicState;
+use ottla_test_client::messages::fetch_request::{FetchPartition, FetchTopic};
+use ottla_test_client::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_test_client::messages::{
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ProduceRequest, TopicName,
+};
+use ottla_test_client::{decode_response, encode_request};
+use ottla_types::Offset;
+
+/// The newest versions that name topics by name, and are in all Kafkas since 2.8.
+const PRODUCE: i16 = 9;
+const FETCH: i16 = 11;
+const CREATE_TOPICS: i16 = 7;
+const DELETE_TOPICS: i16 = 6;
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// Errors of a partition whose leader is not ready yet.
+const NOT_READY: [i16; 3] = [3, 5, 6];
+
+/// A connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Client {
+    /// Connects, once.
+    pub(crate) fn connect(port: u16) -> io::Result<Client> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        stream.set_write_timeout(Some(ANSWER_MAX))?;
+        Ok(Client { stream, answer: Vec::new() })
+    }
+
+    /// Sends a frame.
+    pub(crate) fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+        self.stream.write_all(frame)
+    }
+
+    /// Waits for the next answer, without its length.
+    pub(crate) fn receive(&mut self) -> io::Result<&[u8]> {
+        let mut len = [0; 4];
+        self.stream.read_exact(&mut len)?;
+        self.answer.resize(u32::from_be_bytes(len) as usize, 0);
+        self.stream.read_exact(&mut self.answer)?;
+        Ok(&self.answer)
+    }
+
+    fn call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+        self.send(&encode(version, request)?)?;
+        let answer = Bytes::copy_from_slice(self.receive()?);
+        Ok(decode_response::<R>(version, answer)?.1)
+    }
+
+    /// Creates a topic with one partition.
+    pub(crate) fn create_topic(&mut self, name: &str) -> io::Result<()> {
+        let topic = CreatableTopic::default()
+            .with_name(topic_name(name))
+            .with_num_partitions(1)
+            .with_replication_factor(1);
+        let request =
+            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        let answer = self.call(CREATE_TOPICS, &request)?;
+        no_error(answer.topics.iter().map(|topic| topic.error_code), "CreateTopics")
+    }
+
+    /// Deletes a topic.
+    pub(crate) fn delete_topic(&mut self, name: &str) -> io::Result<()> {
+        let topic = DeleteTopicState::default().with_name(Some(topic_name(name)));
+        let request =
+            DeleteTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        let answer = self.call(DELETE_TOPICS, &request)?;
+        no_error(answer.responses.iter().map(|topic| topic.error_code), "DeleteTopics")
+    }
+
+    /// Produces a frame until it is taken: the leader of a new partition may need a moment.
+    pub(crate) fn produce_first(&mut self, frame: &[u8]) -> io::Result<()> {
+        loop {
+            self.send(frame)?;
+            match produce_error(self.receive()?)? {
+                0 => return Ok(()),
+                error if NOT_READY.contains(&error) => {
+                    std::thread::sleep(Duration::from_micros(200));
+                }
+                error => return Err(io::Error::other(format!("Produce: error {error}"))),
+            }
+        }
+    }
+
+    /// Waits for the answer to a produce, which must be an acknowledgement.
+    pub(crate) fn acknowledged(&mut self) -> io::Result<()> {
+        let error = produce_error(self.receive()?)?;
+        no_error([error].into_iter(), "Produce")
+    }
+
+    /// Fetches from an offset: bytes of whole batches, and the offset behind them.
+    pub(crate) fn fetch(
+        &mut self,
+        topic: &str,
+        from: Offset,
+        bytes_max: i32,
+    ) -> io::Result<(usize, Offset)> {
+        let partition =
+            FetchPartition::default().with_fetch_offset(from.0).with_partition_max_bytes(bytes_max);
+        let topic =
+            FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![partition]);
+        let request = FetchRequest::default()
+            .with_replica_id((-1).into())
+            .with_max_wait_ms(500)
+            .with_min_bytes(1)
+            .with_max_bytes(bytes_max)
+            .with_topics(vec![topic]);
+        let answer = self.call(FETCH, &request)?;
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        no_error(partitions.clone().map(|partition| partition.error_code), "Fetch")?;
+        let records = partitions.filter_map(|partition| partition.records.as_ref());
+        let (mut bytes, mut next) = (0, from);
+        for mut rest in records.map(|records| &records[..]) {
+            while let Ok(header) = BatchHeader::read(rest) {
+                let Some(behind) = rest.get(header.size()..) else { break };
+                (bytes, next) = (bytes + header.size(), header.next_offset());
+                rest = behind;
+            }
+        }
+        Ok((bytes, next))
+    }
+}
+
+/// A produce with acks=1 to partition 0.
+pub(crate) fn produce_frame(topic: &str, batch: Bytes) -> io::Result<Bytes> {
+    let partition = PartitionProduceData::default().with_records(Some(batch));
+    let topic = TopicProduceData::default()
+        .with_name(topic_name(topic))
+        .with_partition_data(vec![partition]);
+    let request =
+        ProduceRequest::default().with_acks(1).with_timeout_ms(10_000).with_topic_data(vec![topic]);
+    encode(PRODUCE, &request)
+}
+
+fn encode<R: Request>(version: i16, request: &R) -> io::Result<Bytes> {
+    encode_request(version, 1, &StrBytes::from_static_str("bench"), request)
+}
+
+fn topic_name(name: &str) -> TopicName {
+    TopicName(StrBytes::from_string(name.to_owned()))
+}
+
+fn produce_error(answer: &[u8]) -> io::Result<i16> {
+    let answer = Bytes::copy_from_slice(answer);
+    let (_, answer) = decode_response::<ProduceRequest>(PRODUCE, answer)?;
+    let mut partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let partition = partitions.next().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(partition.error_code)
+}
+
+fn no_error(mut errors: impl Iterator<Item = i16>, what: &str) -> io::Result<()> {
+    match errors.find(|error| *error != 0) {
+        None => Ok(()),
+        Some(error) => Err(io::Error::other(format!("{what}: error {error}"))),
+    }
+}

@@ -1,0 +1,221 @@
+//! Processor time of servers under load, in turn: one pass of each server, then the next pass.
+//!
+//! Every pass has a topic of its own, on memory that was touched right before. The first pass is
+//! not counted: a JVM has compiled its code after it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_test_client::record_batch;
+use ottla_types::{Offset, Timestamp};
+
+use crate::Failure;
+use crate::client::{Client, produce_frame};
+use crate::floor::PIECE;
+use crate::machine::{CLIENT_CPU, on_cpu, warm_memory};
+use crate::process::Process;
+use crate::program::{Place, Program};
+use crate::report::{Report, Row};
+
+const BATCH_BYTES: usize = 1 << 20;
+const RECORD_BYTES: usize = 1024;
+const SMALL_RECORD_BYTES: usize = 100;
+const SMALL_REQUESTS: usize = 50_000;
+const PIPELINED: usize = 5;
+const GIB: f64 = (1_u64 << 30) as f64;
+/// For the removal of what the last pass wrote.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// How much load.
+#[derive(Clone, Copy)]
+pub(crate) struct LoadSettings {
+    /// Counted passes.
+    pub(crate) passes: usize,
+    /// Bytes of a pass.
+    pub(crate) bytes: usize,
+}
+
+struct Server<'a> {
+    program: &'a Program,
+    process: Process,
+}
+
+impl Server<'_> {
+    fn is_broker(&self) -> bool {
+        !matches!(self.program, Program::Floor)
+    }
+}
+
+/// Produces batches of 1 MiB to one partition over one connection, one request at a time, and
+/// fetches them again.
+pub(crate) fn measure_bulk(
+    programs: &[Program],
+    place: &Place,
+    settings: LoadSettings,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let batch = batch_of(BATCH_BYTES, RECORD_BYTES);
+    let mut servers = start_all(programs, place)?;
+    for pass in 0..=settings.passes {
+        for server in &mut servers {
+            warm_memory(&place.scratch, settings.bytes)?;
+            let spent = on_cpu(CLIENT_CPU, || bulk_pass(server, &batch, pass, settings.bytes))??;
+            if pass > 0 {
+                report.add(Row::Produce, server.program, spent.produce);
+                report.add(Row::Fetch, server.program, spent.fetch);
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+    stop_all(servers)
+}
+
+/// Seconds for a GiB.
+struct BulkCost {
+    produce: f64,
+    fetch: f64,
+}
+
+fn bulk_pass(
+    server: &mut Server<'_>,
+    batch: &Bytes,
+    pass: usize,
+    bytes: usize,
+) -> Result<BulkCost, Failure> {
+    let topic = format!("bulk-{pass}");
+    let count = bytes / batch.len();
+    let mut client = server.process.connect()?;
+    if server.is_broker() {
+        client.create_topic(&topic)?;
+    }
+    let frame = produce_frame(&topic, batch.clone())?;
+    let before = server.process.cpu_time()?;
+    for _ in 0..count {
+        produce_one(server, &mut client, &frame)?;
+    }
+    let produced = server.process.cpu_time()?.seconds_since(&before);
+    let before = server.process.cpu_time()?;
+    let fetched_bytes = fetch_all(server, &mut client, &topic, batch.len(), count)?;
+    let fetched = server.process.cpu_time()?.seconds_since(&before);
+    if server.is_broker() {
+        client.delete_topic(&topic)?;
+    }
+    Ok(BulkCost {
+        produce: produced * GIB / (count * batch.len()) as f64,
+        fetch: fetched * GIB / fetched_bytes as f64,
+    })
+}
+
+fn produce_one(server: &Server<'_>, client: &mut Client, frame: &[u8]) -> Result<(), Failure> {
+    client.send(frame)?;
+    if server.is_broker() {
+        client.acknowledged()?;
+    } else {
+        client.receive()?;
+    }
+    Ok(())
+}
+
+/// Fetches all that was produced, a batch at a time; tells how many bytes that were.
+fn fetch_all(
+    server: &Server<'_>,
+    client: &mut Client,
+    topic: &str,
+    batch_len: usize,
+    count: usize,
+) -> Result<usize, Failure> {
+    if !server.is_broker() {
+        // Length, key, version, correlation id: the floor looks at no more.
+        let ask = [0, 0, 0, 8, 0, 1, 0, 11, 0, 0, 0, 1];
+        for _ in 0..count {
+            client.send(&ask)?;
+            client.receive()?;
+        }
+        return Ok(count * PIECE);
+    }
+    let bytes_max = i32::try_from(batch_len)?;
+    let (mut offset, mut total) = (Offset(0), 0);
+    while total < batch_len * count {
+        let (bytes, next) = client.fetch(topic, offset, bytes_max)?;
+        if next == offset {
+            return Err("a fetch came back empty".into());
+        }
+        (offset, total) = (next, total + bytes);
+    }
+    Ok(total)
+}
+
+/// Produces one record in a request: one request at a time, then several under way.
+pub(crate) fn measure_small(
+    programs: &[Program],
+    place: &Place,
+    settings: LoadSettings,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let batch = batch_of(0, SMALL_RECORD_BYTES);
+    let mut servers = start_all(programs, place)?;
+    for pass in 0..=settings.passes {
+        for (row, pipelined) in [(Row::SmallAlone, 1), (Row::SmallPipelined, PIPELINED)] {
+            for server in &mut servers {
+                let topic = format!("small-{pass}-{pipelined}");
+                let cost = on_cpu(CLIENT_CPU, || small_pass(server, &batch, &topic, pipelined))??;
+                if pass > 0 {
+                    report.add(row, server.program, cost);
+                }
+            }
+        }
+    }
+    stop_all(servers)
+}
+
+/// Microseconds for a request.
+fn small_pass(
+    server: &mut Server<'_>,
+    batch: &Bytes,
+    topic: &str,
+    pipelined: usize,
+) -> Result<f64, Failure> {
+    let mut client = server.process.connect()?;
+    let frame = produce_frame(topic, batch.clone())?;
+    if server.is_broker() {
+        client.create_topic(topic)?;
+        client.produce_first(&frame)?;
+    }
+    let before = server.process.cpu_time()?;
+    for _ in 1..pipelined {
+        client.send(&frame)?;
+    }
+    for _ in 0..SMALL_REQUESTS {
+        produce_one(server, &mut client, &frame)?;
+    }
+    for _ in 1..pipelined {
+        client.receive()?;
+    }
+    let requests = SMALL_REQUESTS + pipelined - 1;
+    let spent = server.process.cpu_time()?.seconds_since(&before);
+    Ok(spent * 1e6 / requests as f64)
+}
+
+/// A batch of at most `bytes`, and at least one record.
+fn batch_of(bytes: usize, record_bytes: usize) -> Bytes {
+    // A record costs at most a dozen bytes beside its value, and a batch 61.
+    let count = (bytes.saturating_sub(61) / (record_bytes + 12)).max(1);
+    record_batch(Timestamp(1), None, &vec![vec![b'x'; record_bytes]; count])
+}
+
+fn start_all<'a>(programs: &'a [Program], place: &Place) -> Result<Vec<Server<'a>>, Failure> {
+    let mut servers = Vec::new();
+    for (slot, program) in (0..).zip(programs) {
+        let mut process = program.install(place, slot)?.spawn_pinned()?;
+        process.connect()?;
+        servers.push(Server { program, process });
+    }
+    Ok(servers)
+}
+
+fn stop_all(servers: Vec<Server<'_>>) -> Result<(), Failure> {
+    for server in servers {
+        server.process.stop()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Measures a node beside Apache Kafka and beside a floor, in one run, and prints a table.
+//!
+//! The floor is a bare server that reads a frame, writes it with one `pwrite` (or answers from the
+//! page cache by `sendfile`) and does nothing else: what no broker can go below. Servers are pinned
+//! to one processor and the client to another; figures of the same kind are taken in turn, server
+//! by server, so that a disturbance of the machine meets all of them.
+//!
+//! Deliberately absent: latencies. On a machine with two processors they measure the machine.
+
+mod client;
+mod floor;
+mod load;
+mod machine;
+mod process;
+mod program;
+mod report;
+mod start;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use load::LoadSettings;
+use program::Program;
+use report::Report;
+
+/// What went wrong, for the operator.
+type Failure = Box<dyn std::error::Error>;
+
+/// Measures Ottla beside Apache Kafka and a floor.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures, and prints a Markdown table.
+    Run(RunArguments),
+    /// Serves as the floor until it is ended.
+    #[command(hide = true)]
+    Floor {
+        #[arg(long)]
+        port: u16,
+        #[arg(long)]
+        dir: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct RunArguments {
+    /// The binary.
+    #[arg(long, value_name = "FILE")]
+    ottla: PathBuf,
+    /// Directory of the jars of Apache Kafka.
+    #[arg(long, value_name = "DIR", required_unless_present = "without_kafka")]
+    kafka: Option<PathBuf>,
+    /// Leaves Apache Kafka out.
+    #[arg(long, conflicts_with = "kafka")]
+    without_kafka: bool,
+    /// Directory for data; it must not exist.
+    #[arg(long, value_name = "DIR")]
+    scratch: PathBuf,
+    /// First of the three ports that are used.
+    #[arg(long, default_value_t = 24_000)]
+    port: u16,
+    /// Starts of Ottla; of Apache Kafka a third of them.
+    #[arg(long, default_value_t = 15)]
+    starts: usize,
+    /// Passes of each load.
+    #[arg(long, default_value_t = 7)]
+    passes: usize,
+    /// MiB of a pass.
+    #[arg(long, default_value_t = 1024)]
+    mib: usize,
+    /// What is measured.
+    #[arg(long, value_delimiter = ',', default_values = ["start", "memory", "bulk", "small"])]
+    only: Vec<Figure>,
+}
+
+/// A kind of figures.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Figure {
+    /// From exec to an open port, and to the first acknowledged produce.
+    Start,
+    /// Memory and processor time of an idle node.
+    Memory,
+    /// Processor time for 1 MiB batches, produced and fetched.
+    Bulk,
+    /// Processor time for requests of one record.
+    Small,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run(arguments) => run(&arguments),
+        Command::Floor { port, dir } => floor::serve(port, &dir).map_err(Failure::from),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ottla-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    std::fs::create_dir(&arguments.scratch)?;
+    let measured = measure(arguments);
+    std::fs::remove_dir_all(&arguments.scratch)?;
+    println!("{}", measured?);
+    Ok(())
+}
+
+fn measure(arguments: &RunArguments) -> Result<Report, Failure> {
+    let place = program::Place { scratch: arguments.scratch.clone(), port: arguments.port };
+    let mut brokers = vec![Program::Ottla(arguments.ottla.clone())];
+    brokers.extend(arguments.kafka.clone().map(Program::Kafka));
+    let mut report = Report::new(arguments.kafka.as_deref())?;
+    let wanted = |figure| arguments.only.contains(&figure);
+    if wanted(Figure::Start) {
+        for broker in &brokers {
+            start::measure_starts(broker, &place, arguments.starts, &mut report)?;
+        }
+    }
+    if wanted(Figure::Memory) {
+        for broker in &brokers {
+            start::measure_idle(broker, &place, &mut report)?;
+        }
+    }
+    let settings = LoadSettings { passes: arguments.passes, bytes: arguments.mib << 20 };
+    let with_floor = || [vec![Program::Floor], brokers.clone()].concat();
+    if wanted(Figure::Bulk) {
+        load::measure_bulk(&with_floor(), &place, settings, &mut report)?;
+    }
+    if wanted(Figure::Small) {
+        load::measure_small(&with_floor(), &place, settings, &mut report)?;
+    }
+    report.finish()?;
+    Ok(report)
+}

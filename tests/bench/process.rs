@@ -1,0 +1,105 @@
+//! A server's process: started, looked at, and ended, whatever happens.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::client::Client;
+use crate::machine::now;
+
+const START_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// A running server. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    port: u16,
+}
+
+/// Processor time of each thread, in nanoseconds.
+#[derive(Clone, Default)]
+pub(crate) struct CpuTime(BTreeMap<u32, u64>);
+
+impl Process {
+    /// Starts a server that will listen on `port`.
+    pub(crate) fn spawn(mut command: Command, port: u16) -> io::Result<Process> {
+        Ok(Process { child: command.spawn()?, port })
+    }
+
+    /// Connects as soon as the port is open.
+    pub(crate) fn connect(&mut self) -> io::Result<Client> {
+        let begin = now();
+        loop {
+            match Client::connect(self.port) {
+                Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => {
+                    return Err(error);
+                }
+                Ok(client) => return Ok(client),
+                Err(_) => {}
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("the server ended: {status}")));
+            }
+            if begin.elapsed() > START_MAX {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Asks the server to stop and waits until it has.
+    pub(crate) fn stop(mut self) -> io::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        let begin = now();
+        while self.child.try_wait()?.is_none() {
+            if begin.elapsed() > STOP_MAX {
+                return Err(io::Error::other("the server does not stop"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> io::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kib.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Processor time used so far by the threads that live.
+    pub(crate) fn cpu_time(&self) -> io::Result<CpuTime> {
+        let mut times = BTreeMap::new();
+        for entry in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let path = entry?.path();
+            let id = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+            // A thread may end while the list is read.
+            let Ok(text) = std::fs::read_to_string(path.join("schedstat")) else { continue };
+            let time = text.split_whitespace().next().and_then(|ns| ns.parse().ok());
+            if let (Some(id), Some(time)) = (id, time) {
+                times.insert(id, time);
+            }
+        }
+        Ok(CpuTime(times))
+    }
+}
+
+impl CpuTime {
+    /// Seconds since `earlier`. Threads that ended in between are not counted.
+    pub(crate) fn seconds_since(&self, earlier: &CpuTime) -> f64 {
+        let spent = self.0.iter().map(|(id, time)| time - earlier.0.get(id).unwrap_or(&0));
+        spent.sum::<u64>() as f64 / 1e9
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Gone already, mostly.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
