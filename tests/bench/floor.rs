@@ -1,8 +1,8 @@
 //! The floor: a server that does what cannot be left out, and nothing else.
 //!
 //! A frame of key 0 (Produce) is written whole to the end of a file with one `pwrite`; one of key 1
-//! (Fetch) is answered with the next piece of that file by `sendfile`. Nothing is decoded, checked
-//! or remembered. One connection at a time; the first produce of a connection begins a new file.
+//! (Fetch) is answered with the next piece of that file by `sendfile`; one of key 20 (DeleteTopics)
+//! empties the file. Nothing is decoded, checked or remembered. One connection at a time.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -20,29 +20,28 @@ const LEN: usize = 4;
 const ANSWER_LEN: usize = 56;
 const PRODUCE: [u8; 2] = [0, 0];
 const FETCH: [u8; 2] = [0, 1];
+const DELETE: [u8; 2] = [0, 20];
 
 /// Serves until the process is ended.
 pub(crate) fn serve(port: u16, dir: &Path) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
-    let mut store =
-        Store { file: None, path: dir.join("floor.log"), end: 0, read: 0, is_new: true };
+    let mut options = File::options();
+    let options = options.read(true).write(true).create(true).truncate(true);
+    let file = options.open(dir.join("floor.log"))?;
+    let mut store = Store { file, end: 0, read: 0 };
     let mut buffer = vec![0; BUFFER];
     loop {
         let (stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        store.is_new = true;
         // The other end may go whenever it likes.
         let _ = serve_one(stream, &mut store, &mut buffer);
     }
 }
 
 struct Store {
-    file: Option<File>,
-    path: std::path::PathBuf,
+    file: File,
     end: u64,
     read: u64,
-    /// The connection has produced nothing yet.
-    is_new: bool,
 }
 
 fn serve_one(mut stream: TcpStream, store: &mut Store, buffer: &mut [u8]) -> io::Result<()> {
@@ -59,6 +58,7 @@ fn serve_one(mut stream: TcpStream, store: &mut Store, buffer: &mut [u8]) -> io:
             match [frame[0], frame[1]] {
                 PRODUCE => store.append(frame)?,
                 FETCH => store.send_piece(&stream, frame)?,
+                DELETE => store.empty()?,
                 _ => {}
             }
             if [frame[0], frame[1]] != FETCH {
@@ -89,22 +89,17 @@ fn answer(frame: &[u8], later: usize) -> [u8; ANSWER_LEN] {
 
 impl Store {
     fn append(&mut self, frame: &[u8]) -> io::Result<()> {
-        if self.is_new {
-            self.is_new = false;
-            self.file = None;
-            let mut options = File::options();
-            let options = options.read(true).write(true).create(true).truncate(true);
-            self.file = Some(options.open(&self.path)?);
-            (self.end, self.read) = (0, 0);
-        }
-        let file = self.file.as_ref().expect("opened by the first produce");
-        file.write_all_at(frame, self.end)?;
+        self.file.write_all_at(frame, self.end)?;
         self.end += frame.len() as u64;
         Ok(())
     }
 
+    fn empty(&mut self) -> io::Result<()> {
+        (self.end, self.read) = (0, 0);
+        self.file.set_len(0)
+    }
+
     fn send_piece(&mut self, stream: &TcpStream, frame: &[u8]) -> io::Result<()> {
-        let file = self.file.as_ref().ok_or(io::ErrorKind::NotFound)?;
         if self.read + PIECE as u64 > self.end {
             self.read = 0;
         }
@@ -113,7 +108,11 @@ impl Store {
         while self.read < end {
             let len = usize::try_from(end - self.read).expect("a piece is small");
             let mut position = self.read;
-            self.read += rustix::fs::sendfile(stream, file, Some(&mut position), len)? as u64;
+            let sent = rustix::fs::sendfile(stream, &self.file, Some(&mut position), len)?;
+            if sent == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.read += sent as u64;
         }
         Ok(())
     }

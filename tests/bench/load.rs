@@ -23,6 +23,9 @@ const SMALL_RECORD_BYTES: usize = 100;
 const SMALL_REQUESTS: usize = 50_000;
 const PIPELINED: usize = 5;
 const GIB: f64 = (1_u64 << 30) as f64;
+/// Length, key, version, correlation id: the floor looks at no more.
+const FLOOR_FETCH: [u8; 12] = [0, 0, 0, 8, 0, 1, 0, 11, 0, 0, 0, 1];
+const FLOOR_DELETE: [u8; 12] = [0, 0, 0, 8, 0, 20, 0, 6, 0, 0, 0, 1];
 /// For the removal of what the last pass wrote.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -97,9 +100,7 @@ fn bulk_pass(
     let before = server.process.cpu_time()?;
     let fetched_bytes = fetch_all(server, &mut client, &topic, batch.len(), count)?;
     let fetched = server.process.cpu_time()?.seconds_since(&before);
-    if server.is_broker() {
-        client.delete_topic(&topic)?;
-    }
+    delete(server, &mut client, &topic)?;
     Ok(BulkCost {
         produce: produced * GIB / (count * batch.len()) as f64,
         fetch: fetched * GIB / fetched_bytes as f64,
@@ -116,6 +117,16 @@ fn produce_one(server: &Server<'_>, client: &mut Client, frame: &[u8]) -> Result
     Ok(())
 }
 
+fn delete(server: &Server<'_>, client: &mut Client, topic: &str) -> Result<(), Failure> {
+    if server.is_broker() {
+        client.delete_topic(topic)?;
+    } else {
+        client.send(&FLOOR_DELETE)?;
+        client.receive()?;
+    }
+    Ok(())
+}
+
 /// Fetches all that was produced, a batch at a time; tells how many bytes that were.
 fn fetch_all(
     server: &Server<'_>,
@@ -125,10 +136,8 @@ fn fetch_all(
     count: usize,
 ) -> Result<usize, Failure> {
     if !server.is_broker() {
-        // Length, key, version, correlation id: the floor looks at no more.
-        let ask = [0, 0, 0, 8, 0, 1, 0, 11, 0, 0, 0, 1];
         for _ in 0..count {
-            client.send(&ask)?;
+            client.send(&FLOOR_FETCH)?;
             client.receive()?;
         }
         return Ok(count * PIECE);
@@ -193,6 +202,7 @@ fn small_pass(
     }
     let requests = SMALL_REQUESTS + pipelined - 1;
     let spent = server.process.cpu_time()?.seconds_since(&before);
+    delete(server, &mut client, topic)?;
     Ok(spent * 1e6 / requests as f64)
 }
 
