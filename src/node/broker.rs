@@ -20,8 +20,10 @@ use tokio::sync::watch;
 
 use crate::features::supported;
 
-/// Pause before something is tried again that the controller did not do.
-const RETRY: Duration = Duration::from_millis(20);
+/// First and longest pause before something is tried again that the controller did not do: a
+/// controller that is about to become active needs a few milliseconds.
+const RETRY_MIN: Duration = Duration::from_millis(1);
+const RETRY_MAX: Duration = Duration::from_millis(20);
 /// Pause between heartbeats of a broker that waits to be let go.
 const STOPPING_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest wait for the controller to let the broker go.
@@ -204,10 +206,12 @@ async fn retried<R, F>(clock: &Clock, mut attempt: impl FnMut() -> F) -> Result<
 where
     F: Future<Output = Result<R, ControllerError>>,
 {
+    let mut pause = RETRY_MIN;
     loop {
         match attempt().await {
-            Err(ControllerError::NotController) => clock.sleep(RETRY).await,
+            Err(ControllerError::NotController) => clock.sleep(pause).await,
             result => return result,
         }
+        pause = RETRY_MAX.min(pause * 2);
     }
 }
