@@ -1,7 +1,7 @@
 //! Processor time of servers under load, in turn: one pass of each server, then the next pass.
 //!
-//! Every pass has a topic of its own, on memory that was touched right before. The first pass is
-//! not counted: a JVM has compiled its code after it.
+//! Every pass has a topic of its own, and large ones memory that was touched right before. Requests
+//! that are not counted come first: a JVM compiles its code while it runs.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ const RECORD_BYTES: usize = 1024;
 const SMALL_RECORD_BYTES: usize = 100;
 const SMALL_REQUESTS: usize = 50_000;
 const PIPELINED: usize = 5;
+const WARM_UP_PASSES: usize = 4;
 const GIB: f64 = (1_u64 << 30) as f64;
 /// Length, key, version, correlation id: the floor looks at no more.
 const FLOOR_FETCH: [u8; 12] = [0, 0, 0, 8, 0, 1, 0, 11, 0, 0, 0, 1];
@@ -38,6 +39,13 @@ pub(crate) struct LoadSettings {
     pub(crate) bytes: usize,
 }
 
+/// Servers that run on one processor and are measured in turn.
+pub(crate) struct Loaded<'a> {
+    servers: Vec<Server<'a>>,
+    place: &'a Place,
+    settings: LoadSettings,
+}
+
 struct Server<'a> {
     program: &'a Program,
     process: Process,
@@ -49,28 +57,79 @@ impl Server<'_> {
     }
 }
 
-/// Produces batches of 1 MiB to one partition over one connection, one request at a time, and
-/// fetches them again.
-pub(crate) fn measure_bulk(
-    programs: &[Program],
-    place: &Place,
-    settings: LoadSettings,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let batch = batch_of(BATCH_BYTES, RECORD_BYTES);
-    let mut servers = start_all(programs, place)?;
-    for pass in 0..=settings.passes {
-        for server in &mut servers {
-            warm_memory(&place.scratch, settings.bytes)?;
-            let spent = on_cpu(CLIENT_CPU, || bulk_pass(server, &batch, pass, settings.bytes))??;
-            if pass > 0 {
-                report.add(Row::Produce, server.program, spent.produce);
-                report.add(Row::Fetch, server.program, spent.fetch);
-            }
-            std::thread::sleep(PAUSE);
+impl<'a> Loaded<'a> {
+    /// Starts the servers and warms them up.
+    pub(crate) fn start(
+        programs: &'a [Program],
+        place: &'a Place,
+        settings: LoadSettings,
+    ) -> Result<Loaded<'a>, Failure> {
+        let mut servers = Vec::new();
+        for (slot, program) in (0..).zip(programs) {
+            let mut process = program.install(place, slot)?.spawn_pinned()?;
+            process.connect()?;
+            servers.push(Server { program, process });
         }
+        let mut loaded = Loaded { servers, place, settings };
+        for pass in 0..WARM_UP_PASSES {
+            loaded.small_passes(&format!("warm-{pass}"), PIPELINED, |_, _| {})?;
+        }
+        Ok(loaded)
     }
-    stop_all(servers)
+
+    /// Produces batches of 1 MiB to one partition over one connection, one request at a time, and
+    /// fetches them again.
+    pub(crate) fn measure_bulk(&mut self, report: &mut Report) -> Result<(), Failure> {
+        let batch = batch_of(BATCH_BYTES, RECORD_BYTES);
+        let bytes = self.settings.bytes;
+        for pass in 0..=self.settings.passes {
+            for server in &mut self.servers {
+                warm_memory(&self.place.scratch, bytes)?;
+                let spent = on_cpu(CLIENT_CPU, || bulk_pass(server, &batch, pass, bytes))??;
+                if pass > 0 {
+                    report.add(Row::Produce, server.program, spent.produce);
+                    report.add(Row::Fetch, server.program, spent.fetch);
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Produces one record in a request: one request at a time, then several under way.
+    pub(crate) fn measure_small(&mut self, report: &mut Report) -> Result<(), Failure> {
+        for pass in 0..self.settings.passes {
+            for (row, pipelined) in [(Row::SmallAlone, 1), (Row::SmallPipelined, PIPELINED)] {
+                let topic = format!("small-{pass}-{pipelined}");
+                self.small_passes(&topic, pipelined, |program, cost| {
+                    report.add(row, program, cost);
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn small_passes(
+        &mut self,
+        topic: &str,
+        pipelined: usize,
+        mut note: impl FnMut(&Program, f64),
+    ) -> Result<(), Failure> {
+        let batch = batch_of(0, SMALL_RECORD_BYTES);
+        for server in &mut self.servers {
+            let cost = on_cpu(CLIENT_CPU, || small_pass(server, &batch, topic, pipelined))??;
+            note(server.program, cost);
+        }
+        Ok(())
+    }
+
+    /// Stops the servers.
+    pub(crate) fn stop(self) -> Result<(), Failure> {
+        for server in self.servers {
+            server.process.stop()?;
+        }
+        Ok(())
+    }
 }
 
 /// Seconds for a GiB.
@@ -88,10 +147,11 @@ fn bulk_pass(
     let topic = format!("bulk-{pass}");
     let count = bytes / batch.len();
     let mut client = server.process.connect()?;
+    let frame = produce_frame(&topic, batch.clone())?;
     if server.is_broker() {
         client.create_topic(&topic)?;
+        client.produce_first(&frame)?;
     }
-    let frame = produce_frame(&topic, batch.clone())?;
     let before = server.process.cpu_time()?;
     for _ in 0..count {
         produce_one(server, &mut client, &frame)?;
@@ -154,29 +214,6 @@ fn fetch_all(
     Ok(total)
 }
 
-/// Produces one record in a request: one request at a time, then several under way.
-pub(crate) fn measure_small(
-    programs: &[Program],
-    place: &Place,
-    settings: LoadSettings,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let batch = batch_of(0, SMALL_RECORD_BYTES);
-    let mut servers = start_all(programs, place)?;
-    for pass in 0..=settings.passes {
-        for (row, pipelined) in [(Row::SmallAlone, 1), (Row::SmallPipelined, PIPELINED)] {
-            for server in &mut servers {
-                let topic = format!("small-{pass}-{pipelined}");
-                let cost = on_cpu(CLIENT_CPU, || small_pass(server, &batch, &topic, pipelined))??;
-                if pass > 0 {
-                    report.add(row, server.program, cost);
-                }
-            }
-        }
-    }
-    stop_all(servers)
-}
-
 /// Microseconds for a request.
 fn small_pass(
     server: &mut Server<'_>,
@@ -211,21 +248,4 @@ fn batch_of(bytes: usize, record_bytes: usize) -> Bytes {
     // A record costs at most a dozen bytes beside its value, and a batch 61.
     let count = (bytes.saturating_sub(61) / (record_bytes + 12)).max(1);
     record_batch(Timestamp(1), None, &vec![vec![b'x'; record_bytes]; count])
-}
-
-fn start_all<'a>(programs: &'a [Program], place: &Place) -> Result<Vec<Server<'a>>, Failure> {
-    let mut servers = Vec::new();
-    for (slot, program) in (0..).zip(programs) {
-        let mut process = program.install(place, slot)?.spawn_pinned()?;
-        process.connect()?;
-        servers.push(Server { program, process });
-    }
-    Ok(servers)
-}
-
-fn stop_all(servers: Vec<Server<'_>>) -> Result<(), Failure> {
-    for server in servers {
-        server.process.stop()?;
-    }
-    Ok(())
 }

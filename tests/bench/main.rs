@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use load::LoadSettings;
+use load::{LoadSettings, Loaded};
 use program::Program;
 use report::Report;
 
@@ -132,12 +132,16 @@ fn measure(arguments: &RunArguments) -> Result<Report, Failure> {
         }
     }
     let settings = LoadSettings { passes: arguments.passes, bytes: arguments.mib << 20 };
-    let with_floor = || [vec![Program::Floor], brokers.clone()].concat();
-    if wanted(Figure::Bulk) {
-        load::measure_bulk(&with_floor(), &place, settings, &mut report)?;
-    }
-    if wanted(Figure::Small) {
-        load::measure_small(&with_floor(), &place, settings, &mut report)?;
+    if wanted(Figure::Bulk) || wanted(Figure::Small) {
+        let with_floor = [vec![Program::Floor], brokers].concat();
+        let mut loaded = Loaded::start(&with_floor, &place, settings)?;
+        if wanted(Figure::Small) {
+            loaded.measure_small(&mut report)?;
+        }
+        if wanted(Figure::Bulk) {
+            loaded.measure_bulk(&mut report)?;
+        }
+        loaded.stop()?;
     }
     report.finish()?;
     Ok(report)
