@@ -3,8 +3,8 @@
 //! Versions: 2-7. 4 defaults for partitions and replicas (-1), 5 what was created in the answer
 //! (KIP-525), 6 throttling errors, 7 topic ids.
 //! - Topics are decided one by one; one that is refused keeps no other from being created.
-//! - The answer comes when the records are committed; partitions are ready to be used a moment
-//!   later, as with Kafka.
+//! - The answer comes when the partitions can be used on this node; Kafka's comes when the records
+//!   are committed, a moment earlier.
 //! - Internal topics are created by the broker alone: `__cluster_metadata` is refused.
 //! - Configs that nothing reads are refused, never ignored.
 //!
