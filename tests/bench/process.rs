@@ -1,8 +1,10 @@
 //! A server's process: started, looked at, and ended, whatever happens.
 
 use std::collections::BTreeMap;
+use std::fs::{File, read_to_string};
 use std::io;
-use std::process::{Child, Command};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,12 +13,15 @@ use crate::client::Client;
 use crate::machine::now;
 
 const START_MAX: Duration = Duration::from_secs(60);
+/// Lines of a log that are shown when its server has ended.
+const LOG_LINES: usize = 20;
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 /// A running server. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
     port: u16,
+    log: PathBuf,
 }
 
 /// Processor time of each thread, in nanoseconds.
@@ -24,9 +29,11 @@ pub(crate) struct Process {
 pub(crate) struct CpuTime(BTreeMap<u32, u64>);
 
 impl Process {
-    /// Starts a server that will listen on `port`.
-    pub(crate) fn spawn(mut command: Command, port: u16) -> io::Result<Process> {
-        Ok(Process { child: command.spawn()?, port })
+    /// Starts a server that will listen on `port`; what it prints goes to the file `log`.
+    pub(crate) fn spawn(mut command: Command, port: u16, log: PathBuf) -> io::Result<Process> {
+        let out = File::create(&log)?;
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        Ok(Process { child: command.spawn()?, port, log })
     }
 
     /// Connects as soon as the port is open.
@@ -41,7 +48,10 @@ impl Process {
                 Err(_) => {}
             }
             if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!("the server ended: {status}")));
+                let log = read_to_string(&self.log).unwrap_or_default();
+                let end: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
+                let end = end.into_iter().rev().collect::<Vec<_>>().join("\n");
+                return Err(io::Error::other(format!("the server ended: {status}\n{end}")));
             }
             if begin.elapsed() > START_MAX {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -65,7 +75,7 @@ impl Process {
 
     /// Resident memory in KiB.
     pub(crate) fn resident_kib(&self) -> io::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
         kib.ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -78,7 +88,7 @@ impl Process {
             let path = entry?.path();
             let id = path.file_name().and_then(|name| name.to_str()?.parse().ok());
             // A thread may end while the list is read.
-            let Ok(text) = std::fs::read_to_string(path.join("schedstat")) else { continue };
+            let Ok(text) = read_to_string(path.join("schedstat")) else { continue };
             let time = text.split_whitespace().next().and_then(|ns| ns.parse().ok());
             if let (Some(id), Some(time)) = (id, time) {
                 times.insert(id, time);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::machine::{SERVER_CPU, on_cpu};
 use crate::process::Process;
@@ -76,10 +76,9 @@ impl Program {
 }
 
 impl Installed<'_> {
-    /// The command that starts it; what it prints goes to a file.
+    /// Starts it.
     pub(crate) fn spawn(&self) -> io::Result<Process> {
-        let log = fs::File::create(self.dir.join("log"))?;
-        let mut command = match self.program {
+        let command = match self.program {
             Program::Ottla(binary) => self.ottla(binary),
             Program::Kafka(libs) => {
                 let mut command = java(libs);
@@ -88,8 +87,7 @@ impl Installed<'_> {
             }
             Program::Floor => self.floor()?,
         };
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Process::spawn(command, self.port)
+        Process::spawn(command, self.port, self.dir.join("log"))
     }
 
     /// Starts it on the servers' processor.
