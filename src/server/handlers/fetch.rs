@@ -9,6 +9,7 @@
 //!   over. It is woken by appends to its own partitions only.
 //! - Records go from the page cache to the socket. The first partition with records answers at
 //!   least one batch, whatever the limits (KIP-74). No records are an empty field, never null.
+//! - A partition that is asked for twice is answered once.
 //! - Who claims to be a broker needs CLUSTER_ACTION on the cluster instead of READ on topics.
 //! - `read_committed` readers see up to the last stable offset.
 //! - On a controller's listener the quorum's log is read: see `quorum.rs`.
@@ -18,6 +19,8 @@
 //! `KAFKA_STORAGE_ERROR` (`NOT_LEADER_OR_FOLLOWER` up to version 5); for the whole request
 //! `FETCH_SESSION_ID_NOT_FOUND`.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +55,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let controller = request.peer.listener.is_controller();
     let refused = if controller { quorum::check_sender(services, &request).err() } else { None };
     let Incoming { peer, header, body } = request;
-    let body: FetchRequest = decode_request(&body, header.api_key, header.api_version)?;
+    let mut body: FetchRequest = decode_request(&body, header.api_key, header.api_version)?;
     match refused {
         Some(error) => return Ok(Reply::Now(refuse(&header, error))),
         None if controller => return Ok(quorum::fetch(services, header, body)),
@@ -61,6 +64,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     if body.session_id != 0 {
         return Ok(Reply::Now(refuse(&header, ErrorCode::FetchSessionIdNotFound)));
     }
+    merge_repeated(&mut body);
     let image = services.images.load();
     let planner = Planner {
         image: &image,
@@ -86,6 +90,35 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         fetch.wait(&clock, deadline).await;
         fetch.answer(&header)
     })))
+}
+
+/// Keeps one of each partition: the first's place and the last's question, as Kafka's map does. So
+/// what waits is bounded by the partitions that exist: all others end the wait.
+fn merge_repeated(body: &mut FetchRequest) {
+    if matches!(body.topics.as_slice(), [topic] if topic.partitions.len() == 1) {
+        return;
+    }
+    let mut first = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for (at, topic) in body.topics.iter().enumerate() {
+        for (index, asked) in topic.partitions.iter().enumerate() {
+            let key = (&topic.topic, topic.topic_id, asked.partition);
+            match first.entry(key) {
+                Entry::Vacant(place) => drop(place.insert((at, index))),
+                Entry::Occupied(place) => repeated.push((*place.get(), (at, index))),
+            }
+        }
+    }
+    for (first, again) in &repeated {
+        let asked = body.topics[again.0].partitions[again.1].clone();
+        body.topics[first.0].partitions[first.1] = asked;
+    }
+    let repeated: BTreeSet<(usize, usize)> = repeated.into_iter().map(|(_, again)| again).collect();
+    for (at, topic) in body.topics.iter_mut().enumerate() {
+        let mut indexes = 0..;
+        topic.partitions.retain(|_| indexes.next().is_some_and(|i| !repeated.contains(&(at, i))));
+    }
+    body.topics.retain(|topic| !topic.partitions.is_empty());
 }
 
 struct Planner<'a> {
@@ -322,4 +355,30 @@ fn refuse(header: &RequestHeader, error: ErrorCode) -> Response {
     let answer: FetchAnswer<ExtentRecords> =
         FetchAnswer { throttle_ms: 0, error_code: error.code(), session_id: 0, topics: Vec::new() };
     Response::from_pieces(answer.encode(header.api_version, Response::begin(header)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_asked_for_twice_is_read_once() {
+        let topic = |id: u128, asked: &[(i32, i64)]| {
+            let asked = asked.iter().map(|(partition, offset)| {
+                FetchPartition::default().with_partition(*partition).with_fetch_offset(*offset)
+            });
+            let id = uuid::Uuid::from_u128(id);
+            FetchTopic::default().with_topic_id(id).with_partitions(asked.collect())
+        };
+        let check = |topics: Vec<FetchTopic>, expected: Vec<FetchTopic>| {
+            let mut request = FetchRequest::default().with_topics(topics);
+            merge_repeated(&mut request);
+            assert_eq!(request.topics, expected);
+        };
+        check(vec![topic(1, &[(0, 5)])], vec![topic(1, &[(0, 5)])]);
+        check(
+            vec![topic(1, &[(0, 5), (1, 6), (0, 7)]), topic(2, &[(0, 8)]), topic(1, &[(1, 9)])],
+            vec![topic(1, &[(0, 7), (1, 9)]), topic(2, &[(0, 8)])],
+        );
+    }
 }
