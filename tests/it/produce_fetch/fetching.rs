@@ -150,3 +150,18 @@ fn committed_readers_see_everything_without_transactions() {
     assert_eq!((data.high_watermark, data.last_stable_offset, data.log_start_offset), (10, 10, 0));
     assert_eq!(records(data).len(), 10);
 }
+
+#[test]
+fn a_partition_asked_for_twice_is_answered_once() {
+    let node = Node::start();
+    let mut client = node.connect();
+    let topic = filled(&mut client, 2);
+    // The last question counts.
+    let asked = [(0, 0), (1, 0), (0, 3), (0, 8)];
+    let answer = client.call(FETCH, &fetch_request(FETCH, &topic, &asked));
+    let read = answer.responses.iter().flat_map(|topic| &topic.partitions);
+    let mut read: Vec<_> =
+        read.map(|data| (data.partition_index, values(&records(data)))).collect();
+    read.sort();
+    assert_eq!(read, [(0, vec!["8".to_owned(), "9".to_owned()]), (1, vec![])]);
+}
