@@ -25,7 +25,7 @@ use crate::requests::{
 const PRODUCERS: i32 = 3;
 const IN_FLIGHT: usize = 5;
 /// Records of the batches, over and over.
-const COUNTS: [i64; 4] = [1, 7, 2, 30];
+const COUNTS: [i64; 4] = [1, 3, 2, 6];
 /// Topics of the churn that are there at the same time.
 const TOPICS_MAX: usize = 3;
 
@@ -184,7 +184,7 @@ fn everything_acknowledged_survives_kill_9_once_and_in_order() {
     let mut random = u64::from(std::process::id()) * 0x9E37_79B9 + 1;
     for number in 0..rounds {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let until_death = Duration::from_millis(50 + (random >> 33) % 500);
+        let until_death = Duration::from_millis(30 + (random >> 33) % 400);
         round(&mut node, &mut producers, &mut churn, until_death);
         let acked: Vec<i64> =
             producers.iter().map(|producer| first_record(producer.acked)).collect();
