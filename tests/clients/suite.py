@@ -1,0 +1,213 @@
+"""The client tests: real clients and Kafka's own tools against a built Ottla.
+
+Each stage is a method of `Suite` and runs on what the earlier ones left; the first check that
+does not hold ends it all.
+"""
+
+import pathlib
+import sys
+import tempfile
+import time
+import traceback
+
+import dump
+import line_clients as lines
+import python_clients as python
+from processes import Failed, Jvm, Node, check, environment, run
+from records import ANY, FEWER_NULLS, FIRST_TIME, LINES, STEP, difference, from_hex
+from records import to_hex, with_offsets
+
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+
+class Suite:
+    def __init__(self, jvm, node, scratch):
+        self.jvm, self.node, self.scratch = jvm, node, scratch
+        self.bootstrap = node.bootstrap
+        self.topics = {}  # what each topic must hold
+
+    def write_java(self, bootstrap, topic, codec, records):
+        self.jvm.ask("produce", bootstrap=bootstrap, topic=topic, codec=codec,
+                     records=[to_hex(made) for made in records])
+
+    def read_java(self, bootstrap, topics):
+        found = self.jvm.ask("consume", bootstrap=bootstrap, topics=topics)
+        return {topic: [from_hex(plain) for plain in read] for topic, read in found.items()}
+
+    def write_console(self, *words):
+        lines.write_console(self.jvm, *words)
+
+    def kafka_topics(self):
+        """kafka-topics creates, lists and deletes."""
+        def topics(*words):
+            return self.jvm.tool("TopicCommand", "--bootstrap-server", self.bootstrap, *words)
+        said = topics("--create", "--topic", "tools", "--partitions", "2",
+                      "--config", "segment.bytes=1048576")
+        check(said == b"Created topic tools.\n", f"kafka-topics --create says {said}")
+        check(topics("--list") == b"tools\n", "kafka-topics --list does not show it")
+        self.jvm.tool("TopicCommand", "--bootstrap-server", self.bootstrap, "--create",
+                      "--topic", "tools", code=1)
+        topics("--delete", "--topic", "tools")
+        check(topics("--list").strip() == b"", "kafka-topics --delete left something")
+
+    def java_admin(self):
+        """Java's admin client creates a topic, sees it and deletes it."""
+        found = self.jvm.ask("admin", bootstrap=self.bootstrap)
+        expected = {"partitions": 3, "listed": True, "gone": True, "nodes": [1]}
+        check(found == expected, f"Java's admin client sees {found}")
+
+    def write(self):
+        """Six writers, five codecs, a topic for each pair; topics come into being by use."""
+        writers = {"confluent": python.write_confluent, "kafka-python": python.write_kafka_python,
+                   "aiokafka": python.write_aiokafka, "java": self.write_java,
+                   "kcat": lines.write_kcat, "console": self.write_console}
+        records = {"confluent": ANY, "java": ANY, "kcat": LINES, "console": LINES}
+        for name, write in writers.items():
+            for codec in CODECS:
+                topic, written = f"{name}-{codec}", records.get(name, FEWER_NULLS)
+                write(self.bootstrap, topic, codec, written)
+                self.topics[topic] = with_offsets(written)
+
+    def read(self):
+        """Each of six readers finds what each writer wrote, timestamps included."""
+        by_clock = [topic for topic in self.topics if "timestamp" not in self.topics[topic][0]]
+        taken = self.read_java(self.bootstrap, by_clock)
+        now = time.time() * 1000
+        for topic in by_clock:
+            for made, found in zip(self.topics[topic], taken[topic]):
+                made["timestamp"] = found["timestamp"]
+                check(now - 300_000 < found["timestamp"] <= now, f"{topic}: {found['timestamp']}")
+        self.compare("confluent-kafka", python.read_confluent)
+        self.compare("kafka-python", python.read_kafka_python)
+        self.compare("aiokafka", python.read_aiokafka)
+        self.compare("Java", self.read_java)
+        for topic, records in self.topics.items():
+            lines.same_text(f"kcat of {topic}", b"".join(map(lines.kcat_shape, records)),
+                            lines.read_kcat(self.bootstrap, topic))
+            found = lines.read_console(self.jvm, self.bootstrap, topic, len(records))
+            lines.same_text(f"the console consumer of {topic}",
+                            b"".join(map(lines.console_shape, records)), found)
+
+    def compare(self, reader, read):
+        found = read(self.bootstrap, list(self.topics))
+        for topic, records in self.topics.items():
+            wrong = difference(records, found[topic])
+            check(wrong is None, f"{reader} reads {topic}: {wrong}")
+
+    def stored_as_sent(self):
+        """Every codec is on the disk as the writer chose it."""
+        for topic in self.topics:
+            [log] = (self.node.directory / f"{topic}-0").glob("*.log")
+            attributes = log.read_bytes()[22]
+            codec = CODECS[attributes & 7]
+            check(topic.endswith(f"-{codec}"), f"{topic} is stored with {codec}")
+
+    def kcat_lists(self):
+        """kcat -L shows the broker and the topics."""
+        shown = run("kcat", "-b", self.bootstrap, "-L").decode()
+        check(f"broker 1 at {self.bootstrap} (controller)" in shown, f"kcat -L: {shown}")
+        for topic in self.topics:
+            check(f'topic "{topic}" with 1 partitions' in shown, f"kcat -L lacks {topic}")
+        check("leader 1, replicas: 1, isrs: 1" in shown, f"kcat -L: {shown}")
+
+    def offsets(self):
+        """Offsets by time, from clients and kafka-get-offsets."""
+        topic, middle = "java-none", FIRST_TIME + 3 * STEP - 1
+        finders = {"confluent-kafka": python.offset_for_time_confluent,
+                   "kafka-python": python.offset_for_time_kafka_python,
+                   "Java": lambda bootstrap, topic, when: self.jvm.ask(
+                       "offsets_for_time", bootstrap=bootstrap, topic=topic, time=when)}
+        for name, find in finders.items():
+            for when, expected in ((middle, 3), (FIRST_TIME, 0), (FIRST_TIME + 10**6, -1)):
+                found = find(self.bootstrap, topic, when)
+                check(found == expected, f"{name}: time {when} is at {found}, not {expected}")
+        for when, expected in (("earliest", "0"), ("latest", str(len(ANY))), (str(middle), "3"),
+                               ("max-timestamp", str(len(ANY) - 1))):
+            shown = self.jvm.tool("GetOffsetShell", "--bootstrap-server", self.bootstrap,
+                                  "--topic", topic, "--time", when).decode().strip()
+            check(shown == f"{topic}:0:{expected}", f"kafka-get-offsets --time {when}: {shown}")
+
+    def perf_test(self):
+        """kafka-producer-perf-test, through several segments."""
+        self.jvm.tool("TopicCommand", "--bootstrap-server", self.bootstrap, "--create", "--topic",
+                      "perf", "--config", "segment.bytes=1048576")
+        shown = self.jvm.tool(
+            "ProducerPerformance", "--bootstrap-server", self.bootstrap, "--topic", "perf",
+            "--num-records", "20000", "--record-size", "200", "--throughput", "-1").decode()
+        check("20000 records sent" in shown, f"kafka-producer-perf-test: {shown}")
+        [*found] = python.read_confluent(self.bootstrap, ["perf"])["perf"]
+        offsets = [one["offset"] for one in found]
+        check(offsets == list(range(20000)), f"perf has {len(offsets)} records or gaps")
+        segments = len(list((self.node.directory / "perf-0").glob("*.log")))
+        check(segments >= 4, f"perf has {segments} segments, not at least 4")
+
+    def dump_ours(self):
+        """After a clean stop, DumpLogSegments reads every file without complaint."""
+        self.node.stop()
+        self.dump()
+        dump.sees_damage(self.jvm, self.node.directory, self.scratch)
+
+    def dump(self):
+        expected = 20000 + sum(map(len, self.topics.values()))
+        found = dump.dump_everything(self.jvm, self.node.directory)
+        check(found == expected, f"DumpLogSegments finds {found} records, not {expected}")
+
+    def takeover(self):
+        """Apache Kafka starts on the directory, serves the same records and takes new ones."""
+        self.jvm.ask("start", config=self.node.config)
+        self.compare("Java from Kafka", self.read_java)
+        self.compare("confluent-kafka from Kafka", python.read_confluent)
+        self.write_java(self.bootstrap, "java-none", "none", ANY)
+        self.topics["java-none"] = with_offsets(ANY + ANY)
+        self.jvm.tool("TopicCommand", "--bootstrap-server", self.bootstrap, "--create", "--topic",
+                      "kafkas-own")
+        self.write_java(self.bootstrap, "kafkas-own", "zstd", ANY)
+        self.topics["kafkas-own"] = with_offsets(ANY)
+        self.jvm.ask("stop")
+
+    def give_back(self):
+        """Ottla starts on the directory again, serves the same, and stops cleanly."""
+        self.node.start()
+        self.compare("Java", self.read_java)
+        self.compare("confluent-kafka", python.read_confluent)
+        self.write_java(self.bootstrap, "kafkas-own", "none", ANY)
+        self.topics["kafkas-own"] = with_offsets(ANY + ANY)
+        self.compare("kafka-python", python.read_kafka_python)
+        self.node.stop()
+        self.dump()
+
+
+STAGES = [Suite.kafka_topics, Suite.java_admin, Suite.write, Suite.read, Suite.stored_as_sent,
+          Suite.kcat_lists, Suite.offsets, Suite.perf_test, Suite.dump_ours, Suite.takeover,
+          Suite.give_back]
+
+
+def main():
+    jars, binary = environment()
+    with tempfile.TemporaryDirectory(prefix="ottla-clients-") as scratch:
+        scratch = pathlib.Path(scratch)
+        node, jvm = Node(binary, scratch), Jvm(jars, scratch)
+        passed = 0
+        try:
+            node.start()
+            suite = Suite(jvm, node, scratch)
+            for stage in STAGES:
+                since = time.monotonic()
+                stage(suite)
+                passed += 1
+                print(f"{time.monotonic() - since:6.1f} s  {stage.__doc__}", flush=True)
+        except Exception as error:  # a client's own errors are failures too
+            if not isinstance(error, Failed):
+                traceback.print_exc(file=sys.stdout)
+            print(f"FAILED in {stage.__name__}: {error}")
+            for log in (node.output, jvm.errors):
+                print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}")
+        finally:
+            node.kill()
+            jvm.kill()
+    print(f"clients: {passed} passed, {len(STAGES) - passed} failed")
+    sys.exit(passed != len(STAGES))
+
+
+if __name__ == "__main__":
+    main()
