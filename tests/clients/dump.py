@@ -10,6 +10,7 @@ from processes import check
 
 GOOD = re.compile(
     r"Dumping |Log starting offset: \d+$|Snapshot end offset: |\| offset: \d+ "
+    r"|\S*/\d{20}\.(index|timeindex) (is empty|passed sanity check)\.$"
     r"|baseOffset: .* isvalid: true$|offset: \d+ position: \d+$|timestamp: -?\d+ offset: \d+$|$")
 
 

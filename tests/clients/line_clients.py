@@ -27,7 +27,7 @@ def kcat_shape(made):
 
 def read_kcat(bootstrap, topic):
     return run("kcat", "-b", bootstrap, "-C", "-t", topic, "-p", "0", "-o", "beginning", "-e",
-               "-q", "-f", r"%o %T %K %S:%k|%s|%h\n")
+               "-q", "-X", "fetch.wait.max.ms=10", "-f", r"%o %T %K %S:%k|%s|%h\n")
 
 
 def write_console(jvm, bootstrap, topic, codec, records):

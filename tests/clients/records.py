@@ -33,7 +33,7 @@ FEWER_NULLS = [made for made in ANY if (made["key"], made["value"]) != (None, No
                and all(value is not None for _, value in made["headers"])]
 
 # Tools that are fed lines cannot write everything; their timestamps are the clock's.
-LINES = [record(b"key-%d" % number, b"value-%d" % number, [("a", b"1"), ("b", b"2")])
+LINES = [record(b"key-%d" % number, b"value-%d " % number + b"-" * 300, [("a", b"1"), ("b", b"2")])
          for number in range(3)]
 LINES.append(record(b"tombstone", None, [("a", b"1"), ("b", b"2")]))
 

@@ -95,7 +95,7 @@ class Suite:
             check(wrong is None, f"{reader} reads {topic}: {wrong}")
 
     def stored_as_sent(self):
-        """Every codec is on the disk as the writer chose it."""
+        """The codecs are on the disk as the writers chose them."""
         for topic in self.topics:
             [log] = (self.node.directory / f"{topic}-0").glob("*.log")
             attributes = log.read_bytes()[22]
