@@ -1,0 +1,163 @@
+//! Requests, as whole frames: prefix, header, and the body of every kind in every version.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use ottla_protocol::messages::{
+    ApiVersionsRequest, BeginQuorumEpochRequest, BrokerId, CreateTopicsRequest, Decodable,
+    DeleteTopicsRequest, DescribeClusterRequest, Encodable, EndQuorumEpochRequest, FetchRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+    ProduceRequest, StrBytes, TopicName, VoteRequest, codec_version, create_topics_request,
+    decode_request, fetch_request, list_offsets_request, metadata_request, produce_request,
+};
+use ottla_protocol::{ApiKey, RequestHeader, RequestPrefix, produce};
+
+use crate::targets::Target;
+
+/// The kinds that docs/apis.md shows.
+pub fn all() -> Vec<Target> {
+    vec![
+        produce_target(),
+        target::<FetchRequest>(ApiKey::Fetch, 4..=18, fetch),
+        target::<ListOffsetsRequest>(ApiKey::ListOffsets, 1..=11, |_| list_offsets()),
+        target::<MetadataRequest>(ApiKey::Metadata, 0..=13, |_| metadata()),
+        target::<FindCoordinatorRequest>(ApiKey::FindCoordinator, 0..=6, |version| {
+            let request = FindCoordinatorRequest::default();
+            match version {
+                0..=3 => request.with_key(text("group")),
+                _ => request.with_coordinator_keys(vec![text("a"), text("b")]),
+            }
+        }),
+        target::<ApiVersionsRequest>(ApiKey::ApiVersions, 0..=4, |version| match version {
+            0..=2 => ApiVersionsRequest::default(),
+            _ => ApiVersionsRequest::default()
+                .with_client_software_name(text("fuzz"))
+                .with_client_software_version(text("1")),
+        }),
+        target::<CreateTopicsRequest>(ApiKey::CreateTopics, 2..=7, |_| create_topics()),
+        target::<DeleteTopicsRequest>(ApiKey::DeleteTopics, 1..=6, |version| match version {
+            0..=5 => DeleteTopicsRequest::default().with_topic_names(vec![topic(), topic()]),
+            _ => DeleteTopicsRequest::default(),
+        }),
+        target::<InitProducerIdRequest>(ApiKey::InitProducerId, 0..=5, |_| {
+            InitProducerIdRequest::default().with_transactional_id(Some(text("x").into()))
+        }),
+        target::<VoteRequest>(ApiKey::Vote, 0..=2, |_| VoteRequest::default()),
+        target::<BeginQuorumEpochRequest>(ApiKey::BeginQuorumEpoch, 0..=1, |_| {
+            BeginQuorumEpochRequest::default()
+        }),
+        target::<EndQuorumEpochRequest>(ApiKey::EndQuorumEpoch, 0..=1, |_| {
+            EndQuorumEpochRequest::default()
+        }),
+        target::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0..=2, |_| {
+            DescribeClusterRequest::default()
+        }),
+    ]
+}
+
+fn text(text: &'static str) -> StrBytes {
+    StrBytes::from_static_str(text)
+}
+
+fn topic() -> TopicName {
+    TopicName(text("topic"))
+}
+
+fn fetch(version: i16) -> FetchRequest {
+    let partition = fetch_request::FetchPartition::default().with_partition(1);
+    let mut topic_part =
+        fetch_request::FetchTopic::default().with_partitions(vec![partition.clone(), partition]);
+    if version < 13 {
+        topic_part = topic_part.with_topic(topic());
+    }
+    FetchRequest::default().with_topics(vec![topic_part.clone(), topic_part])
+}
+
+fn list_offsets() -> ListOffsetsRequest {
+    let partition = list_offsets_request::ListOffsetsPartition::default().with_timestamp(-1);
+    let topic_part = list_offsets_request::ListOffsetsTopic::default()
+        .with_name(topic())
+        .with_partitions(vec![partition.clone(), partition]);
+    ListOffsetsRequest::default().with_topics(vec![topic_part])
+}
+
+fn metadata() -> MetadataRequest {
+    let topic_part = metadata_request::MetadataRequestTopic::default().with_name(Some(topic()));
+    MetadataRequest::default().with_topics(Some(vec![topic_part.clone(), topic_part]))
+}
+
+fn create_topics() -> CreateTopicsRequest {
+    let assignment = create_topics_request::CreatableReplicaAssignment::default()
+        .with_broker_ids(vec![BrokerId(1), BrokerId(2)]);
+    let config = create_topics_request::CreatableTopicConfig::default()
+        .with_name(text("segment.bytes"))
+        .with_value(Some(text("1048576")));
+    let topic_part = create_topics_request::CreatableTopic::default()
+        .with_name(topic())
+        .with_num_partitions(2)
+        .with_assignments(vec![assignment.clone(), assignment])
+        .with_configs(vec![config]);
+    CreateTopicsRequest::default().with_topics(vec![topic_part])
+}
+
+fn produce_target() -> Target {
+    let message = |version: i16| {
+        let partition = produce_request::PartitionProduceData::default()
+            .with_records(Some(Bytes::from_static(&[7; 80])));
+        let mut data = produce_request::TopicProduceData::default()
+            .with_partition_data(vec![partition.clone(), partition]);
+        if version < 13 {
+            data = data.with_name(topic());
+        }
+        ProduceRequest::default().with_acks(-1).with_topic_data(vec![data])
+    };
+    let mut made = target::<ProduceRequest>(ApiKey::Produce, 3..=13, message);
+    made.decode = Box::new(|bytes| {
+        let Some((header, body)) = split(bytes, ApiKey::Produce) else { return false };
+        (3..=13).contains(&header.api_version)
+            && produce::ProduceRequest::decode(&body, header.api_version).is_ok()
+    });
+    // Read by hand, so that memory is bounded by the frame.
+    (made.fixed, made.times) = (16 << 10, 32);
+    made
+}
+
+fn target<R: Encodable + Decodable>(
+    api_key: ApiKey,
+    versions: std::ops::RangeInclusive<i16>,
+    message: impl Fn(i16) -> R,
+) -> Target {
+    let inputs = versions.clone().map(|version| frame(api_key, version, &message(version)));
+    Target {
+        name: format!("request-{}", api_key.name()),
+        inputs: inputs.collect(),
+        mend: |_| {},
+        decode: Box::new(move |bytes| {
+            let Some((header, body)) = split(bytes, api_key) else { return false };
+            versions.contains(&header.api_version)
+                && decode_request::<R>(&body, api_key, header.api_version).is_ok()
+        }),
+        // The crate reserves by counts from the wire; the allocator does so lazily (docs of
+        // ottla_protocol::messages). What is seen here is that it neither panics nor aborts.
+        fixed: usize::MAX >> 1,
+        times: 0,
+    }
+}
+
+fn split(bytes: &[u8], api_key: ApiKey) -> Option<(RequestHeader, Bytes)> {
+    RequestPrefix::read(bytes).ok()?;
+    RequestHeader::split(&Bytes::copy_from_slice(bytes), api_key).ok()
+}
+
+fn frame<R: Encodable>(api_key: ApiKey, version: i16, request: &R) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    out.put_i16(api_key.code());
+    out.put_i16(version);
+    out.put_i32(7);
+    out.put_i16(4);
+    out.put_slice(b"fuzz");
+    if api_key.is_flexible(version) {
+        out.put_u8(0);
+    }
+    let version = codec_version(api_key, version);
+    request.encode(&mut out, version).expect("a sound request of this version");
+    out.to_vec()
+}
