@@ -1,5 +1,7 @@
 //! The decoders of files and of records.
 
+use std::panic::RefUnwindSafe;
+
 use bytes::Bytes;
 use ottla_metadata::image::Provenance;
 use ottla_metadata::{Loader, LogBatch};
@@ -20,6 +22,9 @@ const FIRST: &[u8] =
 /// Most bytes that a decompressor may give here.
 const DECOMPRESSED_MAX: usize = 64 << 10;
 
+/// Decodes; whether all of it could be.
+pub type Decode = Box<dyn Fn(&[u8]) -> bool + RefUnwindSafe>;
+
 /// A decoder under test.
 pub struct Target {
     /// Its name.
@@ -29,7 +34,7 @@ pub struct Target {
     /// Makes checksums right again, so that damage gets behind them.
     pub mend: fn(&mut [u8]),
     /// Decodes; whether all of it could be.
-    pub decode: Box<dyn Fn(&[u8]) -> bool + std::panic::RefUnwindSafe>,
+    pub decode: Decode,
     /// Bytes that it may hold whatever the input.
     pub fixed: usize,
     /// Bytes that it may hold for each byte of input.
@@ -40,7 +45,7 @@ impl Target {
     fn new(
         name: &str,
         inputs: &[&[u8]],
-        decode: impl Fn(&[u8]) -> bool + std::panic::RefUnwindSafe + 'static,
+        decode: impl Fn(&[u8]) -> bool + RefUnwindSafe + 'static,
     ) -> Target {
         Target {
             name: name.to_owned(),
