@@ -103,7 +103,7 @@ impl LogBatch {
                 .map_err(|error| LoadError::Decode { offset, error })?;
             records.push(record);
         }
-        let last_offset = Offset(base_offset.0 + records.len() as i64 - 1);
+        let last_offset = Offset(base_offset.0.wrapping_add(records.len() as i64 - 1));
         Ok(LogBatch { base_offset, last_offset, epoch, timestamp, records })
     }
 
