@@ -64,9 +64,8 @@ impl Log {
         let mut files = Vec::new();
         let first = self.segment_index(self.recovery_point);
         for (index, segment) in self.segments.iter_mut().enumerate() {
-            if index >= first || segment.cut_unsynced {
+            if index >= first {
                 files.push((segment.file()?.clone(), self.options.sync_points.data));
-                segment.cut_unsynced = false;
             }
             if index < sealed && !segment.indexes_durable {
                 files.extend(segment.index_files()?);

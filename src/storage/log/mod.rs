@@ -189,7 +189,9 @@ impl Log {
         self.write_producer_snapshot()
     }
 
-    /// Drops everything from `end` on, as a follower does that diverged from its leader.
+    /// Drops everything from `end` on, as a follower does that diverged from its leader. Durable at
+    /// once: if what was dropped came back behind what is appended next, nothing would tell them
+    /// apart. May stall; it is rare.
     ///
     /// # Errors
     /// Those of reading and writing; the directory must be fenced then.
@@ -209,12 +211,22 @@ impl Log {
             self.end = end;
         }
         self.recovery_point = self.recovery_point.min(self.end);
-        self.names_unsynced = true;
+        self.sync_truncation()?;
         if self.epochs.truncate_from_end(self.end) {
             self.write_epochs()?;
         }
         self.remove_snapshots_behind(self.end)?;
         self.rebuild_producers()
+    }
+
+    /// Makes what was dropped stay dropped.
+    fn sync_truncation(&mut self) -> Result<(), LogError> {
+        let SyncPoints { data, names } = self.options.sync_points;
+        let synced = self.active_mut().file()?.sync(data);
+        let synced = synced.and_then(|()| self.disk.sync_dir(&self.dir, names));
+        // The file of epochs is replaced behind this.
+        self.names_unsynced = true;
+        synced.map_err(|error| LogError::io(&self.dir, error))
     }
 
     /// Panics when an invariant of the file's head does not hold.

@@ -84,6 +84,9 @@ impl Log {
         } else {
             log.load_segments(&bases, shutdown, now, &mut recovered)?;
         }
+        if recovered.cut_bytes > 0 {
+            log.sync_truncation()?;
+        }
         log.epochs.truncate_from_end(log.end);
         if log.epochs != epochs_before {
             log.write_epochs()?;

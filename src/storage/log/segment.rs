@@ -35,9 +35,6 @@ pub(super) struct Segment {
     unindexed_bytes: u64,
     /// Whether recovery may use the indexes as they are. The log sets it when it syncs them.
     pub(super) indexes_durable: bool,
-    /// Whether its cut must be made durable, wherever the recovery point is: else what was cut off
-    /// comes back in front of what was appended since.
-    pub(super) cut_unsynced: bool,
 }
 
 /// Limits at which the next segment begins.
@@ -113,7 +110,6 @@ impl Segment {
             created: now,
             unindexed_bytes: 0,
             indexes_durable: false,
-            cut_unsynced: false,
         }
     }
 
@@ -297,7 +293,6 @@ impl Segment {
     pub(super) fn truncate(&mut self, end: Offset, position: u64) -> Result<(), LogError> {
         self.size = position;
         self.cut_to_size()?;
-        self.cut_unsynced = true;
         self.indexes_durable = false;
         let indexes = self.offsets.truncate_to(end).and_then(|()| self.times.truncate_to(end));
         indexes.map_err(|error| LogError::io(&self.path, error))?;
