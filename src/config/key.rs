@@ -23,6 +23,8 @@ pub enum Kind {
     List,
     /// One of these texts.
     OneOf(&'static [&'static str]),
+    /// What becomes of old records: a list of Kafka's policies, of which one is built.
+    CleanupPolicy,
 }
 
 /// A key of the node.
@@ -51,6 +53,20 @@ pub struct TopicKey {
     pub doc: &'static str,
 }
 
+impl TopicKey {
+    /// A value of one of the node's keys in the unit of the topic's: some count hours or minutes.
+    #[must_use]
+    pub fn in_own_unit(broker_key: &str, value: &str) -> String {
+        let ms = match broker_key.rsplit('.').next() {
+            Some("hours") => 3_600_000,
+            Some("minutes") => 60_000,
+            _ => return value.to_owned(),
+        };
+        let in_ms = |count: i64| count.saturating_mul(ms).max(-1).to_string();
+        value.parse().map_or_else(|_| value.to_owned(), in_ms)
+    }
+}
+
 impl Kind {
     /// Checks a value in text form.
     ///
@@ -63,6 +79,7 @@ impl Kind {
             Kind::Long { min } => value.parse::<i64>().is_ok_and(|number| number >= min),
             Kind::Text | Kind::List => true,
             Kind::OneOf(allowed) => allowed.contains(&value),
+            Kind::CleanupPolicy => value.split(',').all(|policy| policy.trim() == "delete"),
         };
         if good { Ok(()) } else { Err(self.to_string()) }
     }
@@ -79,6 +96,7 @@ impl fmt::Display for Kind {
             Kind::Text => f.write_str("text"),
             Kind::List => f.write_str("texts separated by commas"),
             Kind::OneOf(allowed) => write!(f, "one of {}", allowed.join(", ")),
+            Kind::CleanupPolicy => f.write_str("delete (compaction is not built yet)"),
         }
     }
 }

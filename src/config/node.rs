@@ -91,6 +91,8 @@ pub struct NodeConfig {
     pub producer_id_expiration: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`.
     pub recovery_point_interval: Duration,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub high_watermark_interval: Duration,
     /// Limits on connections.
@@ -162,6 +164,9 @@ impl NodeConfig {
             fetch_bytes_max: values.int("fetch.max.bytes").unsigned_abs(),
             producer_id_expiration: ms("producer.id.expiration.ms"),
             recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),
+            retention_check_interval: Duration::from_millis(
+                long_ms("log.retention.check.interval.ms").expect("has a default"),
+            ),
             high_watermark_interval: Duration::from_millis(
                 long_ms("replica.high.watermark.checkpoint.interval.ms").expect("has a default"),
             ),
@@ -233,17 +238,12 @@ fn check_quorum(values: &Values, node_id: NodeId) -> Result<bool, ConfigError> {
     }
 }
 
-/// The defaults of topics in their own units: only `log.roll.hours` has another.
+/// The defaults of topics in their own units.
 fn topic_default_values(values: &Values) -> Vec<(&'static str, String, bool)> {
     let value = |key: &TopicKey| {
         let given = key.broker_keys.iter().find(|name| values.is_given(name));
         let name = given.or_else(|| key.broker_keys.iter().find(|n| values.text(n).is_some()))?;
-        let text = values.text(name)?;
-        let text = match *name {
-            "log.roll.hours" => (i64::from(values.int(name)) * 3_600_000).to_string(),
-            _ => text.to_owned(),
-        };
-        Some((key.name, text, given.is_some()))
+        Some((key.name, TopicKey::in_own_unit(name, values.text(name)?), given.is_some()))
     };
     TOPIC_KEYS.iter().filter_map(value).collect()
 }

@@ -127,6 +127,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         Some("PLAINTEXT://:9092"),
         "Where the node listens, as NAME://host:port; without a host, on all addresses.",
     ),
+    key("log.cleanup.policy", Kind::CleanupPolicy, Some("delete"), "Default of `cleanup.policy`."),
     key(
         "log.dir",
         Kind::Text,
@@ -169,6 +170,33 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         Some("CreateTime"),
         "Default of `message.timestamp.type`.",
     ),
+    key(
+        "log.retention.bytes",
+        Kind::Long { min: i64::MIN },
+        Some("-1"),
+        "Default of `retention.bytes`.",
+    ),
+    key(
+        "log.retention.check.interval.ms",
+        Kind::Long { min: 1 },
+        Some("300000"),
+        "Time between looks for segments that retention lets go, ms; the first look is after 30 s \
+         at the latest.",
+    ),
+    key(
+        "log.retention.hours",
+        Kind::Int { min: i32::MIN },
+        Some("168"),
+        "Default of `retention.ms` in hours, when `log.retention.ms` and `log.retention.minutes` \
+         are absent; negative is never.",
+    ),
+    key(
+        "log.retention.minutes",
+        Kind::Int { min: i32::MIN },
+        None,
+        "Default of `retention.ms` in minutes, when `log.retention.ms` is absent.",
+    ),
+    key("log.retention.ms", Kind::Long { min: -1 }, None, "Default of `retention.ms`."),
     key(
         "log.roll.hours",
         Kind::Int { min: 1 },
@@ -256,6 +284,13 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
 /// Keys of topics.
 pub const TOPIC_KEYS: &[TopicKey] = &[
     topic(
+        "cleanup.policy",
+        &["log.cleanup.policy"],
+        Kind::CleanupPolicy,
+        "Whether `retention.ms` and `retention.bytes` count. A topic taken over from Kafka whose \
+         policy is compact keeps all its records.",
+    ),
+    topic(
         "file.delete.delay.ms",
         &["log.segment.delete.delay.ms"],
         Kind::Long { min: 0 },
@@ -291,6 +326,19 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         &["min.insync.replicas"],
         Kind::Int { min: 1 },
         "Replicas that must be in sync for a produce with acks=all.",
+    ),
+    topic(
+        "retention.bytes",
+        &["log.retention.bytes"],
+        Kind::Long { min: i64::MIN },
+        "Bytes that a partition's log keeps at least; whole segments beyond go, the oldest first. \
+         -1 is all.",
+    ),
+    topic(
+        "retention.ms",
+        &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
+        Kind::Long { min: -1 },
+        "Age of a segment's latest record from which the segment goes, ms; -1 is never.",
     ),
     topic(
         "segment.bytes",

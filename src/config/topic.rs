@@ -18,6 +18,8 @@ pub enum TimestampSource {
 /// The configs of a topic, typed. Ranges are those of the table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicConfig {
+    /// Whether `cleanup.policy` holds `delete`: else retention takes nothing.
+    pub deletes: bool,
     /// `file.delete.delay.ms`.
     pub file_delete_delay: Duration,
     /// `flush.messages`.
@@ -30,6 +32,10 @@ pub struct TopicConfig {
     pub timestamp_source: TimestampSource,
     /// `min.insync.replicas`.
     pub min_insync_replicas: u32,
+    /// `retention.bytes`; `None` is all.
+    pub retention_bytes: Option<u64>,
+    /// `retention.ms`; `None` is for ever.
+    pub retention_age: Option<Duration>,
     /// `segment.bytes`.
     pub segment_bytes: u32,
     /// `segment.index.bytes`.
@@ -62,7 +68,12 @@ impl TopicConfig {
         let hours = i64::from(values.int("log.roll.hours"));
         let segment_ms = values.long("log.roll.ms").unwrap_or(hours * 3_600_000);
         let long = |name| values.long(name).expect("has a default");
+        let retention_ms = values
+            .long("log.retention.ms")
+            .or(values.long("log.retention.minutes").map(|minutes| minutes * 60_000))
+            .unwrap_or(i64::from(values.int("log.retention.hours")) * 3_600_000);
         TopicConfig {
+            deletes: holds_delete(values.text("log.cleanup.policy").expect("has a default")),
             file_delete_delay: milliseconds(long("log.segment.delete.delay.ms")),
             flush_messages: long("log.flush.interval.messages"),
             index_interval_bytes: values.int("log.index.interval.bytes").unsigned_abs(),
@@ -71,6 +82,8 @@ impl TopicConfig {
                 values.text("log.message.timestamp.type").expect("has a default"),
             ),
             min_insync_replicas: values.int("min.insync.replicas").unsigned_abs(),
+            retention_bytes: u64::try_from(long("log.retention.bytes")).ok(),
+            retention_age: limit_of(retention_ms),
             segment_bytes: values.int("log.segment.bytes").unsigned_abs(),
             segment_index_bytes: values.int("log.index.size.max.bytes").unsigned_abs(),
             segment_age_max: milliseconds(segment_ms),
@@ -78,7 +91,8 @@ impl TopicConfig {
     }
 
     /// These configs with a topic's own on top. Keys that nothing reads and values that no check
-    /// let pass (both can be in a log written by another version) change nothing.
+    /// let pass (both can be in a log written by another version) change nothing, but for
+    /// `cleanup.policy`: Kafka's other policies keep what is there.
     #[must_use]
     pub fn with_overrides<'a>(
         &self,
@@ -86,7 +100,9 @@ impl TopicConfig {
     ) -> TopicConfig {
         let mut config = self.clone();
         for (name, value) in overrides {
-            if check_topic_config(name, value).is_ok() {
+            if name == "cleanup.policy" {
+                config.deletes = holds_delete(value);
+            } else if check_topic_config(name, value).is_ok() {
                 config.set(name, value.trim());
             }
         }
@@ -103,6 +119,8 @@ impl TopicConfig {
             "max.message.bytes" => self.message_bytes_max = int(),
             "message.timestamp.type" => self.timestamp_source = timestamp_source(value),
             "min.insync.replicas" => self.min_insync_replicas = int(),
+            "retention.bytes" => self.retention_bytes = u64::try_from(number()).ok(),
+            "retention.ms" => self.retention_age = limit_of(number()),
             "segment.bytes" => self.segment_bytes = int(),
             "segment.index.bytes" => self.segment_index_bytes = int(),
             "segment.ms" => self.segment_age_max = milliseconds(number()),
@@ -113,6 +131,15 @@ impl TopicConfig {
 
 fn milliseconds(ms: i64) -> Duration {
     Duration::from_millis(ms.unsigned_abs())
+}
+
+/// A time that is no limit when it is negative.
+fn limit_of(ms: i64) -> Option<Duration> {
+    u64::try_from(ms).ok().map(Duration::from_millis)
+}
+
+fn holds_delete(policies: &str) -> bool {
+    policies.split(',').any(|policy| policy.trim() == "delete")
 }
 
 fn timestamp_source(text: &str) -> TimestampSource {
@@ -135,12 +162,45 @@ mod tests {
     #[test]
     fn every_key_of_the_table_is_read() {
         for key in TOPIC_KEYS {
-            let value =
-                if key.name == "message.timestamp.type" { "LogAppendTime" } else { "2000000" };
-            assert_eq!(check_topic_config(key.name, value), Ok(()));
+            let value = match key.name {
+                "message.timestamp.type" => "LogAppendTime",
+                // The one policy that a client can ask for is the default.
+                "cleanup.policy" => "compact",
+                _ => "2000000",
+            };
+            let accepted = check_topic_config(key.name, value).is_ok();
+            assert_eq!(accepted, key.name != "cleanup.policy");
             let changed = defaults().with_overrides([(key.name, value)].into_iter());
             assert_ne!(changed, defaults(), "{} changes something", key.name);
         }
+    }
+
+    #[test]
+    fn retention_has_kafkas_precedence() {
+        let age = |text: &str| {
+            let properties = Properties::parse(text.as_bytes()).expect("valid");
+            let defaults = TopicConfig::defaults(&Values::new(properties).expect("valid"));
+            defaults.retention_age.map(|age| age.as_millis())
+        };
+        assert_eq!(age(""), Some(7 * 24 * 3_600_000));
+        assert_eq!(age("log.retention.hours=2"), Some(7_200_000));
+        assert_eq!(age("log.retention.hours=2\nlog.retention.minutes=3"), Some(180_000));
+        assert_eq!(age("log.retention.minutes=3\nlog.retention.ms=4"), Some(4));
+        assert_eq!(age("log.retention.minutes=3\nlog.retention.ms=-1"), None);
+        assert_eq!(age("log.retention.hours=-1"), None);
+    }
+
+    #[test]
+    fn compaction_is_refused_and_respected() {
+        for policy in ["compact", "compact,delete", ""] {
+            let refusal = check_topic_config("cleanup.policy", policy).unwrap_err();
+            assert!(refusal.ends_with("must be delete (compaction is not built yet)"), "{refusal}");
+        }
+        assert_eq!(check_topic_config("cleanup.policy", "delete"), Ok(()));
+        let deletes =
+            |policy| defaults().with_overrides([("cleanup.policy", policy)].into_iter()).deletes;
+        assert!(deletes("delete") && deletes("compact, delete"));
+        assert!(!deletes("compact") && !deletes("") && !deletes("something"));
     }
 
     #[test]

@@ -300,6 +300,7 @@ impl Node {
     fn replicas(&self) -> Replicas {
         let config = ReplicasConfig {
             recovery_point_interval: self.config.recovery_point_interval,
+            retention_check_interval: self.config.retention_check_interval,
             high_watermark_interval: self.config.high_watermark_interval,
             producer_id_expiration: self.config.producer_id_expiration,
         };

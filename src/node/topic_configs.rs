@@ -1,6 +1,6 @@
 //! What the metadata and the node's file together say about a topic.
 
-use ottla_config::{TOPIC_KEYS, TopicConfig};
+use ottla_config::{TOPIC_KEYS, TopicConfig, TopicKey};
 use ottla_metadata::image::{ConfigMap, ConfigResource, Image, ResourceKind};
 use ottla_types::NodeId;
 
@@ -23,7 +23,8 @@ pub(crate) fn effective(
             let by_topic = value(own, key.name);
             let by_broker = || {
                 let names = || key.broker_keys.iter();
-                brokers.iter().find_map(|map| names().find_map(|name| value(*map, name)))
+                let of = |map, name: &str| Some(TopicKey::in_own_unit(name, &value(map, name)?));
+                brokers.iter().find_map(|map| names().find_map(|name| of(*map, name)))
             };
             Some((key.name, by_topic.or_else(by_broker)?))
         })

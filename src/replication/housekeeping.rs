@@ -15,6 +15,9 @@ use crate::request::PartitionError;
 /// Time between looks for silent producers (`producer.id.expiration.check.interval.ms`).
 const PRODUCER_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 
+/// Time after the start within which everything is done once (`InitialTaskDelayMs` of Kafka's).
+const FIRST_RUN_WITHIN: Duration = Duration::from_secs(30);
+
 impl Replicas {
     /// Starts the tasks. They end with the process.
     pub fn start_housekeeping(&self) {
@@ -26,6 +29,10 @@ impl Replicas {
         let (replicas, mut last) = (self.clone(), OffsetCheckpoint::default());
         self.every("high watermarks", config.high_watermark_interval, move || {
             replicas.write_high_watermarks(&mut last)
+        });
+        let replicas = self.clone();
+        self.every("retention", config.retention_check_interval, move || {
+            replicas.delete_old_segments()
         });
         let replicas = self.clone();
         self.every("producer expiry", PRODUCER_CHECK_INTERVAL, move || {
@@ -46,8 +53,7 @@ impl Replicas {
             replicas.all().iter().try_for_each(|partition| replicas.close_one(partition))?;
             replicas.write_recovery_points()?;
             replicas.write_high_watermarks(&mut OffsetCheckpoint::default())?;
-            replicas.shared.dir.write_log_starts(&OffsetCheckpoint::default())?;
-            Ok(())
+            replicas.write_log_starts_at_stop()
         };
         self.shared.runtime.blocking(Plane::Data(0), work).await
     }
@@ -76,8 +82,11 @@ impl Replicas {
         let shared = self.shared.clone();
         let plane = Plane::Data(0);
         let task = async move {
+            // Also a broker that never lives for an interval gets to it.
+            let mut wait = interval.min(FIRST_RUN_WITHIN);
             loop {
-                shared.runtime.clock().sleep(interval).await;
+                shared.runtime.clock().sleep(wait).await;
+                wait = interval;
                 let ran = shared.runtime.blocking(plane, move || (work(), work)).await;
                 work = ran.1;
                 if let Err(error) = ran.0 {

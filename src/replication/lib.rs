@@ -21,6 +21,7 @@ mod partition;
 mod placement;
 mod replicas;
 mod request;
+mod retention;
 
 pub use core::LeaderCore;
 pub use fetch_wait::{FetchWait, Watch};

@@ -25,6 +25,8 @@ const LOADERS: usize = 4;
 pub struct ReplicasConfig {
     /// `log.flush.offset.checkpoint.interval.ms`.
     pub recovery_point_interval: Duration,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub high_watermark_interval: Duration,
     /// `producer.id.expiration.ms`.
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     partitions: RwLock<BTreeMap<TopicIdPartition, Arc<Partition>>>,
     /// What the file of recovery points holds, or may hold after a power cut.
     pub(crate) recovery_points: Mutex<OffsetCheckpoint>,
+    /// What the file of the logs' starts holds, durably.
+    pub(crate) log_starts: Mutex<OffsetCheckpoint>,
 }
 
 impl Replicas {
@@ -63,6 +67,7 @@ impl Replicas {
             config,
             partitions: RwLock::default(),
             recovery_points: Mutex::default(),
+            log_starts: Mutex::default(),
         };
         Replicas { shared: Arc::new(shared) }
     }
@@ -89,14 +94,19 @@ impl Replicas {
         let dir = self.shared.dir.clone();
         let planned = placements.clone();
         let work = move || prepare_dirs(&dir, &planned);
-        let (plan, recovery_points) = self.shared.runtime.blocking(Plane::Data(0), work).await?;
+        let (plan, recovery_points, log_starts) =
+            self.shared.runtime.blocking(Plane::Data(0), work).await?;
         self.shared.recovery_points.lock().expect("never poisoned").clone_from(&recovery_points);
-        let shutdown = |name: &TopicPartition| {
-            let recovery_point = recovery_points.offsets.get(name).copied().unwrap_or(Offset::ZERO);
-            if clean { Shutdown::Clean } else { Shutdown::Unclean { recovery_point } }
+        self.shared.log_starts.lock().expect("never poisoned").clone_from(&log_starts);
+        let found = |name: &TopicPartition| {
+            let of = |points: &OffsetCheckpoint| points.offsets.get(name).copied();
+            let recovery_point = of(&recovery_points).unwrap_or(Offset::ZERO);
+            let unclean = Shutdown::Unclean { recovery_point };
+            let start = of(&log_starts).unwrap_or(Offset::ZERO);
+            Found { shutdown: if clean { Shutdown::Clean } else { unclean }, start }
         };
         let open = plan.open.iter().map(|id| &placements[id]);
-        let open = open.map(|placement| (placement.clone(), Some(shutdown(&placement.name))));
+        let open = open.map(|placement| (placement.clone(), Some(found(&placement.name))));
         let create = plan.create.iter().map(|id| (placements[id].clone(), None));
         self.open_all(open.chain(create).collect()).await
     }
@@ -165,7 +175,7 @@ impl Replicas {
         }
     }
 
-    async fn open_all(&self, work: Vec<(Placement, Option<Shutdown>)>) -> Result<(), LoadError> {
+    async fn open_all(&self, work: Vec<(Placement, Option<Found>)>) -> Result<(), LoadError> {
         let share = work.len().div_ceil(LOADERS).max(1);
         let mut loaders = Vec::new();
         for (index, chunk) in work.chunks(share).enumerate() {
@@ -205,24 +215,20 @@ impl Replicas {
 }
 
 impl Shared {
-    /// Opens or (without `shutdown`) creates a log and holds its partition.
-    fn open_one(
-        &self,
-        placement: Placement,
-        shutdown: Option<Shutdown>,
-    ) -> Result<Partition, LoadError> {
+    /// Opens or (when nothing was found) creates a log and holds its partition.
+    fn open_one(&self, placement: Placement, found: Option<Found>) -> Result<Partition, LoadError> {
         let options = LogOptions { config: placement.config, sync_points: SyncPoints::DATA };
         let now = self.runtime.clock().wall();
         let name = placement.name;
-        let log = match shutdown {
+        let log = match found {
             None => {
-                self.forget_recovery_point(&name)?;
+                self.forget_older_log(&name)?;
                 self.dir.create_log(&name, placement.id.topic_id, options, now)?
             }
-            Some(shutdown) => {
+            Some(Found { shutdown, start }) => {
                 let path: PathBuf = self.dir.path().join(name.to_string());
                 let (mut log, recovered) =
-                    Log::open(self.runtime.disk(), &path, options, shutdown, now)?;
+                    Log::open_from(self.runtime.disk(), &path, options, shutdown, start, now)?;
                 if recovered.checked_bytes > 0 {
                     tracing::info!(partition = %name, bytes = recovered.checked_bytes,
                         cut = recovered.cut_bytes, end = log.end().0, "recovered log");
@@ -238,9 +244,14 @@ impl Shared {
         Ok(Partition::hold(placement.id, name, health, log, placement.leadership)?)
     }
 
-    /// Takes a deleted log's offset out of the checkpoint before a new log takes its name: it would
-    /// call the new records durable.
-    fn forget_recovery_point(&self, name: &TopicPartition) -> Result<(), DirError> {
+    /// Takes a deleted log's offsets out of the checkpoints before a new log takes its name: they
+    /// would call the new records deleted, or durable.
+    fn forget_older_log(&self, name: &TopicPartition) -> Result<(), DirError> {
+        let mut starts = self.log_starts.lock().expect("never poisoned");
+        if starts.offsets.remove(name).is_some() {
+            self.dir.write_log_starts(&starts)?;
+        }
+        drop(starts);
         let mut points = self.recovery_points.lock().expect("never poisoned");
         if points.offsets.remove(name).is_none() {
             return Ok(());
@@ -302,11 +313,18 @@ impl std::fmt::Display for LoadError {
 
 impl std::error::Error for LoadError {}
 
-/// Renames strays, removes what was deleted before, and reads the recovery points.
+/// What a directory that was found is opened with.
+#[derive(Clone, Copy)]
+struct Found {
+    shutdown: Shutdown,
+    start: Offset,
+}
+
+/// Renames strays, removes what was deleted before, and reads the recovery points and the starts.
 fn prepare_dirs(
     dir: &DataDir,
     placements: &BTreeMap<TopicIdPartition, Placement>,
-) -> Result<(DirPlan, OffsetCheckpoint), DirError> {
+) -> Result<(DirPlan, OffsetCheckpoint, OffsetCheckpoint), DirError> {
     let found = dir.partitions()?;
     let plan = plan_dirs(placements, &found, |found| is_begun(dir.disk(), dir, found));
     for (name, partition) in &plan.stray {
@@ -318,7 +336,7 @@ fn prepare_dirs(
     for name in &plan.remove {
         dir.remove(name)?;
     }
-    Ok((plan, dir.recovery_points()?))
+    Ok((plan, dir.recovery_points()?, dir.log_starts()?))
 }
 
 /// Whether a directory without a readable topic id holds records.

@@ -34,6 +34,7 @@ impl Bench {
         let config = ReplicasConfig {
             recovery_point_interval: Duration::from_mins(1),
             high_watermark_interval: Duration::from_secs(5),
+            retention_check_interval: Duration::from_mins(5),
             producer_id_expiration: Duration::from_hours(24),
         };
         let replicas = Replicas::new(&runtime, dir, health.clone(), config);

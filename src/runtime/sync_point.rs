@@ -67,6 +67,9 @@ sync_points! {
     LeaderEpochFile = "leader-epoch-file";
     /// Offset checkpoints before their rename: a torn one fails the whole directory.
     OffsetCheckpointFile = "offset-checkpoint-file";
+    /// The entry of `log-start-offset-checkpoint`: before segments are deleted, else the start of a
+    /// log could go back; and without an older log of its name before a new one is created.
+    LogStartDir = "log-start-dir";
     /// What this start or one that died found or left in the data directory: the entry of
     /// `meta.properties` (a used directory without it looks foreign), and the removal of
     /// `.kafka_cleanshutdown` (if it came back, the next recovery would be skipped).

@@ -86,19 +86,21 @@ impl OffsetCheckpoint {
         Ok(OffsetCheckpoint { offsets: lines.iter().map(parse).collect::<io::Result<_>>()? })
     }
 
-    /// Replaces the file. Its name need not be durable: after a power cut the older one does as
+    /// Replaces the file, and syncs its name when a point for that is given.
+    ///
+    /// Recovery points and high watermarks need none: after a power cut the older file does as
     /// well, because every offset in it was true once and stays a safe bound. When a log was
     /// deleted and a new one begins under its name, the sync of the new directory's name settles
-    /// this one's, too.
+    /// this one's, too. Starts of logs need one: what lies below is deleted next.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write(&self, disk: &Disk, path: &Path) -> io::Result<()> {
+    pub fn write(&self, disk: &Disk, path: &Path, name: Option<SyncPoint>) -> io::Result<()> {
         let line = |(partition, offset): (&TopicPartition, &Offset)| {
             format!("{} {} {offset}", partition.topic, partition.partition)
         };
         let text = Checkpoint { lines: self.offsets.iter().map(line).collect() }.to_text();
-        disk.write_atomically(path, text.as_bytes(), Some(SyncPoint::OffsetCheckpointFile), None)
+        disk.write_atomically(path, text.as_bytes(), Some(SyncPoint::OffsetCheckpointFile), name)
     }
 }
 

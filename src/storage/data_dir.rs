@@ -323,7 +323,7 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_recovery_points(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(RECOVERY_POINTS, offsets)
+        self.write_offsets(RECOVERY_POINTS, offsets, None)
     }
 
     /// Reads the high watermarks.
@@ -339,16 +339,23 @@ impl DataDir {
     /// # Errors
     /// When it cannot be written.
     pub fn write_high_watermarks(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(HIGH_WATERMARKS, offsets)
+        self.write_offsets(HIGH_WATERMARKS, offsets, None)
     }
 
-    /// Writes the starts of logs that do not begin with their first segment; none so far, and
-    /// Kafka expects the file.
+    /// Reads where logs begin.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is malformed.
+    pub fn log_starts(&self) -> Result<OffsetCheckpoint, DirError> {
+        self.read_offsets(LOG_STARTS)
+    }
+
+    /// Writes where logs begin, durably.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write_log_starts(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(LOG_STARTS, offsets)
+        self.write_offsets(LOG_STARTS, offsets, Some(SyncPoint::LogStartDir))
     }
 
     fn read_offsets(&self, name: &str) -> Result<OffsetCheckpoint, DirError> {
@@ -356,8 +363,13 @@ impl DataDir {
         read.map_err(|error| self.failed(name, error))
     }
 
-    fn write_offsets(&self, name: &str, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        let written = offsets.write(&self.disk, &self.path.join(name));
+    fn write_offsets(
+        &self,
+        name: &str,
+        offsets: &OffsetCheckpoint,
+        point: Option<SyncPoint>,
+    ) -> Result<(), DirError> {
+        let written = offsets.write(&self.disk, &self.path.join(name), point);
         written.map_err(|error| self.failed(name, error))
     }
 

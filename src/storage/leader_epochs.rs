@@ -100,6 +100,16 @@ impl LeaderEpochs {
         self.entries.retain(|(_, start)| *start < end);
         self.entries.len() != before
     }
+
+    /// Forgets epochs that end at or below the new start of the log; the one that the start lies in
+    /// begins there now.
+    pub fn truncate_from_start(&mut self, start: Offset) {
+        let ended = self.entries.partition_point(|(_, begin)| *begin <= start);
+        self.entries.drain(..ended.saturating_sub(1));
+        if let Some((_, begin)) = self.entries.first_mut() {
+            *begin = start.max(*begin);
+        }
+    }
 }
 
 fn parse(line: &str) -> Option<(LeaderEpoch, Offset)> {
@@ -130,6 +140,20 @@ mod tests {
         assert_eq!(end_of(4), Some((4, 25)));
         assert_eq!(end_of(5), None);
         assert_eq!(epochs.epoch_at(Offset(15)), Some(LeaderEpoch(3)));
+    }
+
+    #[test]
+    fn a_new_start_cuts_the_epoch_it_lies_in() {
+        let check = |start: i64, expected: &[(i32, i64)]| {
+            let mut cut = epochs(&[(1, 5), (3, 10), (4, 20)]);
+            cut.truncate_from_start(Offset(start));
+            assert_eq!(cut, epochs(expected), "cut at {start}");
+        };
+        check(3, &[(1, 5), (3, 10), (4, 20)]);
+        check(7, &[(1, 7), (3, 10), (4, 20)]);
+        check(10, &[(3, 10), (4, 20)]);
+        check(15, &[(3, 15), (4, 20)]);
+        check(30, &[(4, 30)]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! lock is held around each call; nothing here waits, locks or spawns. What may stall is handed
 //! out as a job to be run elsewhere ([`FlushJob`]).
 //!
-//! Formats: `kafka-internals` 3. Deliberately absent so far: retention, DeleteRecords, several
+//! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, DeleteRecords, several
 //! directories, transactions (their batches are kept, but no marker is understood).
 
 mod checkpoint;

@@ -1,9 +1,14 @@
 //! Names of files and directories (`LogFileUtils`, `LogFileUtils`' suffixes, `UnifiedLog`).
 
+use std::path::{Path, PathBuf};
+
 use ottla_types::{Offset, PartitionId, TopicName, TopicPartition, Uuid};
 
 /// File systems allow names of this many bytes.
 const NAME_LEN_MAX: usize = 255;
+
+/// Behind the name of a segment's file that waits for its removal.
+const DELETED: &str = ".deleted";
 
 /// The kinds of files in a partition's directory that belong to a segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -43,6 +48,20 @@ impl SegmentFile {
     #[must_use]
     pub fn name(self, base: Offset) -> String {
         format!("{:020}{}", base.0, self.suffix())
+    }
+
+    /// Name of a file once its segment is deleted.
+    #[must_use]
+    pub fn deleted(path: &Path) -> PathBuf {
+        let mut name = path.as_os_str().to_owned();
+        name.push(DELETED);
+        PathBuf::from(name)
+    }
+
+    /// Whether a file waits for its removal.
+    #[must_use]
+    pub fn is_deleted(name: &str) -> bool {
+        name.strip_suffix(DELETED).is_some_and(|name| SegmentFile::parse(name).is_some())
     }
 
     /// Reads the name of a file.
@@ -136,6 +155,11 @@ mod tests {
         assert_eq!(SegmentFile::Log.name(Offset(42)), "00000000000000000042.log");
         let parsed = SegmentFile::parse("00000000000000000042.timeindex");
         assert_eq!(parsed, Some((SegmentFile::TimeIndex, Offset(42))));
+        let deleted = SegmentFile::deleted(Path::new("/d/00000000000000000042.log"));
+        assert_eq!(deleted, Path::new("/d/00000000000000000042.log.deleted"));
+        assert!(SegmentFile::is_deleted("00000000000000000042.log.deleted"));
+        assert!(!SegmentFile::is_deleted("00000000000000000042.log"));
+        assert!(!SegmentFile::is_deleted("notes.deleted"));
         for name in ["42.log", "0000000000000000004x.log", "00000000000000000042.log.deleted", ""] {
             assert_eq!(SegmentFile::parse(name), None, "{name}");
         }

@@ -18,4 +18,5 @@ mod hostile;
 mod node;
 mod produce_fetch;
 mod requests;
+mod retention;
 mod start;

@@ -79,7 +79,9 @@ pub struct Setup {
 impl Setup {
     pub fn new() -> Setup {
         let ports = [free_port(), free_port()];
-        Setup { dir: TempDir::new(), ports, overrides: Vec::new() }
+        // The records of these tests are of 2023.
+        let overrides = vec![("log.retention.ms".to_owned(), "-1".to_owned())];
+        Setup { dir: TempDir::new(), ports, overrides }
     }
 
     pub fn with(mut self, key: &str, value: impl ToString) -> Setup {

@@ -1,8 +1,8 @@
 //! A partition's log: segments, producers and leader epochs behind one set of plain calls.
 //!
 //! Invariants (`check`): segments are sorted and not empty but for the last; every offset below
-//! the end lies in exactly one segment; `log_start ≤ recovery_point ≤ end`; leader epochs begin
-//! below the end.
+//! the end and above the first segment's base lies in exactly one segment;
+//! `log_start ≤ recovery_point ≤ end`; leader epochs begin below the end.
 //!
 //! The recovery point is the end of what is durable. It rises by [`FlushJob`]s, which the owner
 //! takes under its lock and runs without it. Recovery (`recover.rs`) checks only what lies above
@@ -13,6 +13,7 @@ mod flush;
 mod index;
 mod read;
 mod recover;
+mod retention;
 mod scan;
 mod segment;
 
@@ -237,6 +238,7 @@ impl Log {
             assert!(pair[0].size() > 0, "only the last segment may be empty");
         }
         assert!(self.active().base() <= self.end, "the end is in the last segment");
+        assert!(self.segments[0].base() <= self.log_start, "what may be read is there");
         assert!(self.log_start <= self.recovery_point, "the start is durable");
         assert!(self.recovery_point <= self.end, "only what exists is durable");
         let latest = self.epochs.entries().last();
@@ -253,7 +255,10 @@ impl Log {
             wrong.extend(segment.index_mismatches()?);
             let mut scanner = segment.scan_at(0)?;
             while let Some((_, header)) = scanner.next_header()? {
-                let epoch = self.epochs.epoch_at(header.base_offset);
+                if header.last_offset() < self.log_start {
+                    continue;
+                }
+                let epoch = self.epochs.epoch_at(header.base_offset.max(self.log_start));
                 if epoch != Some(header.leader_epoch) {
                     wrong.push(format!(
                         "{}: offset {} has leader epoch {}, the checkpoint says {epoch:?}",

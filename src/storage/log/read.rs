@@ -87,7 +87,7 @@ impl Log {
         for (index, segment) in self.segments.iter_mut().enumerate().skip(first) {
             let reaches = segment.max_timestamp().is_some_and(|(max, _)| max >= target);
             if reaches || index == active {
-                match segment.locate_time(target)? {
+                match segment.locate_time(target, self.log_start)? {
                     Some(found) => return Ok(Some(found)),
                     None => continue,
                 }

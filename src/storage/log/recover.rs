@@ -40,6 +40,18 @@ pub enum Shutdown {
     },
 }
 
+impl Shutdown {
+    /// What lies below a log's start needs no look.
+    fn at_least(self, start: Offset) -> Shutdown {
+        match self {
+            Shutdown::Clean => Shutdown::Clean,
+            Shutdown::Unclean { recovery_point } => {
+                Shutdown::Unclean { recovery_point: recovery_point.max(start) }
+            }
+        }
+    }
+}
+
 /// What opening a log had to do.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Recovered {
@@ -61,6 +73,22 @@ impl Log {
         shutdown: Shutdown,
         now: Timestamp,
     ) -> Result<(Log, Recovered), LogError> {
+        Log::open_from(disk, dir, options, shutdown, Offset::ZERO, now)
+    }
+
+    /// Opens the log in `dir`, of which everything below `start` was deleted: that it begins there
+    /// is durable, the removal of files may not be.
+    ///
+    /// # Errors
+    /// Those of [`Log::open`].
+    pub fn open_from(
+        disk: &Disk,
+        dir: &Path,
+        options: LogOptions,
+        shutdown: Shutdown,
+        start: Offset,
+        now: Timestamp,
+    ) -> Result<(Log, Recovered), LogError> {
         let io_error = |error| LogError::io(dir, error);
         let bases = list_segments(disk, dir).map_err(io_error)?;
         let log_start = bases.first().copied().unwrap_or(Offset::ZERO);
@@ -79,15 +107,20 @@ impl Log {
         };
         let mut recovered = Recovered::default();
         let epochs_before = log.epochs.clone();
-        if bases.is_empty() {
-            log.segments.push(Segment::create(disk, dir, Offset::ZERO, now)?);
-        } else {
+        let bases = log.remove_leftovers(bases, start)?;
+        log.log_start = start.max(bases.first().copied().unwrap_or(start));
+        let shutdown = shutdown.at_least(log.log_start);
+        if !bases.is_empty() {
             log.load_segments(&bases, shutdown, now, &mut recovered)?;
+        }
+        if bases.is_empty() || log.end < log.log_start {
+            log.begin_again_at(now)?;
         }
         if recovered.cut_bytes > 0 {
             log.sync_truncation()?;
         }
         log.epochs.truncate_from_end(log.end);
+        log.epochs.truncate_from_start(log.log_start);
         if log.epochs != epochs_before {
             log.write_epochs()?;
         }
@@ -295,7 +328,7 @@ impl Log {
         Ok(())
     }
 
-    fn snapshots(&self) -> Result<Vec<Offset>, LogError> {
+    pub(super) fn snapshots(&self) -> Result<Vec<Offset>, LogError> {
         let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
         let parsed = entries.iter().filter_map(|entry| SegmentFile::parse(&entry.name));
         Ok(parsed.filter(|(kind, _)| *kind == SegmentFile::Snapshot).map(|(_, at)| at).collect())

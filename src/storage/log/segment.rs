@@ -129,6 +129,12 @@ impl Segment {
         self.max_timestamp
     }
 
+    /// Time of the latest record; without one, of the segment's creation or opening.
+    pub(super) fn latest_time(&self) -> Timestamp {
+        let max = self.max_timestamp.map(|(timestamp, _)| timestamp);
+        max.filter(|max| max.0 >= 0).unwrap_or(self.created)
+    }
+
     pub(super) fn file(&mut self) -> Result<&File, LogError> {
         if self.file.is_none() {
             let file = self.disk.open(&self.path, OpenMode::ReadWrite);
@@ -253,15 +259,16 @@ impl Segment {
         Ok(None)
     }
 
-    /// The first batch with a timestamp at or after `target`.
+    /// The first batch with a timestamp at or after `target` and an offset at or behind `start`.
     pub(super) fn locate_time(
         &mut self,
         target: Timestamp,
+        start: Offset,
     ) -> Result<Option<BatchLocation>, LogError> {
         let from = self.times.floor(target).map_err(|error| LogError::io(&self.path, error))?;
-        let mut scanner = self.scan_from(from)?;
+        let mut scanner = self.scan_from(from.max(start))?;
         while let Some((position, header)) = scanner.next_header()? {
-            if header.max_timestamp >= target {
+            if header.max_timestamp >= target && header.last_offset() >= start {
                 return Ok(Some(self.location(position, header)?));
             }
         }
@@ -314,19 +321,37 @@ impl Segment {
     }
 
     /// Removes the files.
-    pub(super) fn delete(mut self) -> Result<(), LogError> {
-        self.file = None;
-        let dir = self.path.parent().expect("segments are in a directory");
-        let indexes = [index_path(dir, self.base), time_index_path(dir, self.base)];
-        for path in std::iter::once(&self.path).chain(&indexes) {
-            match self.disk.remove_file(path) {
+    pub(super) fn delete(self) -> Result<(), LogError> {
+        for path in self.paths() {
+            match self.disk.remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(LogError::io(path, error));
+                    return Err(LogError::io(&path, error));
                 }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// Takes the files' names away, for readers that still hold them open; returns the new ones.
+    pub(super) fn rename_to_deleted(self) -> Result<Vec<PathBuf>, LogError> {
+        let mut renamed = Vec::new();
+        for path in self.paths() {
+            let deleted = SegmentFile::deleted(&path);
+            match self.disk.rename(&path, &deleted) {
+                Ok(()) => renamed.push(deleted),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(LogError::io(&path, error)),
+            }
+        }
+        Ok(renamed)
+    }
+
+    /// All files that can belong to the segment.
+    fn paths(&self) -> [PathBuf; 4] {
+        let dir = self.path.parent().expect("segments are in a directory");
+        [SegmentFile::Log, SegmentFile::Index, SegmentFile::TimeIndex, SegmentFile::TxnIndex]
+            .map(|kind| dir.join(kind.name(self.base)))
     }
 
     /// What the indexes say that the batches do not; nothing in a sound segment.

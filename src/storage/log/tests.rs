@@ -432,3 +432,5 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
         assert_eq!(log.inconsistencies().unwrap(), Vec::<String>::new());
     });
 }
+
+mod retention;

@@ -1,0 +1,135 @@
+//! Retention: the oldest segments go, as the topic's `retention.bytes` and `retention.ms` say.
+//!
+//! In two steps, so that the new start can be made durable before anybody sees it:
+//!
+//! ```text
+//!   plan_retention ──> new start ──> log-start-offset-checkpoint, synced ──> delete_below
+//! ```
+//! Whole segments only, the oldest first, and only below the high watermark. A log always keeps a
+//! segment: the one that is written to is rolled first when it is to go. A segment without
+//! timestamps is as old as this process knows it. Source: `UnifiedLog.deleteOldSegments`.
+//! Deliberately absent: DeleteRecords, which moves the start inside a segment.
+
+use std::path::PathBuf;
+
+use ottla_types::{Offset, Timestamp};
+
+use super::{Log, LogError};
+use crate::names::SegmentFile;
+
+impl Log {
+    /// Where the log is to begin; `None` when no segment is to go. May begin the next segment.
+    ///
+    /// # Errors
+    /// `Rejected(DiskFull)` or a fault, when the next segment cannot be begun.
+    pub fn plan_retention(
+        &mut self,
+        high_watermark: Offset,
+        now: Timestamp,
+    ) -> Result<Option<Offset>, LogError> {
+        let count = self.expired_segments(high_watermark, now);
+        if count == 0 {
+            return Ok(None);
+        }
+        if count == self.segments.len() {
+            self.roll(now)?;
+        }
+        Ok(Some(self.segments[count].base().max(self.log_start)))
+    }
+
+    /// How many of the oldest segments are to go: those beyond the size, then those beyond the age.
+    fn expired_segments(&self, high_watermark: Offset, now: Timestamp) -> usize {
+        let config = &self.options.config;
+        if !config.deletes {
+            return 0;
+        }
+        let last = self.segments.len() - 1;
+        let may_go = |index: usize| {
+            let next = self.segments.get(index + 1).map_or(self.end, super::Segment::base);
+            next <= high_watermark && (index < last || self.segments[index].size() > 0)
+        };
+        let mut count = 0;
+        let mut excess = config.retention_bytes.and_then(|kept| self.size().checked_sub(kept));
+        while let Some(segment) = self.segments.get(count)
+            && let Some(left) = excess.and_then(|excess| excess.checked_sub(segment.size()))
+            && may_go(count)
+        {
+            (excess, count) = (Some(left), count + 1);
+        }
+        let Some(age_max) = config.retention_age else { return count };
+        let age_max = i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX);
+        let is_old = |segment: &super::Segment| {
+            // A time in the future makes a negative age.
+            now.0.saturating_sub(segment.latest_time().0) > age_max
+        };
+        while self.segments.get(count).is_some_and(is_old) && may_go(count) {
+            count += 1;
+        }
+        count
+    }
+
+    /// Lets the log begin at `start`, which is durable: segments wholly below it are renamed.
+    /// Returns the files, to be removed when nobody can still read them.
+    ///
+    /// # Errors
+    /// Those of renaming and removing.
+    pub fn delete_below(&mut self, start: Offset) -> Result<Vec<PathBuf>, LogError> {
+        self.begin_at(start);
+        let count = self.segments[1..].partition_point(|next| next.base() <= start);
+        let mut files = Vec::new();
+        for segment in self.segments.drain(..count) {
+            files.extend(segment.rename_to_deleted()?);
+        }
+        self.remove_snapshots_below(start)?;
+        Ok(files)
+    }
+
+    /// Moves the start; it never goes back. `leader-epoch-checkpoint` keeps its older entries until
+    /// it is written next, and loading cuts them again.
+    pub(super) fn begin_at(&mut self, start: Offset) {
+        self.log_start = self.log_start.max(start);
+        self.recovery_point = self.recovery_point.max(self.log_start);
+        self.epochs.truncate_from_start(self.log_start);
+    }
+
+    /// Removes snapshots of producers that only a deleted piece of the log could complete.
+    fn remove_snapshots_below(&self, start: Offset) -> Result<(), LogError> {
+        for offset in self.snapshots()?.into_iter().filter(|offset| *offset < start) {
+            let path = self.dir.join(SegmentFile::Snapshot.name(offset));
+            self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what deletions before left in the directory: renamed files, and of `bases` those
+    /// whose segment lies wholly below `start`. Returns the other ones.
+    pub(super) fn remove_leftovers(
+        &self,
+        mut bases: Vec<Offset>,
+        start: Offset,
+    ) -> Result<Vec<Offset>, LogError> {
+        let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
+        for entry in entries.iter().filter(|entry| SegmentFile::is_deleted(&entry.name)) {
+            let path = self.dir.join(&entry.name);
+            self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+        }
+        let count = bases.iter().skip(1).take_while(|next| **next <= start).count();
+        for base in bases.drain(..count) {
+            super::Segment::unindexed(&self.disk, &self.dir, base, Timestamp(0)).delete()?;
+        }
+        self.remove_snapshots_below(start)?;
+        Ok(bases)
+    }
+
+    /// A log whose records end below its durable start has lost what was above it, before it was
+    /// promised to anybody: it goes on at its start, empty.
+    pub(super) fn begin_again_at(&mut self, now: Timestamp) -> Result<(), LogError> {
+        for segment in self.segments.drain(..) {
+            segment.delete()?;
+        }
+        let segment = super::Segment::create(&self.disk, &self.dir, self.log_start, now)?;
+        self.segments.push(segment);
+        self.end = self.log_start;
+        Ok(())
+    }
+}
