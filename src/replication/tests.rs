@@ -296,3 +296,37 @@ fn partitions_come_back_after_a_clean_stop_and_after_a_crash() {
         });
     }
 }
+
+#[test]
+fn a_log_s_start_is_kept_and_not_inherited() {
+    in_world(async |bench| {
+        let mut old = placement(1, i64::MAX);
+        (old.config.retention_age, old.config.retention_bytes) = (None, Some(600));
+        let partition = lead(&bench, old.clone()).await;
+        (0..25).for_each(|_| drop(bench.append(&partition).expect("accepted")));
+        bench.replicas.delete_old_segments().expect("deleted");
+        let start = partition.offsets(None).unwrap().log_start;
+        assert!(start > Offset(10) && start < Offset(25), "{start}");
+        let answer = partition.fetch(FROM_START).map(|_| ()).map_err(|error| error.code());
+        assert_eq!(answer, Err(ErrorCode::OffsetOutOfRange));
+        let node = bench.node.clone();
+        drop((partition, bench));
+        // Nothing of the log was ever synced, but its start was.
+        node.crash(true).await;
+        let bench = Bench::new(&node);
+        bench.replicas.load(vec![old.clone()], false).await.expect("loaded");
+        let partition = bench.replicas.get(&old.id).expect("found");
+        assert_eq!(partition.offsets(None).unwrap().log_start, start);
+        bench.replicas.delete(vec![old.id]).await.expect("renamed");
+        let mut new = placement(2, i64::MAX);
+        new.config.file_delete_delay = Duration::ZERO;
+        let partition = lead(&bench, new.clone()).await;
+        assert_eq!(partition.offsets(None).unwrap().end, Offset(0));
+        drop((partition, bench));
+        node.crash(false).await;
+        let bench = Bench::new(&node);
+        bench.replicas.load(vec![new.clone()], false).await.expect("loaded");
+        let offsets = bench.replicas.get(&new.id).expect("found").offsets(None).unwrap();
+        assert_eq!((offsets.log_start, offsets.end), (Offset(0), Offset(0)));
+    });
+}

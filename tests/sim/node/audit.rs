@@ -5,7 +5,7 @@ use std::io;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse};
 use ottla_test_client::Connection;
 
-use super::client::Client;
+use super::client::{Client, Phase};
 use super::model::{Topic, TopicFate};
 use super::reader::read_some;
 
@@ -58,11 +58,16 @@ async fn read_whole(
     partition: i32,
 ) -> io::Result<()> {
     let place = (topic.id, partition);
+    // A fetch from its end tells where the log begins.
     let end = client.model().floor(place);
-    let mut next = 0;
+    read_some(client, connection, topic, partition, end).await?;
+    let start = client.model().start(place);
+    let end = client.model().floor(place);
+    let mut next = start;
     while next < end && !client.is_over() && !client.model().may_be_gone(topic.id) {
         let before = next;
-        next = read_some(client, connection, topic, partition, next).await?;
+        let from = next.max(client.model().start(place));
+        next = read_some(client, connection, topic, partition, from).await?;
         if next == before {
             // The partition has no leader, or its disk has failed: somebody else will look.
             return Ok(());
@@ -71,6 +76,11 @@ async fn read_whole(
     let whole = client.model().check_whole(place, next.min(end));
     if next >= end && !client.model().may_be_gone(topic.id) {
         client.check(whole);
+        // Before all is acknowledged, there is more than anybody has seen.
+        let is_calm = *client.phase.borrow() == Phase::Finish;
+        if is_calm && client.model().start(place) == start {
+            client.check(client.model().check_kept(place, start, next));
+        }
     }
     Ok(())
 }

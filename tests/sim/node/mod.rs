@@ -52,6 +52,9 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint
     let (phase_in, phase) = watch::channel(Phase::Load);
     let runtime = Runtime::simulated(&clients);
     let client = Client::new(runtime, broker, dice.clone(), findings.clone(), phase);
+    // A power cut, or a failed sync, takes records that counted when others were deleted.
+    let exact = !plan.power_cuts && !plan.disk_failures;
+    client.model().set_retention(plan.retention, exact);
     let tasks = start_clients(&client, &plan);
     let config = plan.config(&dice);
     let story = Story { world, findings, dice, plan, machine, client, config };

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::plan::Retention;
+
 /// A partition of one incarnation of a topic.
 pub type Place = (Uuid, i32);
 
@@ -48,6 +50,10 @@ pub struct Log {
     sent: BTreeSet<Value>,
     /// Every offset below this was promised.
     floor: i64,
+    /// Everything below this was told to be deleted.
+    start: i64,
+    /// Bytes of the batch that begins with a value.
+    sizes: BTreeMap<Value, usize>,
 }
 
 /// Everything that was promised.
@@ -59,6 +65,9 @@ pub struct Model {
     logs: BTreeMap<Place, Log>,
     producer_ids: BTreeSet<i64>,
     cluster_id: Option<String>,
+    retention: Option<Retention>,
+    /// Whether nothing is lost that counted when retention deleted something.
+    exact: bool,
 }
 
 impl Value {
@@ -142,8 +151,53 @@ impl Model {
         }
     }
 
-    pub fn sent(&mut self, place: Place, values: &[Value]) {
-        self.logs.entry(place).or_default().sent.extend(values);
+    pub fn sent(&mut self, place: Place, values: &[Value], size: usize) {
+        let log = self.logs.entry(place).or_default();
+        log.sent.extend(values);
+        log.sizes.extend(values.first().map(|first| (*first, size)));
+    }
+
+    pub fn set_retention(&mut self, retention: Retention, exact: bool) {
+        (self.retention, self.exact) = (Some(retention), exact);
+    }
+
+    /// What was promised, and where the log begins.
+    pub fn bounds(&self, place: Place) -> (i64, i64) {
+        (self.floor(place), self.start(place))
+    }
+
+    /// Where the log begins, as far as anybody was told.
+    pub fn start(&self, place: Place) -> i64 {
+        self.logs.get(&place).map_or(0, |log| log.start)
+    }
+
+    /// An answer says where the log begins; `before` is what was known when it was asked for.
+    pub fn saw_start(&mut self, place: Place, start: i64, before: i64) -> Result<(), String> {
+        let deletes = self.retention.is_some_and(|retention| retention != Retention::All);
+        let log = self.logs.entry(place).or_default();
+        log.start = log.start.max(start);
+        if start < before {
+            return Err(format!("{place:?} begins at {start}, and began at {before} before"));
+        }
+        if start > 0 && !deletes {
+            return Err(format!("{place:?} begins at {start}, and nothing is to be deleted"));
+        }
+        Ok(())
+    }
+
+    /// Whether `retention.bytes` was kept in `start..end`, all of which was read. `start` was told
+    /// before that.
+    pub fn check_kept(&self, place: Place, start: i64, end: i64) -> Result<(), String> {
+        let (Some(Retention::Bytes(limit)), Some(log)) = (self.retention, self.logs.get(&place))
+        else {
+            return Ok(());
+        };
+        let sizes = log.by_offset.range(start..end).filter_map(|(_, value)| log.sizes.get(value));
+        let kept: usize = sizes.sum();
+        if self.exact && start > 0 && (kept as u64) < limit {
+            return Err(format!("{place:?} keeps {kept} bytes from {start} on, {limit} are asked"));
+        }
+        Ok(())
     }
 
     pub fn acknowledged(
@@ -176,10 +230,10 @@ impl Model {
         log.floor = log.floor.max(end);
     }
 
-    /// What is wrong once everything was read, from the first offset to `end`.
+    /// What is wrong once everything was read, from the log's start to `end`.
     pub fn check_whole(&self, place: Place, end: i64) -> Result<(), String> {
         let Some(log) = self.logs.get(&place) else { return Ok(()) };
-        if let Some(gap) = (0..end).find(|offset| !log.by_offset.contains_key(offset)) {
+        if let Some(gap) = (log.start..end).find(|offset| !log.by_offset.contains_key(offset)) {
             return Err(format!("{place:?} has a gap at {gap}"));
         }
         let mut last: BTreeMap<u32, u32> = BTreeMap::new();
@@ -210,7 +264,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use super::{Model, Place, Value};
+    use super::{Model, Place, Retention, Value};
 
     const PLACE: Place = (uuid::Uuid::from_u128(1), 0);
 
@@ -220,7 +274,7 @@ mod tests {
 
     fn model_of(sent: u32) -> Model {
         let mut model = Model::default();
-        model.sent(PLACE, &(0..sent).map(value).collect::<Vec<_>>());
+        model.sent(PLACE, &(0..sent).map(value).collect::<Vec<_>>(), 100);
         model
     }
 
@@ -255,6 +309,20 @@ mod tests {
         assert!(model.check_whole(PLACE, 2).is_err(), "reordered");
         assert!(model.read((PLACE.0, 1), 0, &value(2).encode(0)).is_err(), "another place");
         assert!(model.read(PLACE, 2, b"nothing").is_err());
+    }
+
+    #[test]
+    fn a_start_never_goes_back_and_leaves_enough() {
+        let mut model = model_of(8);
+        assert!(model.saw_start(PLACE, 1, 0).is_err(), "nothing is to be deleted");
+        model.set_retention(Retention::Bytes(150), true);
+        model.acknowledged(PLACE, 0, &[value(0)]).unwrap();
+        model.sent(PLACE, &[value(8)], 100);
+        model.acknowledged(PLACE, 1, &[value(8)]).unwrap();
+        assert!(model.saw_start(PLACE, 1, 0).is_ok() && model.saw_start(PLACE, 0, 1).is_err());
+        assert!(model.check_kept(PLACE, 1, 2).is_err(), "100 of 150 bytes");
+        assert!(model.check_kept(PLACE, 0, 2).is_ok(), "nothing was deleted");
+        assert!(model.check_whole(PLACE, 2).is_ok());
     }
 
     #[test]

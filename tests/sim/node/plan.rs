@@ -29,6 +29,18 @@ pub enum End {
     DiskFull,
 }
 
+/// What topics keep. Far more than producers have under way: what a restart remembers of them is in
+/// the newest part of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Retention {
+    /// Everything.
+    All,
+    /// About so many bytes.
+    Bytes(u64),
+    /// Records of so many milliseconds.
+    Ms(u64),
+}
+
 /// What a seed has in store.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -49,20 +61,30 @@ pub struct Plan {
     pub clock_jumps: bool,
     /// Whether the disk may fail.
     pub disk_failures: bool,
+    /// What is kept of records: `retention.bytes`, or `retention.ms`.
+    pub retention: Retention,
     /// Whether few topics are created: each one syncs names that others rely on.
     pub few_topics: bool,
 }
 
 impl Plan {
     pub fn draw(dice: &Dice) -> Plan {
+        let clock_jumps = dice.chance(30);
+        let retention = match dice.below(10) {
+            0..=3 => Retention::Bytes(dice.pick(&[5_000, 10_000, 20_000])),
+            // A clock that jumps would take what producers have under way.
+            4 if !clock_jumps => Retention::Ms(dice.pick(&[1_000, 3_000])),
+            _ => Retention::All,
+        };
         Plan {
+            retention,
             power_cuts: dice.chance(70),
             lives: dice.between(2, 5),
             producers: dice.between(1, 3) as u32,
             readers: dice.between(1, 2) as u32,
             resets: dice.chance(50),
             slow_disk: dice.chance(40),
-            clock_jumps: dice.chance(30),
+            clock_jumps,
             disk_failures: dice.chance(30),
             few_topics: dice.chance(30),
         }
@@ -89,7 +111,13 @@ impl Plan {
         let ms = Duration::from_millis;
         config.recovery_point_interval = ms(dice.pick(&[20, 100, 500, 60_000]));
         config.high_watermark_interval = ms(dice.pick(&[20, 100, 500, 5_000]));
+        config.retention_check_interval = ms(dice.pick(&[10, 50, 200]));
         let topics = &mut config.topic_defaults;
+        match self.retention {
+            Retention::All => {}
+            Retention::Bytes(kept) => topics.retention_bytes = Some(kept),
+            Retention::Ms(age) => topics.retention_age = Some(ms(age)),
+        }
         topics.segment_bytes = dice.pick(&[3_500, 8_000, 100_000]);
         topics.index_interval_bytes = dice.pick(&[0, 100, 1_000]);
         topics.segment_index_bytes = dice.pick(&[24, 100, 10_000]);

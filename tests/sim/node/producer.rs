@@ -24,8 +24,16 @@ pub struct Producer {
     /// Its id and epoch.
     identity: Option<(i64, i16)>,
     queues: BTreeMap<Place, Queue>,
-    /// Partitions and versions of the requests that are on their way, in order.
-    in_flight: VecDeque<(Place, i16)>,
+    /// The requests that are on their way, in order.
+    in_flight: VecDeque<Sent>,
+}
+
+/// A request on its way.
+struct Sent {
+    place: Place,
+    version: i16,
+    /// Where the log was known to begin when it was sent.
+    log_start: i64,
 }
 
 /// What is not acknowledged yet for one partition.
@@ -136,7 +144,6 @@ impl Producer {
             numbers.map(|number| Value { producer: self.index, number }).collect();
         let fill = dice.pick(&[0, 10, 100, 700]);
         let encoded: Vec<Vec<u8>> = values.iter().map(|value| value.encode(fill)).collect();
-        self.client.model().sent(place, &values);
         let queue = self.queues.entry(place).or_insert_with(|| Queue {
             topic,
             next_sequence: 0,
@@ -147,6 +154,7 @@ impl Producer {
         let (id, epoch) = self.identity.expect("identified before it produces");
         let now = self.client.runtime.clock().wall();
         let bytes = record_batch(now, Some((id, epoch, queue.next_sequence)), &encoded);
+        self.client.model().sent(place, &values, bytes.len());
         queue.next_sequence += count as i32;
         queue.batches.push_back(Batch { values, bytes });
     }
@@ -171,19 +179,25 @@ impl Producer {
         let bytes = queue.batches[queue.sent].bytes.clone();
         let request = wire::produce(&queue.topic, place.1, self.acks, bytes);
         queue.sent += 1;
-        self.in_flight.push_back((place, version));
+        let log_start = self.client.model().start(place);
+        self.in_flight.push_back(Sent { place, version, log_start });
         connection.send(version, &request).await?;
         Ok(true)
     }
 
     async fn receive_one(&mut self, connection: &mut Connection) -> io::Result<()> {
-        let (place, version) = self.in_flight.pop_front().expect("something is on its way");
+        let Sent { place, version, log_start } =
+            self.in_flight.pop_front().expect("something is on its way");
         let receive = connection.receive::<ProduceRequest>(version);
         let response = self.client.answer(receive).await?;
-        let Some((error, base)) = wire::produced(&response) else {
+        let Some(wire::Produced { error, base, log_start: told }) = wire::produced(&response)
+        else {
             self.client.findings.violated(format!("{place:?} was not answered"));
             return Err(io::ErrorKind::InvalidData.into());
         };
+        if told >= 0 {
+            self.client.check(self.client.model().saw_start(place, told, log_start));
+        }
         let Some(queue) = self.queues.get_mut(&place) else { return Ok(()) };
         queue.sent -= 1;
         match error {

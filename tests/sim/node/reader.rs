@@ -50,14 +50,16 @@ async fn list(
     partition: i32,
 ) -> io::Result<()> {
     let place = (topic.id, partition);
-    let floor = client.model().floor(place);
+    let (floor, start) = client.model().bounds(place);
     let earliest = client.dice.chance(20);
     let request = wire::list_offsets(topic, partition, if earliest { EARLIEST } else { LATEST });
     let version = client.dice.between(1, 10) as i16;
     let call = connection.call::<ListOffsetsRequest>(version, &request);
     let response = client.answer(call).await?;
     match wire::listed_offset(&response) {
-        Some((code::NONE, offset)) if earliest && offset == 0 => {}
+        Some((code::NONE, offset)) if earliest => {
+            client.check(client.model().saw_start(place, offset, start));
+        }
         Some((code::NONE, offset)) if !earliest && offset >= floor => {
             client.model().saw_end(place, offset);
         }
@@ -69,7 +71,8 @@ async fn list(
     Ok(())
 }
 
-/// Fetches from `from`, and checks every record; tells the offset behind the last one.
+/// Fetches from `from`, and checks every record; tells the offset behind the last one, or where the
+/// log begins when that is behind `from`.
 pub async fn read_some(
     client: &Client,
     connection: &mut Connection,
@@ -78,7 +81,7 @@ pub async fn read_some(
     from: i64,
 ) -> io::Result<i64> {
     let place = (topic.id, partition);
-    let floor = client.model().floor(place);
+    let (floor, start) = client.model().bounds(place);
     let bytes_max = client.dice.pick(&[1, 500, 3_000, 100_000]);
     let request = wire::fetch(topic, partition, from, bytes_max);
     let by_name = topic.stable && client.dice.chance(50);
@@ -92,8 +95,17 @@ pub async fn read_some(
         client.findings.violated(format!("{place:?} was not answered"));
         return Ok(from);
     };
+    if fetched.log_start >= 0 {
+        client.check(client.model().saw_start(place, fetched.log_start, start));
+    }
     match fetched.error {
         code::NONE => {}
+        code::OFFSET_OUT_OF_RANGE => {
+            // Nobody asks for more than was there, so the log begins above.
+            let above = from + 1;
+            client.check(client.model().saw_start(place, above, 0));
+            return Ok(above);
+        }
         code::UNKNOWN_TOPIC_ID if client.model().may_be_gone(topic.id) => return Ok(from),
         code::UNKNOWN_TOPIC_OR_PARTITION if client.model().may_be_gone(topic.id) => {
             return Ok(from);

@@ -20,6 +20,7 @@ pub const BY_ID: i16 = 13;
 /// Kafka's error codes that a client of this workload can meet.
 pub mod code {
     pub const NONE: i16 = 0;
+    pub const OFFSET_OUT_OF_RANGE: i16 = 1;
     pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
     pub const NOT_LEADER_OR_FOLLOWER: i16 = 6;
     pub const REQUEST_TIMED_OUT: i16 = 7;
@@ -49,10 +50,19 @@ pub fn produce(topic: &Topic, partition: i32, acks: i16, batch: Bytes) -> Produc
         .with_topic_data(vec![topic])
 }
 
-/// Error code and base offset of an answer about one partition.
-pub fn produced(response: &ProduceResponse) -> Option<(i16, i64)> {
+/// What a produce to one partition was answered.
+pub struct Produced {
+    pub error: i16,
+    pub base: i64,
+    /// Negative when the answer does not tell.
+    pub log_start: i64,
+}
+
+/// The answer about the one partition that was produced to.
+pub fn produced(response: &ProduceResponse) -> Option<Produced> {
     let partition = response.responses.first()?.partition_responses.first()?;
-    Some((partition.error_code, partition.base_offset))
+    let (error, base) = (partition.error_code, partition.base_offset);
+    Some(Produced { error, base, log_start: partition.log_start_offset })
 }
 
 /// A fetch of one partition without a session.
@@ -79,6 +89,8 @@ pub fn fetch(topic: &Topic, partition: i32, offset: i64, bytes_max: i32) -> Fetc
 pub struct Fetched {
     pub error: i16,
     pub high_watermark: i64,
+    /// Negative when the answer does not tell.
+    pub log_start: i64,
     pub records: Bytes,
 }
 
@@ -86,12 +98,13 @@ pub struct Fetched {
 pub fn fetched(response: &FetchResponse) -> Option<Fetched> {
     if response.error_code != code::NONE {
         let (error, high_watermark) = (response.error_code, -1);
-        return Some(Fetched { error, high_watermark, records: Bytes::new() });
+        return Some(Fetched { error, high_watermark, log_start: -1, records: Bytes::new() });
     }
     let partition = response.responses.first()?.partitions.first()?;
     Some(Fetched {
         error: partition.error_code,
         high_watermark: partition.high_watermark,
+        log_start: partition.log_start_offset,
         records: partition.records.clone().unwrap_or_default(),
     })
 }
