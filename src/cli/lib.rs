@@ -1,17 +1,19 @@
-//! The command line: `ottla [--config FILE] [--override key=value]…`.
+//! The command line: `ottla [--config FILE] [--override key=value]…`, and `ottla storage`.
 //!
 //! Exit codes: 0 after a clean stop, 1 when the node could not start or had to end, 2 for wrong
-//! arguments. What went wrong is one line on standard error.
+//! arguments. What went wrong is one line on standard error. `ottla storage` has Kafka's texts and
+//! exit codes instead.
 
 mod log_line;
+mod storage;
 
 use std::io::Write;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::builder::PossibleValuesParser;
+use clap::{Parser, Subcommand};
 use ottla_config::{NodeConfig, Properties};
 use ottla_node::NodeParts;
 use ottla_runtime::Runtime;
@@ -22,8 +24,10 @@ use tracing::level_filters::LevelFilter;
 /// Without --config it runs as broker and controller on PLAINTEXT://:9092 and CONTROLLER://:9093,
 /// with its data in ./ottla-data, which is created and formatted.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Kafka's server.properties.
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -34,6 +38,13 @@ struct Arguments {
     #[arg(long, default_value = "info", value_name = "LEVEL",
         value_parser = PossibleValuesParser::new(["error", "warn", "info", "debug", "trace"]))]
     log_level: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formats data directories and tells about them, as kafka-storage does.
+    #[command(subcommand, arg_required_else_help = false)]
+    Storage(storage::Command),
 }
 
 /// What clap says in front of its advice.
@@ -59,9 +70,13 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nothing is left to tell when standard error is closed.
             let _ = writeln!(std::io::stderr(), "ottla: {}", one_line(&error.to_string()));
-            return ExitCode::from(WRONG_ARGUMENTS);
+            let is_storage = std::env::args_os().nth(1).is_some_and(|word| word == "storage");
+            return ExitCode::from(if is_storage { storage::FAILED } else { WRONG_ARGUMENTS });
         }
     };
+    if let Some(Command::Storage(command)) = &arguments.command {
+        return storage::run(command);
+    }
     let level: LevelFilter = arguments.log_level.parse().expect("one of the possible values");
     tracing_subscriber::fmt().event_format(log_line::LogLine).with_max_level(level).init();
     match serve(&arguments) {
@@ -75,7 +90,18 @@ pub fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> Result<(), String> {
-    let file = match &arguments.config {
+    let config = load(arguments.config.as_deref(), &arguments.overrides)?;
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let data_threads = config.data_threads.unwrap_or(processors);
+    let ended =
+        Runtime::run(data_threads, |runtime| ottla_node::run(runtime, NodeParts::new(config)));
+    let ended = ended.map_err(|error| error.to_string())?;
+    ended.map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The config of a file, or of none, with `overrides` on top.
+fn load(file: Option<&Path>, overrides: &[(String, String)]) -> Result<NodeConfig, String> {
+    let file = match file {
         None => None,
         Some(path) => {
             let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -83,11 +109,5 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
             Some(Properties::parse(&bytes).map_err(|error| named(&error))?)
         }
     };
-    let config = NodeConfig::new(file, &arguments.overrides).map_err(|error| error.to_string())?;
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let data_threads = config.data_threads.unwrap_or(processors);
-    let ended =
-        Runtime::run(data_threads, |runtime| ottla_node::run(runtime, NodeParts::new(config)));
-    let ended = ended.map_err(|error| error.to_string())?;
-    ended.map(|_| ()).map_err(|error| error.to_string())
+    NodeConfig::new(file, overrides).map_err(|error| error.to_string())
 }

@@ -13,6 +13,7 @@
 
 pub mod active;
 pub mod controller;
+mod format_levels;
 pub mod image;
 mod loader;
 #[cfg(test)]
@@ -20,8 +21,9 @@ mod testdata;
 mod versions;
 
 pub use active::{ControllerError, ControllerHandle, ImageCell};
+pub use format_levels::{FormatLevels, LevelError, QuorumKind};
 pub use loader::{LoadError, Loader, LogBatch};
 pub use versions::{
     ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, MetadataVersion,
-    VersionedRecord, bootstrap_records, first_version, record_version,
+    VersionedRecord, first_version, record_version,
 };

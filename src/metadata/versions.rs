@@ -10,8 +10,8 @@
 use std::fmt;
 
 use ottla_protocol::metadata::{
-    BrokerRegistrationChangeRecord, FeatureLevelRecord, MetadataRecord, PartitionChangeRecord,
-    PartitionRecord, RegisterBrokerRecord,
+    BrokerRegistrationChangeRecord, MetadataRecord, PartitionChangeRecord, PartitionRecord,
+    RegisterBrokerRecord,
 };
 
 /// Name of the feature that says which records may be written.
@@ -21,7 +21,7 @@ pub const ELIGIBLE_LEADER_REPLICAS: &str = "eligible.leader.replicas.version";
 
 /// A level of `metadata.version` that Kafka has named.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MetadataVersion(i16);
+pub struct MetadataVersion(pub(crate) i16);
 
 /// Every level from the oldest that Kafka 4 works with, and its name.
 const LEVELS: &[(i16, &str)] = &[
@@ -152,21 +152,6 @@ impl Feature {
         let reached = self.defaults.iter().rev().find(|(from, _)| *from <= version.level());
         reached.map_or(0, |(_, level)| *level)
     }
-}
-
-/// What formatting a cluster at `version` puts into its log first: `metadata.version`, then the
-/// other features by name.
-#[must_use]
-pub fn bootstrap_records(version: MetadataVersion) -> Vec<VersionedRecord> {
-    let levels = FEATURES.iter().map(|feature| (feature.name, feature.default_level(version)));
-    [(METADATA_VERSION, version.level())]
-        .into_iter()
-        .chain(levels.filter(|(_, level)| *level > 0))
-        .map(|(name, feature_level)| {
-            let record = FeatureLevelRecord { name: name.to_owned(), feature_level };
-            VersionedRecord::new(record, version)
-        })
-        .collect()
 }
 
 /// A record with the version it is written in.

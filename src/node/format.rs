@@ -1,16 +1,16 @@
 //! Whose directory it is: checked at every start, written at the first one.
 //!
-//! A fresh directory gets what `kafka-storage format` writes: `bootstrap.checkpoint` with the
-//! features of a new cluster, the 0-0 checkpoint with this node as the only voter (KIP-853; not
-//! for a static quorum), and last `meta.properties`. Everything before it is durable by then, so
-//! that a formatted directory is a complete one.
+//! A fresh directory gets what `kafka-storage format` writes, whether a start or `ottla storage`
+//! formats it: `bootstrap.checkpoint` with the features of a new cluster, the 0-0 checkpoint with
+//! this node as the only voter (KIP-853; not for a static quorum), and last `meta.properties`.
+//! Everything before it is durable by then, so that a formatted directory is a complete one.
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_config::NodeConfig;
-use ottla_metadata::{MetadataVersion, VersionedRecord, bootstrap_records};
+use ottla_metadata::{FormatLevels, MetadataVersion, QuorumKind, VersionedRecord};
 use ottla_protocol::Writer;
 use ottla_protocol::control::{KRaftVersionRange, Voter, VoterEndpoint, Voters};
 use ottla_protocol::metadata::MetadataRecord;
@@ -64,7 +64,7 @@ impl fmt::Display for FormatError {
             FormatError::NotFormatted(path) => write!(
                 f,
                 "{} holds files but no meta.properties: it is not a data directory; choose an \
-                 empty one with --override log.dirs=PATH",
+                 empty one with log.dirs=PATH",
                 path.display()
             ),
             FormatError::OtherNode { path, stored, configured } => write!(
@@ -111,12 +111,35 @@ pub(crate) fn check_or_format(
     config: &NodeConfig,
     voter: &[VoterEndpoint],
 ) -> Result<DirIdentity, FormatError> {
-    let Some(meta) = dir.meta_properties()? else {
-        if !dir.is_fresh()? {
-            return Err(FormatError::NotFormatted(dir.path().to_owned()));
+    let identity = match dir.meta_properties()? {
+        Some(meta) => check(runtime, dir, config, &meta)?,
+        None if dir.is_fresh()? => {
+            let new = NewCluster {
+                cluster_id: runtime.entropy().uuid().to_string(),
+                levels: FormatLevels::new(MetadataVersion::V4_3),
+                quorum: if config.static_voters { QuorumKind::Static } else { QuorumKind::Dynamic },
+            };
+            format(runtime, dir, config.node_id, voter, &new)?
         }
-        return format(runtime, dir, config, voter);
+        None => return Err(FormatError::NotFormatted(dir.path().to_owned())),
     };
+    // For a static quorum there is none before the first start. Where there are partitions, it has
+    // been lost, and they are not to be forgotten: the metadata log says that it is missing.
+    let metadata_dir = dir.metadata_dir();
+    let exists = dir.disk().exists(&metadata_dir);
+    let exists = exists.map_err(|source| FormatError::Io { path: metadata_dir, source })?;
+    if !exists && config.static_voters && dir.partitions()?.is_empty() {
+        create_metadata_dir(dir)?;
+    }
+    Ok(identity)
+}
+
+fn check(
+    runtime: &Runtime,
+    dir: &DataDir,
+    config: &NodeConfig,
+    meta: &MetaProperties,
+) -> Result<DirIdentity, FormatError> {
     if meta.node_id != config.node_id {
         return Err(FormatError::OtherNode {
             path: dir.path().to_owned(),
@@ -132,19 +155,37 @@ pub(crate) fn check_or_format(
             id
         }
     };
-    Ok(DirIdentity { cluster_id: meta.cluster_id, directory_id })
+    Ok(DirIdentity { cluster_id: meta.cluster_id.clone(), directory_id })
 }
 
-fn format(
+/// Its name becomes durable with the next sync of the data directory.
+fn create_metadata_dir(dir: &DataDir) -> Result<(), FormatError> {
+    let path = dir.metadata_dir();
+    match dir.disk().create_dir(&path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(FormatError::Io { path, source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The cluster that a fresh directory is to begin.
+pub(crate) struct NewCluster {
+    pub(crate) cluster_id: String,
+    pub(crate) levels: FormatLevels,
+    pub(crate) quorum: QuorumKind,
+}
+
+/// Formats a fresh directory; `voter` is where the quorum finds this node.
+pub(crate) fn format(
     runtime: &Runtime,
     dir: &DataDir,
-    config: &NodeConfig,
+    node_id: NodeId,
     voter: &[VoterEndpoint],
+    new: &NewCluster,
 ) -> Result<DirIdentity, FormatError> {
-    let identity = DirIdentity {
-        cluster_id: runtime.entropy().uuid().to_string(),
-        directory_id: runtime.entropy().uuid(),
-    };
+    let identity =
+        DirIdentity { cluster_id: new.cluster_id.clone(), directory_id: runtime.entropy().uuid() };
     let now = runtime.clock().wall();
     let disk = dir.disk();
     let metadata_dir = dir.metadata_dir();
@@ -152,28 +193,25 @@ fn format(
         let written = disk.write_atomically(&path, bytes, Some(point), None);
         written.map_err(|source| FormatError::Io { path, source })
     };
-    match disk.create_dir(&metadata_dir) {
-        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(FormatError::Io { path: metadata_dir, source });
-        }
-        _ => {}
-    }
-    if !config.static_voters {
-        let voters = only_voter(config.node_id, identity.directory_id, voter);
-        let bytes = first_snapshot(voters, now);
-        write(metadata_dir.join(file_name(FIRST)), &bytes, SyncPoint::SnapshotFile)?;
-    }
-    let bytes = bootstrap_file(&bootstrap_records(MetadataVersion::V4_3), now);
-    write(dir.path().join(BOOTSTRAP), &bytes, SyncPoint::BootstrapFile)?;
     let sync = |path: &Path, point| {
         let synced = disk.sync_dir(path, point);
         synced.map_err(|source| FormatError::Io { path: path.to_owned(), source })
     };
-    sync(&metadata_dir, SyncPoint::FormatMetadataDir)?;
+    if new.quorum == QuorumKind::Dynamic {
+        create_metadata_dir(dir)?;
+        let voters = only_voter(node_id, identity.directory_id, voter);
+        let bytes = first_snapshot(voters, now);
+        write(metadata_dir.join(file_name(FIRST)), &bytes, SyncPoint::SnapshotFile)?;
+    }
+    let bytes = bootstrap_file(&new.levels.records(), now);
+    write(dir.path().join(BOOTSTRAP), &bytes, SyncPoint::BootstrapFile)?;
+    if new.quorum == QuorumKind::Dynamic {
+        sync(&metadata_dir, SyncPoint::FormatMetadataDir)?;
+    }
     sync(dir.path(), SyncPoint::FormatDir)?;
     dir.write_meta_properties(&MetaProperties {
         cluster_id: identity.cluster_id.clone(),
-        node_id: config.node_id,
+        node_id,
         directory_id: Some(identity.directory_id),
     })?;
     tracing::info!(dir = %dir.path().display(), cluster = %identity.cluster_id,
@@ -228,7 +266,7 @@ pub(crate) fn bootstrap(dir: &DataDir) -> Result<Vec<VersionedRecord>, FormatErr
             return Ok(records);
         }
     }
-    Ok(bootstrap_records(MetadataVersion::V4_3))
+    Ok(FormatLevels::new(MetadataVersion::V4_3).records())
 }
 
 fn records_of(bytes: &[u8], path: &Path) -> Result<Vec<VersionedRecord>, FormatError> {

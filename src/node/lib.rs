@@ -13,6 +13,7 @@ mod format;
 mod listeners;
 mod publisher;
 mod start;
+pub mod tool;
 mod topic_configs;
 
 pub use format::FormatError;

@@ -177,12 +177,19 @@ impl DataDir {
     /// # Errors
     /// When it cannot be read or is malformed.
     pub fn meta_properties(&self) -> Result<Option<MetaProperties>, DirError> {
-        match self.disk.read(&self.path.join(META_PROPERTIES), SMALL_FILE_MAX) {
-            Ok(bytes) => {
-                MetaProperties::parse(&bytes).map(Some).map_err(|e| self.failed(META_PROPERTIES, e))
-            }
+        DataDir::meta_properties_in(&self.disk, &self.path)
+    }
+
+    /// Reads `meta.properties` of a directory that is not opened, and may be another process's.
+    ///
+    /// # Errors
+    /// When it cannot be read or is malformed.
+    pub fn meta_properties_in(disk: &Disk, dir: &Path) -> Result<Option<MetaProperties>, DirError> {
+        let path = dir.join(META_PROPERTIES);
+        match disk.read(&path, SMALL_FILE_MAX).and_then(|bytes| MetaProperties::parse(&bytes)) {
+            Ok(meta) => Ok(Some(meta)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(self.failed(META_PROPERTIES, error)),
+            Err(source) => Err(DirError::Io { path, source }),
         }
     }
 

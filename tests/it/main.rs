@@ -20,3 +20,4 @@ mod produce_fetch;
 mod requests;
 mod retention;
 mod start;
+mod storage;

@@ -19,8 +19,8 @@ use crate::controller::{
 use crate::image::{Image, LeaderRecovery};
 use crate::testdata::{batches, log_batch};
 use crate::{
-    FEATURES, KRAFT_VERSION, Loader, LogBatch, METADATA_VERSION, MetadataVersion, VersionedRecord,
-    bootstrap_records,
+    FEATURES, FormatLevels, KRAFT_VERSION, Loader, LogBatch, METADATA_VERSION, MetadataVersion,
+    VersionedRecord,
 };
 
 /// Records that were appended together.
@@ -138,7 +138,7 @@ impl Harness {
 
     /// Activates the controller over what is committed.
     pub(super) fn activate(&mut self, version: MetadataVersion) -> Append {
-        let bootstrap = bootstrap_records(version);
+        let bootstrap = FormatLevels::new(version).records();
         let open = self.loader.open_transaction();
         let decision = self.controller.activate(self.now, &bootstrap, open);
         self.append(decision).0
