@@ -52,6 +52,8 @@ class Node:
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
             "log.dirs": str(self.directory),
+            # The records' times are of 2023.
+            "log.retention.ms": "-1",
         }
         self.process = None
 
