@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_test_client::record_batch;
-use ottla_types::{Offset, Timestamp};
+use ottla_types::Offset;
 
 use crate::Failure;
 use crate::client::{Client, produce_frame};
 use crate::floor::PIECE;
-use crate::machine::{CLIENT_CPU, on_cpu, warm_memory};
+use crate::machine::{CLIENT_CPU, on_cpu, record_time, warm_memory};
 use crate::process::Process;
 use crate::program::{Place, Program};
 use crate::report::{Report, Row};
@@ -249,5 +249,5 @@ fn small_pass(
 fn batch_of(bytes: usize, record_bytes: usize) -> Bytes {
     // A record costs at most a dozen bytes beside its value, and a batch 61.
     let count = (bytes.saturating_sub(61) / (record_bytes + 12)).max(1);
-    record_batch(Timestamp(1), None, &vec![vec![b'x'; record_bytes]; count])
+    record_batch(record_time(), None, &vec![vec![b'x'; record_bytes]; count])
 }

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use ottla_types::Timestamp;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Processor of the servers and of the client, when there are two.
@@ -67,4 +68,11 @@ pub(crate) fn description() -> String {
 pub(crate) fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().next().unwrap_or("unknown").to_owned()
+}
+
+/// The time of records: old ones would not be kept while they are measured.
+#[expect(clippy::disallowed_methods, reason = "the clock of real records")]
+pub(crate) fn record_time() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

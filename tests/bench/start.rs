@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_test_client::record_batch;
-use ottla_types::Timestamp;
 
 use crate::Failure;
 use crate::client::{Client, produce_frame};
-use crate::machine::now;
+use crate::machine::{now, record_time};
 use crate::program::{Place, Program};
 use crate::report::{Report, Row};
 
@@ -74,7 +73,7 @@ fn take_one(mut client: Client, record: &[u8]) -> Result<(), Failure> {
 }
 
 fn first_record() -> Result<Bytes, Failure> {
-    let batch = record_batch(Timestamp(1), None, &[b"first".to_vec()]);
+    let batch = record_batch(record_time(), None, &[b"first".to_vec()]);
     Ok(produce_frame(TOPIC, batch)?)
 }
 
