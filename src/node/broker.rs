@@ -32,7 +32,7 @@ const STOPPING_MAX: Duration = Duration::from_secs(30);
 /// What the broker says about itself.
 pub(crate) struct BrokerIdentity {
     pub(crate) cluster_id: String,
-    pub(crate) directory_id: Uuid,
+    pub(crate) log_dirs: Vec<Uuid>,
     pub(crate) incarnation_id: Uuid,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) controller_endpoints: Vec<Endpoint>,
@@ -97,7 +97,7 @@ impl Broker {
             features: supported(),
             rack: self.config.rack.clone(),
             is_migrating_zk_broker: false,
-            log_dirs: vec![self.identity.directory_id],
+            log_dirs: self.identity.log_dirs.clone(),
             previous_epoch: self.identity.previous_epoch,
             // This process holds the directory's lock: the last one is gone, and its session with
             // it. Kafka waits for the session to end.

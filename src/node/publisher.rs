@@ -25,8 +25,6 @@ use crate::topic_configs::effective;
 
 /// Asks the publisher to open the logs; it tells when that is done.
 pub(crate) struct OpenLogs {
-    /// Whether the last stop was a clean one.
-    pub(crate) clean: bool,
     pub(crate) done: oneshot::Sender<()>,
 }
 
@@ -141,8 +139,8 @@ impl Publisher {
             placements.extend(held.map(|(id, p)| self.placement(topic, id, p, config.clone())));
         }
         let count = placements.len();
-        self.replicas.load(placements, open.clean).await?;
-        tracing::info!(partitions = count, clean = open.clean, "opened logs");
+        self.replicas.load(placements).await?;
+        tracing::info!(partitions = count, "opened logs");
         // The broker may have been told to stop meanwhile.
         let _ = open.done.send(());
         Ok(())

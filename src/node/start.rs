@@ -16,12 +16,13 @@ use ottla_replication::{Replicas, ReplicasConfig};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
-use ottla_storage::{CleanShutdown, DataDir, DirError, DirHealth, LogOptions, SyncPoints};
-use ottla_types::{BrokerEpoch, Offset, ReplicaKey};
+use ottla_storage::{CleanShutdown, DirError, LogDirs, LogOptions, SyncPoints};
+use ottla_types::{Offset, ReplicaKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::{Broker, BrokerIdentity};
-use crate::format::{DirIdentity, FormatError, bootstrap, check_or_format, only_voter};
+use crate::dirs::Dirs;
+use crate::format::{FormatError, bootstrap, only_voter};
 use crate::listeners::{BindError, Sockets, announce, bind_all, registered, voter_endpoints};
 use crate::publisher::{OpenLogs, Publisher};
 
@@ -114,16 +115,17 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
         tracing::warn!("{key} is not read by this version and has no effect{hint}");
     }
     let sockets = bind_all(&runtime, &config).await.map_err(StartError::Bind)?;
-    let dir = Arc::new(DataDir::open(runtime.disk(), &config.data_dir)?);
-    let health = Arc::new(DirHealth::default());
-    let node = Node { runtime, config, dir, health: health.clone(), authorizer };
+    let endpoints = voter_endpoints(runtime.net(), &config);
+    let Dirs { dirs, cluster_id } = Dirs::open(&runtime, &config, &endpoints)?;
+    let health = dirs.metadata().health().clone();
+    let node = Node { runtime, config, dirs, cluster_id, authorizer };
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
     // A failed directory ends the node wherever it is; nothing is closed then.
     tokio::select! {
         biased;
         reason = health.fenced() => Err(StartError::Fenced(reason)),
-        result = node.serve(sockets, on_open, stop) => result,
+        result = node.serve(sockets, endpoints, on_open, stop) => result,
     }
 }
 
@@ -131,8 +133,8 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
 struct Node {
     runtime: Runtime,
     config: Arc<NodeConfig>,
-    dir: Arc<DataDir>,
-    health: Arc<DirHealth>,
+    dirs: LogDirs,
+    cluster_id: String,
     authorizer: Arc<dyn Authorizer>,
 }
 
@@ -150,21 +152,19 @@ impl Node {
     async fn serve(
         self,
         sockets: Sockets,
+        endpoints: Vec<VoterEndpoint>,
         on_open: Box<dyn FnOnce(&Replicas) + Send>,
         stop: impl Future<Output = std::io::Result<()>>,
     ) -> Result<Stopped, StartError> {
-        let endpoints = voter_endpoints(self.runtime.net(), &self.config);
-        let identity = check_or_format(&self.runtime, &self.dir, &self.config, &endpoints)?;
-        let clean = self.dir.take_clean_shutdown()?;
-        let followers = self.start_followers(&identity, endpoints, clean).await?;
-        let services = self.services(&identity, &followers);
+        let followers = self.start_followers(endpoints).await?;
+        let services = self.services(&followers);
         let controller_tasks = self.listen(&services, sockets.controller).await?;
         let Followers { replicas, mut broker, open_logs, quorum, .. } = followers;
         tokio::pin!(stop);
         let opened = AtomicBool::new(false);
         let started = async {
             broker.register().await.map_err(StartError::Register)?;
-            self.open_logs(open_logs, clean.is_some()).await;
+            self.open_logs(open_logs).await;
             opened.store(true, Ordering::Relaxed);
             on_open(&replicas);
             broker.unfence().await.map_err(StartError::Register)?;
@@ -201,13 +201,11 @@ impl Node {
     /// Opens the metadata log and starts everything that follows it.
     async fn start_followers(
         &self,
-        identity: &DirIdentity,
         endpoints: Vec<VoterEndpoint>,
-        clean: Option<CleanShutdown>,
     ) -> Result<Followers, StartError> {
         let (events, events_in) = mpsc::unbounded_channel();
-        let setup = self.quorum_setup(identity, endpoints);
-        let (runtime, health) = (&self.runtime, &self.health);
+        let setup = self.quorum_setup(endpoints);
+        let (runtime, health) = (&self.runtime, self.dirs.metadata().health());
         let transport = Box::new(Alone);
         let started = ottla_raft::driver::start(runtime, setup, health.clone(), transport, events);
         let quorum = started.await.map_err(StartError::Quorum)?;
@@ -215,8 +213,8 @@ impl Node {
         let (to_controller, published_to_controller) = watch::channel(Published::default());
         let (to_broker, published_to_broker) = watch::channel(Published::default());
         let setup = MetadataSetup {
-            settings: self.controller_settings(identity),
-            bootstrap: bootstrap(&self.dir)?,
+            settings: self.controller_settings(),
+            bootstrap: bootstrap(self.dirs.metadata().data())?,
             events: events_in,
             deltas,
             published: published_to_controller,
@@ -238,12 +236,12 @@ impl Node {
         runtime.spawn_vital(Plane::Control, "publisher", publisher.run());
         let net = runtime.net();
         let identity = BrokerIdentity {
-            cluster_id: identity.cluster_id.clone(),
-            directory_id: identity.directory_id,
+            cluster_id: self.cluster_id.clone(),
+            log_dirs: self.dirs.dirs().iter().map(|dir| dir.id()).collect(),
             incarnation_id: runtime.entropy().uuid(),
             endpoints: registered(net, &self.config.advertised_listeners),
             controller_endpoints: registered(net, &self.config.advertised_controller_listeners),
-            previous_epoch: clean.map_or(BrokerEpoch::UNKNOWN, |clean| clean.broker_epoch),
+            previous_epoch: self.dirs.previous_epoch(),
         };
         let config = self.config.clone();
         let published = published_to_broker;
@@ -251,9 +249,9 @@ impl Node {
         Ok(Followers { images, replicas, broker, open_logs, quorum, controller })
     }
 
-    fn quorum_setup(&self, identity: &DirIdentity, endpoints: Vec<VoterEndpoint>) -> QuorumSetup {
+    fn quorum_setup(&self, endpoints: Vec<VoterEndpoint>) -> QuorumSetup {
         let config = &self.config;
-        let me = ReplicaKey { id: config.node_id, directory_id: identity.directory_id };
+        let me = ReplicaKey { id: config.node_id, directory_id: self.dirs.metadata().id() };
         let mut voters = VoterHistory::new(VoterSet::default());
         if config.static_voters {
             // A static voter is known by its id alone.
@@ -264,8 +262,8 @@ impl Node {
         log.segment_bytes = 1 << 30;
         log.flush_messages = i64::MAX;
         QuorumSetup {
-            dir: self.dir.metadata_dir(),
-            cluster_id: identity.cluster_id.clone(),
+            dir: self.dirs.metadata().data().metadata_dir(),
+            cluster_id: self.cluster_id.clone(),
             me,
             listeners: endpoints,
             alone: true,
@@ -281,11 +279,11 @@ impl Node {
         }
     }
 
-    fn controller_settings(&self, identity: &DirIdentity) -> Settings {
+    fn controller_settings(&self) -> Settings {
         let config = &self.config;
         let min_insync_replicas = config.topic_defaults.min_insync_replicas;
         Settings {
-            cluster_id: identity.cluster_id.clone(),
+            cluster_id: self.cluster_id.clone(),
             session_timeout: config.session_timeout,
             default_partitions: config.partitions_default,
             default_replication_factor: config.replication_factor_default,
@@ -304,17 +302,17 @@ impl Node {
             high_watermark_interval: self.config.high_watermark_interval,
             producer_id_expiration: self.config.producer_id_expiration,
         };
-        Replicas::new(&self.runtime, self.dir.clone(), self.health.clone(), config)
+        Replicas::new(&self.runtime, &self.dirs, config)
     }
 
-    fn services(&self, identity: &DirIdentity, followers: &Followers) -> Arc<Services> {
+    fn services(&self, followers: &Followers) -> Arc<Services> {
         let limits = &self.config.limits;
         Arc::new(Services {
             runtime: self.runtime.clone(),
             config: self.config.clone(),
             identity: Identity {
                 node_id: self.config.node_id,
-                cluster_id: identity.cluster_id.clone(),
+                cluster_id: self.cluster_id.clone(),
             },
             images: followers.images.clone(),
             replicas: followers.replicas.clone(),
@@ -331,9 +329,9 @@ impl Node {
     }
 
     /// Opens the logs with the image of this moment.
-    async fn open_logs(&self, open_logs: oneshot::Sender<OpenLogs>, clean: bool) {
+    async fn open_logs(&self, open_logs: oneshot::Sender<OpenLogs>) {
         let (done, is_done) = oneshot::channel();
-        let asked = open_logs.send(OpenLogs { clean, done }).is_ok();
+        let asked = open_logs.send(OpenLogs { done }).is_ok();
         if !asked || is_done.await.is_err() {
             // The directory has failed, which ends the node.
             std::future::pending::<()>().await;
@@ -362,15 +360,17 @@ impl Node {
         quorum: &QuorumHandle,
         clean: Option<CleanShutdown>,
     ) -> Result<Stopped, StartError> {
-        let closed = replicas.close().await;
+        replicas.close().await;
         quorum.shut_down().await;
-        if let Err(error) = closed {
-            return Err(StartError::Fenced(error.to_string()));
+        for dir in self.dirs.all() {
+            if dir.health().is_fenced() {
+                return Err(StartError::Fenced(dir.health().fenced().await));
+            }
         }
         if let Some(clean) = clean {
-            self.dir.write_clean_shutdown(clean)?;
+            self.dirs.dirs().iter().try_for_each(|dir| dir.data().write_clean_shutdown(clean))?;
         }
-        self.dir.remove_lock_file()?;
+        self.dirs.all().try_for_each(|dir| dir.data().remove_lock_file())?;
         tracing::info!("stopped");
         Ok(Stopped)
     }

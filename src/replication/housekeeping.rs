@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_runtime::Plane;
-use ottla_storage::{LogError, OffsetCheckpoint};
+use ottla_storage::{DirError, LogError, OffsetCheckpoint};
+use ottla_types::Offset;
 
+use crate::dir::Dir;
 use crate::partition::Partition;
 use crate::replicas::{LoadError, Replicas};
 use crate::request::PartitionError;
@@ -24,38 +26,51 @@ impl Replicas {
         let config = self.shared.config;
         let replicas = self.clone();
         self.every("recovery points", config.recovery_point_interval, move || {
-            replicas.write_recovery_points()
+            replicas.in_each_dir("recovery points", |dir| replicas.write_recovery_points(dir));
         });
-        let (replicas, mut last) = (self.clone(), OffsetCheckpoint::default());
+        let replicas = self.clone();
         self.every("high watermarks", config.high_watermark_interval, move || {
-            replicas.write_high_watermarks(&mut last)
+            replicas.in_each_dir("high watermarks", |dir| replicas.write_high_watermarks(dir));
         });
         let replicas = self.clone();
         self.every("retention", config.retention_check_interval, move || {
-            replicas.delete_old_segments()
+            replicas.delete_all_old_segments();
         });
         let replicas = self.clone();
         self.every("producer expiry", PRODUCER_CHECK_INTERVAL, move || {
             let now = replicas.shared.runtime.clock().wall();
             let age_max = replicas.shared.config.producer_id_expiration;
             replicas.all().iter().for_each(|partition| partition.expire_producers(now, age_max));
-            Ok(())
         });
     }
 
     /// Closes all logs and makes them durable, so that the next start need not look into them.
-    ///
-    /// # Errors
-    /// When a file cannot be written; the stop is not a clean one then.
-    pub async fn close(&self) -> Result<(), LoadError> {
+    /// A directory where that cannot be done is fenced.
+    pub async fn close(&self) {
         let replicas = self.clone();
         let work = move || {
-            replicas.all().iter().try_for_each(|partition| replicas.close_one(partition))?;
-            replicas.write_recovery_points()?;
-            replicas.write_high_watermarks(&mut OffsetCheckpoint::default())?;
-            replicas.write_log_starts_at_stop()
+            replicas.in_each_dir("closing", |dir| {
+                let partitions = replicas.all_in(dir);
+                partitions.iter().try_for_each(|partition| replicas.close_one(partition))?;
+                replicas.write_recovery_points(dir)?;
+                replicas.write_high_watermarks(dir)?;
+                replicas.write_log_starts_at_stop(dir)
+            });
         };
-        self.shared.runtime.blocking(Plane::Data(0), work).await
+        self.shared.runtime.blocking(Plane::Data(0), work).await;
+    }
+
+    /// Does something in each directory that is not fenced, and fences those where it fails.
+    pub(crate) fn in_each_dir(
+        &self,
+        what: &str,
+        work: impl Fn(&Arc<Dir>) -> Result<(), LoadError>,
+    ) {
+        for dir in self.shared.dirs.iter().filter(|dir| !dir.health().is_fenced()) {
+            if let Err(error) = work(dir) {
+                dir.health().fence(format!("{what}: {error}"));
+            }
+        }
     }
 
     fn close_one(&self, partition: &Arc<Partition>) -> Result<(), LoadError> {
@@ -64,11 +79,8 @@ impl Replicas {
             Err(PartitionError::Gone) => return Ok(()),
             job => job?,
         };
-        let path = self.shared.dir.path().join(partition.name().to_string());
-        partition.run_flush(&job).map_err(|source| {
-            self.shared.health.fence(format!("{}: {source}", path.display()));
-            LogError::Io { path, source }
-        })?;
+        let path = partition.dir().data().path().join(partition.name().to_string());
+        partition.run_flush(&job).map_err(|source| LogError::Io { path, source })?;
         partition.flushed(job.end);
         Ok(())
     }
@@ -77,7 +89,7 @@ impl Replicas {
         &self,
         name: &'static str,
         interval: Duration,
-        mut work: impl FnMut() -> Result<(), LoadError> + Send + 'static,
+        mut work: impl FnMut() + Send + 'static,
     ) {
         let shared = self.shared.clone();
         let plane = Plane::Data(0);
@@ -87,39 +99,50 @@ impl Replicas {
             loop {
                 shared.runtime.clock().sleep(wait).await;
                 wait = interval;
-                let ran = shared.runtime.blocking(plane, move || (work(), work)).await;
-                work = ran.1;
-                if let Err(error) = ran.0 {
-                    return shared.health.fence(format!("{name}: {error}"));
-                }
+                let ran = move || {
+                    work();
+                    work
+                };
+                work = shared.runtime.blocking(plane, ran).await;
             }
         };
         self.shared.runtime.spawn(plane, name, task);
     }
 
-    fn write_recovery_points(&self) -> Result<(), LoadError> {
+    fn write_recovery_points(&self, dir: &Arc<Dir>) -> Result<(), LoadError> {
         // Locked before the partitions are listed: a log that is deleted meanwhile must not come
         // back into the file behind the new log that takes its name.
-        let mut last = self.shared.recovery_points.lock().expect("never poisoned");
-        let partitions = self.all();
-        let offset = |p: &Arc<Partition>| Some((p.name().clone(), p.checkpoint_offset().ok()?));
-        let points = OffsetCheckpoint { offsets: partitions.iter().filter_map(offset).collect() };
-        if *last == points {
-            return Ok(());
-        }
-        self.shared.dir.write_recovery_points(&points)?;
-        *last = points;
-        Ok(())
+        let mut last = dir.recovery_points.lock().expect("never poisoned");
+        let points = self.offsets_in(dir, Partition::checkpoint_offset);
+        replace(&mut last, points, |points| dir.data().write_recovery_points(points))
     }
 
-    fn write_high_watermarks(&self, last: &mut OffsetCheckpoint) -> Result<(), LoadError> {
-        let partitions = self.all();
-        let offset = |p: &Arc<Partition>| Some((p.name().clone(), p.high_watermark().ok()?));
-        let marks = OffsetCheckpoint { offsets: partitions.iter().filter_map(offset).collect() };
-        if *last != marks {
-            self.shared.dir.write_high_watermarks(&marks)?;
-            *last = marks;
-        }
-        Ok(())
+    fn write_high_watermarks(&self, dir: &Arc<Dir>) -> Result<(), LoadError> {
+        let mut last = dir.high_watermarks.lock().expect("never poisoned");
+        let marks = self.offsets_in(dir, Partition::high_watermark);
+        replace(&mut last, marks, |marks| dir.data().write_high_watermarks(marks))
     }
+
+    fn offsets_in(
+        &self,
+        dir: &Arc<Dir>,
+        offset: impl Fn(&Partition) -> Result<Offset, PartitionError>,
+    ) -> OffsetCheckpoint {
+        let partitions = self.all_in(dir);
+        let offset = |p: &Arc<Partition>| Some((p.name().clone(), offset(p).ok()?));
+        OffsetCheckpoint { offsets: partitions.iter().filter_map(offset).collect() }
+    }
+}
+
+/// Writes what changed.
+fn replace(
+    last: &mut OffsetCheckpoint,
+    new: OffsetCheckpoint,
+    write: impl FnOnce(&OffsetCheckpoint) -> Result<(), DirError>,
+) -> Result<(), LoadError> {
+    if *last != new {
+        write(&new)?;
+        *last = new;
+    }
+    Ok(())
 }

@@ -15,6 +15,7 @@
 
 mod acks;
 mod core;
+mod dir;
 mod fetch_wait;
 mod housekeeping;
 mod partition;

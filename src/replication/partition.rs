@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
-use ottla_storage::{
-    BatchLocation, DirHealth, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit,
-};
+use ottla_storage::{BatchLocation, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit};
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition};
 use slab::Slab;
 use tokio::sync::oneshot;
 
 use crate::acks::AckQueue;
 use crate::core::LeaderCore;
+use crate::dir::Dir;
 use crate::fetch_wait::FetchWait;
 use crate::request::{
     AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
@@ -25,7 +24,7 @@ use crate::request::{
 pub struct Partition {
     id: TopicIdPartition,
     name: TopicPartition,
-    health: Arc<DirHealth>,
+    dir: Arc<Dir>,
     state: Mutex<State>,
 }
 
@@ -73,10 +72,10 @@ impl Partition {
     ///
     /// # Errors
     /// When the new epoch cannot be noted in the log.
-    pub fn hold(
+    pub(crate) fn hold(
         id: TopicIdPartition,
         name: TopicPartition,
-        health: Arc<DirHealth>,
+        dir: Arc<Dir>,
         mut log: Log,
         leadership: Leadership,
     ) -> Result<Partition, LogError> {
@@ -98,7 +97,7 @@ impl Partition {
             flushing: false,
             retired: false,
         };
-        Ok(Partition { id, name, health, state: Mutex::new(state) })
+        Ok(Partition { id, name, dir, state: Mutex::new(state) })
     }
 
     /// Topic id and index.
@@ -111,6 +110,11 @@ impl Partition {
     #[must_use]
     pub fn name(&self) -> &TopicPartition {
         &self.name
+    }
+
+    /// The log directory that it is in.
+    pub(crate) fn dir(&self) -> &Arc<Dir> {
+        &self.dir
     }
 
     /// The leader or the replicas changed.
@@ -384,13 +388,13 @@ impl Partition {
     /// Fences the directory when the error is a fault of this node.
     fn failed(&self, error: LogError) -> PartitionError {
         if error.is_fault() {
-            self.health.fence(format!("{}: {error}", self.name));
+            self.dir.health().fence(format!("{}: {error}", self.name));
         }
         PartitionError::Log(error)
     }
 
     fn refuse_if_fenced(&self) -> Result<(), PartitionError> {
-        if self.health.is_fenced() { Err(PartitionError::Offline) } else { Ok(()) }
+        if self.dir.health().is_fenced() { Err(PartitionError::Offline) } else { Ok(()) }
     }
 
     /// After a panic under the lock nobody knows the partition's state: it is offline for good,

@@ -30,23 +30,22 @@ pub struct Placement {
 pub struct DirPlan {
     /// Partitions whose directory is there.
     pub open: BTreeSet<TopicIdPartition>,
-    /// Partitions whose directory is missing, or was never completed.
-    pub create: BTreeSet<TopicIdPartition>,
     /// Directories to be renamed to stray, with what their name says.
     pub stray: Vec<(String, TopicPartition)>,
     /// Directories that were deleted before and wait for their removal.
     pub remove: Vec<String>,
 }
 
-/// Compares the directories with the metadata. `is_begun` tells whether a directory without a
-/// readable topic id holds records: then it is stray; else its creation was interrupted.
+/// Compares what is in one log directory with the metadata. `is_begun` tells whether a partition's
+/// directory without a readable topic id holds records: then it is stray; else its creation was
+/// interrupted.
 #[must_use]
 pub fn plan_dirs(
     placements: &BTreeMap<TopicIdPartition, Placement>,
     found: &[PartitionDir],
     is_begun: impl Fn(&PartitionDir) -> bool,
 ) -> DirPlan {
-    let mut plan = DirPlan { create: placements.keys().copied().collect(), ..DirPlan::default() };
+    let mut plan = DirPlan::default();
     for dir in found {
         let name = match &dir.kind {
             PartitionDirName::Deleted => {
@@ -60,7 +59,6 @@ pub fn plan_dirs(
             dir.topic_id.map(|topic_id| TopicIdPartition { topic_id, partition: name.partition });
         match placed {
             Some(id) if placements.get(&id).is_some_and(|placed| placed.name == *name) => {
-                plan.create.remove(&id);
                 plan.open.insert(id);
             }
             None if !is_begun(dir) => plan.remove.push(dir.name.clone()),
@@ -111,7 +109,6 @@ mod tests {
         let plan = plan_dirs(&placements, &found, |dir| dir.name == "e-0");
         let id = |byte| TopicIdPartition { topic_id: Uuid([byte; 16]), partition: PartitionId(0) };
         assert_eq!(plan.open, [id(1)].into());
-        assert_eq!(plan.create, [id(2), id(3)].into());
         let stray: Vec<_> = plan.stray.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(stray, ["b-0", "d-0", "e-0"]);
         assert_eq!(plan.remove, ["c-0".to_owned(), deleted]);

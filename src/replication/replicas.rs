@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
-use ottla_runtime::{Disk, Plane, Runtime};
-use ottla_storage::{
-    DataDir, DirError, DirHealth, Log, LogError, LogOptions, OffsetCheckpoint, PartitionDir,
-    PartitionDirName, SegmentFile, Shutdown, SyncPoints,
-};
-use ottla_types::{Offset, TopicIdPartition, TopicPartition};
+use ottla_runtime::{Plane, Runtime};
+use ottla_storage::{DirError, Log, LogDirs, LogError, LogOptions, PartitionDirName, SyncPoints};
+use ottla_types::TopicIdPartition;
 
+use crate::dir::{Dir, Found};
 use crate::partition::Partition;
-use crate::placement::{DirPlan, Placement, plan_dirs};
+use crate::placement::Placement;
 use crate::request::PartitionError;
 
 /// Logs that are opened or created at the same time: recovery reads, creation waits for fsyncs.
@@ -41,33 +39,30 @@ pub struct Replicas {
 
 pub(crate) struct Shared {
     pub(crate) runtime: Runtime,
-    pub(crate) dir: Arc<DataDir>,
-    pub(crate) health: Arc<DirHealth>,
+    /// In the order of `log.dirs`; never empty.
+    pub(crate) dirs: Vec<Arc<Dir>>,
     pub(crate) config: ReplicasConfig,
     partitions: RwLock<BTreeMap<TopicIdPartition, Arc<Partition>>>,
-    /// What the file of recovery points holds, or may hold after a power cut.
-    pub(crate) recovery_points: Mutex<OffsetCheckpoint>,
-    /// What the file of the logs' starts holds, durably.
-    pub(crate) log_starts: Mutex<OffsetCheckpoint>,
+}
+
+/// A log that is to be opened or created.
+#[derive(Clone)]
+struct Opening {
+    placement: Placement,
+    dir: Arc<Dir>,
+    /// `None` when there is none yet.
+    found: Option<Found>,
 }
 
 impl Replicas {
     /// No partitions yet.
     #[must_use]
-    pub fn new(
-        runtime: &Runtime,
-        dir: Arc<DataDir>,
-        health: Arc<DirHealth>,
-        config: ReplicasConfig,
-    ) -> Replicas {
+    pub fn new(runtime: &Runtime, dirs: &LogDirs, config: ReplicasConfig) -> Replicas {
         let shared = Shared {
             runtime: runtime.clone(),
-            dir,
-            health,
+            dirs: dirs.dirs().iter().map(|dir| Arc::new(Dir::new(dir.clone()))).collect(),
             config,
             partitions: RwLock::default(),
-            recovery_points: Mutex::default(),
-            log_starts: Mutex::default(),
         };
         Replicas { shared: Arc::new(shared) }
     }
@@ -84,31 +79,31 @@ impl Replicas {
         self.shared.partitions.read().expect("never poisoned").values().cloned().collect()
     }
 
+    /// All partitions in a directory.
+    pub(crate) fn all_in(&self, dir: &Arc<Dir>) -> Vec<Arc<Partition>> {
+        let mut all = self.all();
+        all.retain(|partition| Arc::ptr_eq(dir, partition.dir()));
+        all
+    }
+
     /// Opens what is on disk and creates what is missing, once, before anything is served.
-    /// `clean` tells whether the last stop closed all logs.
     ///
     /// # Errors
-    /// When the directory or a log cannot be read.
-    pub async fn load(&self, placements: Vec<Placement>, clean: bool) -> Result<(), LoadError> {
-        let placements: BTreeMap<_, _> = placements.into_iter().map(|p| (p.id, p)).collect();
-        let dir = self.shared.dir.clone();
-        let planned = placements.clone();
-        let work = move || prepare_dirs(&dir, &planned);
-        let (plan, recovery_points, log_starts) =
-            self.shared.runtime.blocking(Plane::Data(0), work).await?;
-        self.shared.recovery_points.lock().expect("never poisoned").clone_from(&recovery_points);
-        self.shared.log_starts.lock().expect("never poisoned").clone_from(&log_starts);
-        let found = |name: &TopicPartition| {
-            let of = |points: &OffsetCheckpoint| points.offsets.get(name).copied();
-            let recovery_point = of(&recovery_points).unwrap_or(Offset::ZERO);
-            let unclean = Shutdown::Unclean { recovery_point };
-            let start = of(&log_starts).unwrap_or(Offset::ZERO);
-            Found { shutdown: if clean { Shutdown::Clean } else { unclean }, start }
-        };
-        let open = plan.open.iter().map(|id| &placements[id]);
-        let open = open.map(|placement| (placement.clone(), Some(found(&placement.name))));
-        let create = plan.create.iter().map(|id| (placements[id].clone(), None));
-        self.open_all(open.chain(create).collect()).await
+    /// When a directory or a log cannot be read.
+    pub async fn load(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
+        let mut placements: BTreeMap<_, _> = placements.into_iter().map(|p| (p.id, p)).collect();
+        let mut work = Vec::new();
+        for dir in &self.shared.dirs {
+            let (preparing, planned) = (dir.clone(), placements.clone());
+            let prepare = move || preparing.prepare(&planned);
+            let found = self.shared.runtime.blocking(Plane::Data(0), prepare).await?;
+            for (id, found) in found {
+                let Some(placement) = placements.remove(&id) else { continue };
+                work.push(Opening { placement, dir: dir.clone(), found: Some(found) });
+            }
+        }
+        self.open_all(work).await?;
+        self.create(placements.into_values().collect()).await
     }
 
     /// Takes over what the metadata says of these partitions: new ones are created, known ones
@@ -124,7 +119,21 @@ impl Replicas {
             partition.change_leadership(placement.leadership)?;
             partition.set_config(placement.config);
         }
-        self.open_all(new.into_iter().map(|placement| (placement, None)).collect()).await
+        self.create(new).await
+    }
+
+    /// Creates logs, each in the directory that has the fewest.
+    async fn create(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
+        let dirs = &self.shared.dirs;
+        let count = |dir| if dirs.len() > 1 { self.all_in(dir).len() } else { 0 };
+        let mut counts: Vec<usize> = dirs.iter().map(count).collect();
+        let place = |placement| {
+            // As Kafka does, the first of those with the fewest.
+            let at = (0..dirs.len()).min_by_key(|at| counts[*at]).expect("never empty");
+            counts[at] += 1;
+            Opening { placement, dir: dirs[at].clone(), found: None }
+        };
+        self.open_all(placements.into_iter().map(place).collect()).await
     }
 
     /// Stops serving partitions and deletes their logs after the topic's delay.
@@ -139,8 +148,8 @@ impl Replicas {
             partition.retire();
             let unique = self.shared.runtime.entropy().uuid();
             let deleted = PartitionDirName::deleted(partition.name(), unique);
-            self.shared.dir.rename(&partition.name().to_string(), &deleted)?;
-            self.remove_later(deleted, delay);
+            partition.dir().data().rename(&partition.name().to_string(), &deleted)?;
+            self.remove_later(partition.dir().clone(), deleted, delay);
         }
         Ok(())
     }
@@ -169,13 +178,14 @@ impl Replicas {
                 Ok(()) => partition.flushed(end),
                 // The fsync is not tried again: it could only pretend to have worked.
                 Err(error) => {
-                    return self.shared.health.fence(format!("{}: {error}", partition.name()));
+                    let reason = format!("{}: {error}", partition.name());
+                    return partition.dir().health().fence(reason);
                 }
             }
         }
     }
 
-    async fn open_all(&self, work: Vec<(Placement, Option<Found>)>) -> Result<(), LoadError> {
+    async fn open_all(&self, work: Vec<Opening>) -> Result<(), LoadError> {
         let share = work.len().div_ceil(LOADERS).max(1);
         let mut loaders = Vec::new();
         for (index, chunk) in work.chunks(share).enumerate() {
@@ -183,7 +193,7 @@ impl Replicas {
             let plane = Plane::Data(index % self.shared.runtime.data_threads());
             let task = async move {
                 let shared = replicas.shared.clone();
-                let open = move || chunk.into_iter().map(|(p, s)| shared.open_one(p, s)).collect();
+                let open = move || chunk.into_iter().map(|one| shared.open_one(one)).collect();
                 replicas.shared.runtime.blocking(plane, open).await
             };
             loaders.push(self.shared.runtime.spawn(plane, "load logs", task));
@@ -199,13 +209,12 @@ impl Replicas {
         Ok(())
     }
 
-    fn remove_later(&self, name: String, delay: Duration) {
+    fn remove_later(&self, dir: Arc<Dir>, name: String, delay: Duration) {
         let shared = self.shared.clone();
         let plane = Plane::Data(0);
         let task = async move {
             shared.runtime.clock().sleep(delay).await;
-            let dir = shared.dir.clone();
-            let removed = shared.runtime.blocking(plane, move || dir.remove(&name)).await;
+            let removed = shared.runtime.blocking(plane, move || dir.data().remove(&name)).await;
             if let Err(error) = removed {
                 tracing::warn!(%error, "a deleted partition's directory stays");
             }
@@ -216,17 +225,18 @@ impl Replicas {
 
 impl Shared {
     /// Opens or (when nothing was found) creates a log and holds its partition.
-    fn open_one(&self, placement: Placement, found: Option<Found>) -> Result<Partition, LoadError> {
+    fn open_one(&self, opening: Opening) -> Result<Partition, LoadError> {
+        let Opening { placement, dir, found } = opening;
         let options = LogOptions { config: placement.config, sync_points: SyncPoints::DATA };
         let now = self.runtime.clock().wall();
         let name = placement.name;
         let log = match found {
             None => {
-                self.forget_older_log(&name)?;
-                self.dir.create_log(&name, placement.id.topic_id, options, now)?
+                dir.forget_older_log(&name)?;
+                dir.data().create_log(&name, placement.id.topic_id, options, now)?
             }
             Some(Found { shutdown, start }) => {
-                let path: PathBuf = self.dir.path().join(name.to_string());
+                let path: PathBuf = dir.data().path().join(name.to_string());
                 let (mut log, recovered) =
                     Log::open_from(self.runtime.disk(), &path, options, shutdown, start, now)?;
                 if recovered.checked_bytes > 0 {
@@ -240,23 +250,7 @@ impl Shared {
                 log
             }
         };
-        let health = self.health.clone();
-        Ok(Partition::hold(placement.id, name, health, log, placement.leadership)?)
-    }
-
-    /// Takes a deleted log's offsets out of the checkpoints before a new log takes its name: they
-    /// would call the new records deleted, or durable.
-    fn forget_older_log(&self, name: &TopicPartition) -> Result<(), DirError> {
-        let mut starts = self.log_starts.lock().expect("never poisoned");
-        if starts.offsets.remove(name).is_some() {
-            self.dir.write_log_starts(&starts)?;
-        }
-        drop(starts);
-        let mut points = self.recovery_points.lock().expect("never poisoned");
-        if points.offsets.remove(name).is_none() {
-            return Ok(());
-        }
-        self.dir.write_recovery_points(&points)
+        Ok(Partition::hold(placement.id, name, dir, log, placement.leadership)?)
     }
 }
 
@@ -312,39 +306,3 @@ impl std::fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
-
-/// What a directory that was found is opened with.
-#[derive(Clone, Copy)]
-struct Found {
-    shutdown: Shutdown,
-    start: Offset,
-}
-
-/// Renames strays, removes what was deleted before, and reads the recovery points and the starts.
-fn prepare_dirs(
-    dir: &DataDir,
-    placements: &BTreeMap<TopicIdPartition, Placement>,
-) -> Result<(DirPlan, OffsetCheckpoint, OffsetCheckpoint), DirError> {
-    let found = dir.partitions()?;
-    let plan = plan_dirs(placements, &found, |found| is_begun(dir.disk(), dir, found));
-    for (name, partition) in &plan.stray {
-        let topic_id = found.iter().find(|f| f.name == *name).and_then(|f| f.topic_id);
-        let stray = PartitionDirName::stray(partition, topic_id.unwrap_or_default());
-        tracing::warn!(from = %name, to = %stray, "the metadata places no such partition here");
-        dir.rename(name, &stray)?;
-    }
-    for name in &plan.remove {
-        dir.remove(name)?;
-    }
-    Ok((plan, dir.recovery_points()?, dir.log_starts()?))
-}
-
-/// Whether a directory without a readable topic id holds records.
-fn is_begun(disk: &Disk, dir: &DataDir, found: &PartitionDir) -> bool {
-    let path = dir.path().join(&found.name);
-    let Ok(entries) = disk.list(&path) else { return true };
-    entries.iter().any(|entry| {
-        let is_log = matches!(SegmentFile::parse(&entry.name), Some((SegmentFile::Log, _)));
-        is_log && !disk.read(&path.join(&entry.name), 0).is_ok_and(|bytes| bytes.is_empty())
-    })
-}

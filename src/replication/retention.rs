@@ -1,8 +1,8 @@
 //! Deleting old segments of all partitions (`log.retention.check.interval.ms`).
 //!
 //! A log's start is durable before anybody sees it: else a power cut could take it back, and what
-//! was out of range would be there again. One file holds the starts of all logs, and one write of
-//! it serves a whole check. Nothing is written when nothing changed.
+//! was out of range would be there again. One file holds the starts of all logs in a
+//! directory, and one write of it serves a whole check. Nothing is written when nothing changed.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,14 +14,19 @@ use ottla_runtime::{Disk, Plane};
 use ottla_storage::OffsetCheckpoint;
 use ottla_types::Offset;
 
+use crate::dir::Dir;
 use crate::partition::Partition;
 use crate::replicas::{LoadError, Replicas};
 use crate::request::PartitionError;
 
 impl Replicas {
     /// Deletes what no log is to keep.
-    pub(crate) fn delete_old_segments(&self) -> Result<(), LoadError> {
-        for (partition, start) in self.move_log_starts()? {
+    pub(crate) fn delete_all_old_segments(&self) {
+        self.in_each_dir("retention", |dir| self.delete_old_segments(dir));
+    }
+
+    fn delete_old_segments(&self, dir: &Arc<Dir>) -> Result<(), LoadError> {
+        for (partition, start) in self.move_log_starts(dir)? {
             let Some(files) = held(partition.delete_below(start))? else { continue };
             tracing::info!(partition = %partition.name(), start = start.0, files = files.len(),
                 "deleted old segments");
@@ -32,13 +37,13 @@ impl Replicas {
     }
 
     /// Decides where logs begin from now on, and makes it durable.
-    fn move_log_starts(&self) -> Result<Vec<(Arc<Partition>, Offset)>, LoadError> {
+    fn move_log_starts(&self, dir: &Arc<Dir>) -> Result<Vec<(Arc<Partition>, Offset)>, LoadError> {
         // Locked before the partitions are listed: a log that is deleted meanwhile must not come
         // back into the file behind the new log that takes its name.
-        let mut last = self.shared.log_starts.lock().expect("never poisoned");
+        let mut last = dir.log_starts.lock().expect("never poisoned");
         let now = self.shared.runtime.clock().wall();
         let mut moves = Vec::new();
-        for partition in self.all() {
+        for partition in self.all_in(dir) {
             if let Some(start) = held(partition.plan_retention(now))?.flatten() {
                 moves.push((partition, start));
             }
@@ -46,28 +51,28 @@ impl Replicas {
         if moves.is_empty() {
             return Ok(moves);
         }
-        let mut starts = self.log_starts(&last);
+        let mut starts = self.log_starts(dir, &last);
         let moved = moves.iter().map(|(partition, start)| (partition.name().clone(), *start));
         starts.offsets.extend(moved);
         if starts != *last {
-            self.shared.dir.write_log_starts(&starts)?;
+            dir.data().write_log_starts(&starts)?;
             *last = starts;
         }
         Ok(moves)
     }
 
     /// Writes the starts of all logs: Kafka expects the file.
-    pub(crate) fn write_log_starts_at_stop(&self) -> Result<(), LoadError> {
-        let mut last = self.shared.log_starts.lock().expect("never poisoned");
-        let starts = self.log_starts(&last);
-        self.shared.dir.write_log_starts(&starts)?;
+    pub(crate) fn write_log_starts_at_stop(&self, dir: &Arc<Dir>) -> Result<(), LoadError> {
+        let mut last = dir.log_starts.lock().expect("never poisoned");
+        let starts = self.log_starts(dir, &last);
+        dir.data().write_log_starts(&starts)?;
         *last = starts;
         Ok(())
     }
 
-    /// The starts of all logs that this node holds. One that is offline keeps what it had.
-    fn log_starts(&self, last: &OffsetCheckpoint) -> OffsetCheckpoint {
-        let partitions = self.all();
+    /// The starts of all logs in a directory. One that is offline keeps what it had.
+    fn log_starts(&self, dir: &Arc<Dir>, last: &OffsetCheckpoint) -> OffsetCheckpoint {
+        let partitions = self.all_in(dir);
         let names: BTreeSet<_> = partitions.iter().map(|partition| partition.name()).collect();
         let mut starts = last.clone();
         starts.offsets.retain(|name, _| names.contains(name));

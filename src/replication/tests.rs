@@ -9,9 +9,10 @@ use ottla_config::{Properties, TopicConfig, Values};
 use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind};
 use ottla_runtime::sim::{SimNode, SimWorld};
 use ottla_runtime::{Plane, Runtime};
-use ottla_storage::{DataDir, DirHealth, IncomingBatch};
+use ottla_storage::{CleanShutdown, DataDir, IncomingBatch, LogDir, LogDirs};
 use ottla_types::{
-    ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp, TopicIdPartition, TopicPartition, Uuid,
+    BrokerEpoch, ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp, TopicIdPartition,
+    TopicPartition, Uuid,
 };
 
 use crate::{
@@ -22,23 +23,24 @@ use crate::{
 struct Bench {
     node: SimNode,
     runtime: Runtime,
-    health: Arc<DirHealth>,
+    dirs: LogDirs,
     replicas: Replicas,
 }
 
 impl Bench {
     fn new(node: &SimNode) -> Bench {
         let runtime = Runtime::simulated(node);
-        let dir = Arc::new(DataDir::open(runtime.disk(), Path::new("/data")).expect("free"));
-        let health = Arc::new(DirHealth::default());
+        let data = DataDir::open(runtime.disk(), Path::new("/data")).expect("free");
+        let clean = data.take_clean_shutdown().expect("readable");
+        let dirs = LogDirs::single(LogDir::new(data, Uuid([1; 16]), clean));
         let config = ReplicasConfig {
             recovery_point_interval: Duration::from_mins(1),
             high_watermark_interval: Duration::from_secs(5),
             retention_check_interval: Duration::from_mins(5),
             producer_id_expiration: Duration::from_hours(24),
         };
-        let replicas = Replicas::new(&runtime, dir, health.clone(), config);
-        Bench { node: node.clone(), runtime, health, replicas }
+        let replicas = Replicas::new(&runtime, &dirs, config);
+        Bench { node: node.clone(), runtime, dirs, replicas }
     }
 
     fn append(&self, partition: &Arc<Partition>) -> Result<crate::Appended, ErrorCode> {
@@ -148,7 +150,7 @@ fn with_flush_the_leader_s_acknowledgement_is_durable_too() {
         bench.node.crash(true).await;
         let bench = Bench::new(&bench.node);
         let placement = placement(1, 1);
-        bench.replicas.load(vec![placement.clone()], false).await.expect("loaded");
+        bench.replicas.load(vec![placement.clone()]).await.expect("loaded");
         let again = bench.replicas.get(&placement.id).expect("loaded");
         assert_eq!(again.offsets(None).unwrap().end, Offset(1));
     });
@@ -232,7 +234,7 @@ fn a_failed_fsync_fences_the_directory_for_good() {
         // The write succeeds, the fsync behind it does not.
         bench.node.disk().set_faults(|faults| faults.eio_after = Some(1));
         let mut wait = bench.append(&partition).expect("accepted").wait.expect("waits");
-        let reason = bench.health.fenced().await;
+        let reason = bench.dirs.metadata().health().fenced().await;
         assert!(reason.starts_with("t-0: "), "{reason}");
         bench.node.disk().set_faults(|faults| faults.eio_after = None);
         assert_eq!(bench.append(&partition).err(), Some(ErrorCode::KafkaStorageError));
@@ -282,14 +284,16 @@ fn partitions_come_back_after_a_clean_stop_and_after_a_crash() {
             let partition = lead(&bench, placement(1, i64::MAX)).await;
             (0..25).for_each(|_| drop(bench.append(&partition).expect("accepted")));
             if clean {
-                bench.replicas.close().await.expect("closed");
+                bench.replicas.close().await;
+                let clean = CleanShutdown { broker_epoch: BrokerEpoch(7) };
+                bench.dirs.metadata().data().write_clean_shutdown(clean).expect("written");
             }
             drop(partition);
             let node = bench.node.clone();
             drop(bench);
             node.crash(false).await;
             let bench = Bench::new(&node);
-            bench.replicas.load(vec![placement(1, i64::MAX)], clean).await.expect("loaded");
+            bench.replicas.load(vec![placement(1, i64::MAX)]).await.expect("loaded");
             let partition = bench.replicas.get(&placement(1, 1).id).expect("found");
             assert_eq!(partition.offsets(None).unwrap().high_watermark, Offset(25));
             assert_eq!(partition.inconsistencies().unwrap(), Vec::<String>::new());
@@ -304,7 +308,7 @@ fn a_log_s_start_is_kept_and_not_inherited() {
         (old.config.retention_age, old.config.retention_bytes) = (None, Some(600));
         let partition = lead(&bench, old.clone()).await;
         (0..25).for_each(|_| drop(bench.append(&partition).expect("accepted")));
-        bench.replicas.delete_old_segments().expect("deleted");
+        bench.replicas.delete_all_old_segments();
         let start = partition.offsets(None).unwrap().log_start;
         assert!(start > Offset(10) && start < Offset(25), "{start}");
         let answer = partition.fetch(FROM_START).map(|_| ()).map_err(|error| error.code());
@@ -314,7 +318,7 @@ fn a_log_s_start_is_kept_and_not_inherited() {
         // Nothing of the log was ever synced, but its start was.
         node.crash(true).await;
         let bench = Bench::new(&node);
-        bench.replicas.load(vec![old.clone()], false).await.expect("loaded");
+        bench.replicas.load(vec![old.clone()]).await.expect("loaded");
         let partition = bench.replicas.get(&old.id).expect("found");
         assert_eq!(partition.offsets(None).unwrap().log_start, start);
         bench.replicas.delete(vec![old.id]).await.expect("renamed");
@@ -325,7 +329,7 @@ fn a_log_s_start_is_kept_and_not_inherited() {
         drop((partition, bench));
         node.crash(false).await;
         let bench = Bench::new(&node);
-        bench.replicas.load(vec![new.clone()], false).await.expect("loaded");
+        bench.replicas.load(vec![new.clone()]).await.expect("loaded");
         let offsets = bench.replicas.get(&new.id).expect("found").offsets(None).unwrap();
         assert_eq!((offsets.log_start, offsets.end), (Offset(0), Offset(0)));
     });

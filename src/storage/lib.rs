@@ -13,6 +13,7 @@ mod error;
 mod health;
 mod leader_epochs;
 mod log;
+mod log_dirs;
 mod meta_properties;
 mod names;
 mod partition_metadata;
@@ -27,6 +28,7 @@ pub use log::{
     AppendInfo, AppendPlan, BatchLocation, Extent, FlushJob, IncomingBatch, Log, LogOptions,
     Origin, ReadLimit, Recovered, Shutdown, SyncPoints,
 };
+pub use log_dirs::{LogDir, LogDirs};
 pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;

@@ -1,0 +1,111 @@
+//! A log directory as the partitions in it share it: its files, its health, and what its
+//! checkpoints hold.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use ottla_storage::{
+    DataDir, DirError, DirHealth, LogDir, OffsetCheckpoint, PartitionDir, PartitionDirName,
+    SegmentFile, Shutdown,
+};
+use ottla_types::{Offset, TopicIdPartition, TopicPartition};
+
+use crate::placement::{Placement, plan_dirs};
+
+/// A log directory in use.
+pub(crate) struct Dir {
+    log_dir: Arc<LogDir>,
+    /// What the file of recovery points holds, or may hold after a power cut.
+    pub(crate) recovery_points: Mutex<OffsetCheckpoint>,
+    /// What the file of the logs' starts holds, durably.
+    pub(crate) log_starts: Mutex<OffsetCheckpoint>,
+    /// What the file of high watermarks holds.
+    pub(crate) high_watermarks: Mutex<OffsetCheckpoint>,
+}
+
+/// What a log that was found is opened with.
+#[derive(Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) shutdown: Shutdown,
+    pub(crate) start: Offset,
+}
+
+impl Dir {
+    pub(crate) fn new(log_dir: Arc<LogDir>) -> Dir {
+        Dir {
+            log_dir,
+            recovery_points: Mutex::default(),
+            log_starts: Mutex::default(),
+            high_watermarks: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn data(&self) -> &DataDir {
+        self.log_dir.data()
+    }
+
+    pub(crate) fn health(&self) -> &DirHealth {
+        self.log_dir.health()
+    }
+
+    /// Looks at what is there: renames strays, removes what was deleted before, reads the
+    /// checkpoints, and tells which partitions are to be opened, and how.
+    pub(crate) fn prepare(
+        &self,
+        placements: &BTreeMap<TopicIdPartition, Placement>,
+    ) -> Result<BTreeMap<TopicIdPartition, Found>, DirError> {
+        let data = self.data();
+        let found = data.partitions()?;
+        let plan = plan_dirs(placements, &found, |found| is_begun(data, found));
+        for (name, partition) in &plan.stray {
+            let topic_id = found.iter().find(|f| f.name == *name).and_then(|f| f.topic_id);
+            let stray = PartitionDirName::stray(partition, topic_id.unwrap_or_default());
+            tracing::warn!(from = %name, to = %stray, "the metadata places no such partition here");
+            data.rename(name, &stray)?;
+        }
+        for name in &plan.remove {
+            data.remove(name)?;
+        }
+        let (points, starts) = (data.recovery_points()?, data.log_starts()?);
+        let how = |id: &TopicIdPartition| {
+            let name = &placements[id].name;
+            let of = |offsets: &OffsetCheckpoint| {
+                offsets.offsets.get(name).copied().unwrap_or(Offset::ZERO)
+            };
+            let shutdown = match self.log_dir.clean() {
+                Some(_) => Shutdown::Clean,
+                None => Shutdown::Unclean { recovery_point: of(&points) },
+            };
+            (*id, Found { shutdown, start: of(&starts) })
+        };
+        let open = plan.open.iter().map(how).collect();
+        *self.recovery_points.lock().expect("never poisoned") = points;
+        *self.log_starts.lock().expect("never poisoned") = starts;
+        Ok(open)
+    }
+
+    /// Takes a deleted log's offsets out of the checkpoints before a new log takes its name: they
+    /// would call the new records deleted, or durable.
+    pub(crate) fn forget_older_log(&self, name: &TopicPartition) -> Result<(), DirError> {
+        let mut starts = self.log_starts.lock().expect("never poisoned");
+        if starts.offsets.remove(name).is_some() {
+            self.data().write_log_starts(&starts)?;
+        }
+        drop(starts);
+        let mut points = self.recovery_points.lock().expect("never poisoned");
+        if points.offsets.remove(name).is_none() {
+            return Ok(());
+        }
+        self.data().write_recovery_points(&points)
+    }
+}
+
+/// Whether a directory without a readable topic id holds records.
+fn is_begun(dir: &DataDir, found: &PartitionDir) -> bool {
+    let path = dir.path().join(&found.name);
+    let Ok(entries) = dir.disk().list(&path) else { return true };
+    entries.iter().any(|entry| {
+        let is_log = matches!(SegmentFile::parse(&entry.name), Some((SegmentFile::Log, _)));
+        is_log && !dir.disk().read(&path.join(&entry.name), 0).is_ok_and(|bytes| bytes.is_empty())
+    })
+}
