@@ -5,7 +5,8 @@
 //! error is a value. Most requests and answers are those of the `kafka-protocol` crate, behind one
 //! door ([`messages`]). Written by hand are the prefix of a request (the crate panics on short
 //! frames), record batches (its record layer does not keep bytes), Produce requests and Fetch
-//! answers (the data path), and what the crate lacks: the records of the metadata log.
+//! answers (the data path), and what the crate lacks: the records of the metadata log and of the
+//! coordinators' logs.
 //!
 //! No I/O, no clock. Uses `types` only.
 
@@ -13,8 +14,11 @@ mod api_key;
 pub mod batch;
 mod codec;
 pub mod compression;
+pub mod consumer_protocol;
 pub mod control;
+pub mod coordinator;
 pub mod fetch;
+pub mod json;
 mod message;
 pub mod messages;
 pub mod metadata;
@@ -23,5 +27,5 @@ mod request;
 
 pub use api_key::ApiKey;
 pub use codec::{DecodeError, Decoded, Reader, Writer};
-pub use message::{Field, Format, Message};
+pub use message::{Field, Format, Message, UnknownTags};
 pub use request::{RequestHeader, RequestPrefix};

@@ -4,6 +4,7 @@
 //! or holding far more memory than the input is long, is a failure: the target, the seed and the
 //! input are printed. Time and seed decide everything; there is one thread.
 
+mod coordinator;
 mod meter;
 mod mutate;
 mod requests;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let mut targets = targets::all();
     targets.extend(requests::all());
+    targets.extend(coordinator::all());
     targets.retain(|target| arguments.target.as_ref().is_none_or(|name| target.name == *name));
     let share = Duration::from_secs(arguments.seconds) / targets.len().max(1) as u32;
     println!("fuzz: seed {}, {} targets", arguments.seed, targets.len());

@@ -42,7 +42,8 @@ pub struct Target {
 }
 
 impl Target {
-    fn new(
+    /// A target that holds little and mends nothing.
+    pub fn new(
         name: &str,
         inputs: &[&[u8]],
         decode: impl Fn(&[u8]) -> bool + RefUnwindSafe + 'static,

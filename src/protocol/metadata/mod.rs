@@ -12,7 +12,8 @@ mod schema;
 pub use schema::*;
 
 use crate::codec::{DecodeError, Decoded, Reader, Writer};
-use crate::message::Message;
+use crate::json::{Json, type_name};
+use crate::message::{Field, Message};
 
 /// Version of the frame around each record.
 const FRAME_VERSION: u32 = 1;
@@ -34,6 +35,18 @@ macro_rules! metadata_records {
             #[must_use]
             pub fn type_number(&self) -> u32 {
                 match self { $(MetadataRecord::$variant(_) => $key,)* }
+            }
+
+            /// Kafka's name of the record's type, such as `TOPIC_RECORD`.
+            #[must_use]
+            pub fn type_name(&self) -> String {
+                type_name(match self { $(MetadataRecord::$variant(_) => $record::NAME,)* })
+            }
+
+            /// The record without its type, in JSON, as it is in `version`.
+            #[must_use]
+            pub fn json(&self, version: i16) -> Json {
+                match self { $(MetadataRecord::$variant(record) => record.json(version),)* }
             }
 
             /// Appends the record with its frame.
@@ -162,7 +175,11 @@ mod tests {
         let mut bytes = vec![1, 12, 0, 17];
         bytes.extend(b"metadata.version");
         bytes.extend([0, 30, 0]);
-        assert_eq!(encoded(&feature.into(), 0), bytes);
+        let feature = MetadataRecord::from(feature);
+        assert_eq!(encoded(&feature, 0), bytes);
+        assert_eq!(feature.type_name(), "FEATURE_LEVEL_RECORD");
+        let json = r#"{"name":"metadata.version","featureLevel":30}"#;
+        assert_eq!(feature.json(0).to_string(), json);
     }
 
     #[test]
