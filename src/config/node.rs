@@ -99,6 +99,8 @@ pub struct NodeConfig {
     pub limits: ConnectionLimits,
     /// `ottla.data.threads`; `None` is one per processor.
     pub data_threads: Option<usize>,
+    /// `ottla.open.files.max`.
+    pub open_files_max: usize,
     /// What topics get that say nothing themselves.
     pub topic_defaults: TopicConfig,
     /// The same as text, by name, and whether the file or an override says so.
@@ -182,6 +184,7 @@ impl NodeConfig {
                 0 => None,
                 threads => Some(threads.unsigned_abs() as usize),
             },
+            open_files_max: values.int("ottla.open.files.max").unsigned_abs() as usize,
             topic_defaults: TopicConfig::defaults(values),
             topic_default_values: topic_default_values(values),
             unknown_keys: values.unknown_keys(),

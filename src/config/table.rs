@@ -249,6 +249,13 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         "Threads that serve clients; 0 is one per processor.",
     ),
     key(
+        "ottla.open.files.max",
+        Kind::Int { min: 1 },
+        Some("1000"),
+        "Most files of logs that stay open between their uses; at most a quarter of the files that \
+         the process may open.",
+    ),
+    key(
         "process.roles",
         Kind::List,
         Some("broker,controller"),

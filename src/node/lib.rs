@@ -8,6 +8,7 @@
 //! One process is one node, but nothing here is global: a simulation runs many.
 
 mod broker;
+mod descriptors;
 mod dirs;
 mod features;
 mod format;

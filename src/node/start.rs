@@ -21,6 +21,7 @@ use ottla_types::{Offset, ReplicaKey};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::broker::{Broker, BrokerIdentity};
+use crate::descriptors::Descriptors;
 use crate::dirs::Dirs;
 use crate::format::{FormatError, bootstrap, only_voter};
 use crate::listeners::{BindError, Sockets, announce, bind_all, registered, voter_endpoints};
@@ -114,11 +115,13 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
         let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
         tracing::warn!("{key} is not read by this version and has no effect{hint}");
     }
+    let descriptors = Descriptors::share(runtime.descriptors_max(), &config);
+    runtime.disk().set_open_files_max(descriptors.files_max);
     let sockets = bind_all(&runtime, &config).await.map_err(StartError::Bind)?;
     let endpoints = voter_endpoints(runtime.net(), &config);
     let Dirs { dirs, cluster_id } = Dirs::open(&runtime, &config, &endpoints)?;
     let health = dirs.metadata().health().clone();
-    let node = Node { runtime, config, dirs, cluster_id, authorizer };
+    let node = Node { runtime, config, dirs, cluster_id, authorizer, descriptors };
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
     // A failed directory ends the node wherever it is; nothing is closed then.
@@ -136,6 +139,7 @@ struct Node {
     dirs: LogDirs,
     cluster_id: String,
     authorizer: Arc<dyn Authorizer>,
+    descriptors: Descriptors,
 }
 
 /// What follows the metadata.
@@ -322,7 +326,7 @@ impl Node {
             authorizer: self.authorizer.clone(),
             memory: RequestMemory::new(limits.request_bytes_in_flight_max),
             connections: ConnectionCount::new(
-                limits.connections_max,
+                self.descriptors.connections_max,
                 limits.connections_per_ip_max,
             ),
         })

@@ -17,6 +17,9 @@ use crate::request::PartitionError;
 /// Time between looks for silent producers (`producer.id.expiration.check.interval.ms`).
 const PRODUCER_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 
+/// Time between looks for files that nobody uses; they close after twice that at the latest.
+const UNUSED_FILES_INTERVAL: Duration = Duration::from_mins(1);
+
 /// Time after the start within which everything is done once (`InitialTaskDelayMs` of Kafka's).
 const FIRST_RUN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -35,6 +38,10 @@ impl Replicas {
         let replicas = self.clone();
         self.every("retention", config.retention_check_interval, move || {
             replicas.delete_all_old_segments();
+        });
+        let disk = self.shared.runtime.disk().clone();
+        self.every("unused files", UNUSED_FILES_INTERVAL, move || {
+            disk.close_unused_files();
         });
         let replicas = self.clone();
         self.every("producer expiry", PRODUCER_CHECK_INTERVAL, move || {

@@ -25,7 +25,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use clock::Clock;
-pub use disk::{DirEntry, DirLock, Disk, File, OpenMode};
+pub use disk::{DirEntry, DirLock, Disk, File, LazyFile, OpenMode};
 pub use entropy::Entropy;
 pub use net::{Bound, Listener, Net, NewConnection, Stream};
 pub use planes::Plane;
@@ -62,6 +62,7 @@ impl Runtime {
         F: Future,
         M: FnOnce(Runtime) -> F,
     {
+        planes::raise_descriptors_max();
         let (planes, owner) = Planes::start(data_threads)?;
         let runtime = Runtime {
             twin: Twin::Real(Arc::new(planes)),
@@ -115,6 +116,15 @@ impl Runtime {
         match &self.twin {
             Twin::Real(planes) => planes.data_threads(),
             Twin::Sim(_) => 1,
+        }
+    }
+
+    /// Descriptors that the process may hold. At its start it took what it is allowed to.
+    #[must_use]
+    pub fn descriptors_max(&self) -> usize {
+        match &self.twin {
+            Twin::Real(_) => planes::descriptors_max(),
+            Twin::Sim(_) => usize::MAX,
         }
     }
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::thread;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -33,6 +34,19 @@ struct DataThread {
     handle: Handle,
     /// Dropped with the planes: the thread sees it and ends.
     _stop: oneshot::Sender<()>,
+}
+
+/// Raises the soft limit on descriptors to the hard one, as the JVM does.
+pub(crate) fn raise_descriptors_max() {
+    let limits = getrlimit(Resource::Nofile);
+    // A process that may not do this, for whatever reason, lives with what it has.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits });
+}
+
+/// Descriptors that the process may hold.
+pub(crate) fn descriptors_max() -> usize {
+    let max = getrlimit(Resource::Nofile).current;
+    max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX))
 }
 
 impl Planes {

@@ -4,6 +4,7 @@
 //! of trees, recovery) is called from [`crate::Runtime::blocking`]. Every fsync names its
 //! [`SyncPoint`]. Directory listings are sorted, so that nothing depends on a file system's order.
 
+mod open_files;
 mod real;
 pub(crate) mod sim;
 mod sim_model;
@@ -12,7 +13,10 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+pub use open_files::LazyFile;
+
 use crate::sync_point::SyncPoint;
+use open_files::OpenFiles;
 use sim::{SimDisk, SimFile};
 
 /// How a file is opened.
@@ -41,6 +45,7 @@ pub struct DirEntry {
 #[derive(Clone)]
 pub struct Disk {
     twin: DiskTwin,
+    files: OpenFiles,
 }
 
 #[derive(Clone)]
@@ -68,11 +73,11 @@ pub struct DirLock {
 
 impl Disk {
     pub(crate) fn real() -> Disk {
-        Disk { twin: DiskTwin::Real }
+        Disk { twin: DiskTwin::Real, files: OpenFiles::new() }
     }
 
     pub(crate) fn simulated(disk: &SimDisk) -> Disk {
-        Disk { twin: DiskTwin::Sim(disk.clone()) }
+        Disk { twin: DiskTwin::Sim(disk.clone()), files: OpenFiles::new() }
     }
 
     /// Opens a file.
@@ -80,11 +85,42 @@ impl Disk {
     /// # Errors
     /// Those of `open(2)`.
     pub fn open(&self, path: &Path, mode: OpenMode) -> io::Result<File> {
-        let twin = match &self.twin {
-            DiskTwin::Real => FileTwin::Real(Arc::new(real::open(path, mode)?)),
-            DiskTwin::Sim(disk) => FileTwin::Sim(disk.open(path, mode)?),
+        let open = || match &self.twin {
+            DiskTwin::Real => Ok(FileTwin::Real(Arc::new(real::open(path, mode)?))),
+            DiskTwin::Sim(disk) => Ok(FileTwin::Sim(disk.open(path, mode)?)),
         };
-        Ok(File { twin })
+        Ok(File { twin: self.with_room(open)? })
+    }
+
+    /// Changes how many [`LazyFile`]s stay open between their uses.
+    pub fn set_open_files_max(&self, files_max: usize) {
+        self.files.set_files_max(files_max);
+    }
+
+    /// Number of [`LazyFile`]s that are open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Closes the [`LazyFile`]s that were not used since the last call; returns how many.
+    #[expect(clippy::must_use_candidate, reason = "the number is for tests")]
+    pub fn close_unused_files(&self) -> usize {
+        self.files.close_unused()
+    }
+
+    fn files(&self) -> &OpenFiles {
+        &self.files
+    }
+
+    /// Makes a call that needs a descriptor; once more with room when there is none left.
+    fn with_room<T>(&self, call: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match call() {
+            Err(error) if real::is_out_of_descriptors(&error) && self.files.close_half() => {
+                self.with_room(call)
+            }
+            result => result,
+        }
     }
 
     /// Reads a whole file of at most `len_max` bytes.
@@ -158,7 +194,7 @@ impl Disk {
     /// Those of `opendir(3)` and `readdir(3)`.
     pub fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         match &self.twin {
-            DiskTwin::Real => real::list(path),
+            DiskTwin::Real => self.with_room(|| real::list(path)),
             DiskTwin::Sim(disk) => disk.list(path),
         }
     }
@@ -202,7 +238,7 @@ impl Disk {
     /// Those of `unlink(2)` and `rmdir(2)`.
     pub fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         match &self.twin {
-            DiskTwin::Real => std::fs::remove_dir_all(path),
+            DiskTwin::Real => self.with_room(|| std::fs::remove_dir_all(path)),
             DiskTwin::Sim(disk) => disk.remove_dir_all(path),
         }
     }
@@ -213,7 +249,7 @@ impl Disk {
     /// Those of `open(2)` and `fsync(2)`.
     pub fn sync_dir(&self, path: &Path, point: SyncPoint) -> io::Result<()> {
         match &self.twin {
-            DiskTwin::Real => std::fs::File::open(path)?.sync_all(),
+            DiskTwin::Real => self.with_room(|| std::fs::File::open(path))?.sync_all(),
             DiskTwin::Sim(disk) => disk.sync_dir(path, point),
         }
     }

@@ -38,7 +38,12 @@ pub struct SimDisk {
 pub(crate) struct SimFile {
     inode: Inode,
     disk: SimDisk,
+    /// Shared by the copies: counts one open file.
+    _open: Arc<Counted>,
 }
+
+/// Counts as an open file of its process while it lives.
+struct Counted(#[expect(dead_code, reason = "its count is what counts")] Arc<()>);
 
 impl SimDisk {
     pub(crate) fn new(name: &str, seed: u64, fate: NodeFate, trace: Trace) -> SimDisk {
@@ -61,6 +66,12 @@ impl SimDisk {
     #[must_use]
     pub fn used(&self) -> u64 {
         self.lock_state().used()
+    }
+
+    /// Number of files that the process holds open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.lock_state().open_files()
     }
 
     /// What a power cut leaves: see the head of this file. Locks are freed, planned faults end.
@@ -88,6 +99,7 @@ impl SimDisk {
 
     pub(super) fn open(&self, path: &Path, mode: OpenMode) -> io::Result<SimFile> {
         let mut state = self.usable()?;
+        state.refuse_file_beyond_max()?;
         let (dir, name) = state.resolve_parent(path)?;
         let inode = match state.dirs[&dir].cached.get(name) {
             Some(Node::File(inode)) => *inode,
@@ -103,8 +115,9 @@ impl SimDisk {
                 inode
             }
         };
+        let open = Arc::new(Counted(state.open.clone()));
         drop(state);
-        let file = SimFile { inode, disk: self.clone() };
+        let file = SimFile { inode, disk: self.clone(), _open: open };
         if mode == OpenMode::Truncate {
             file.set_len(0)?;
         }

@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use crate::sync_point::SyncPoint;
 
 const SECTOR: usize = 512;
 const ROOT: Inode = 0;
+const EMFILE: i32 = 24;
 
 pub(super) type Inode = usize;
 
@@ -26,6 +28,8 @@ pub struct DiskFaults {
     pub eio_after: Option<u64>,
     /// Bytes the disk holds at most.
     pub capacity: Option<u64>,
+    /// Files that a process may hold open; what goes beyond is refused with EMFILE.
+    pub open_files_max: Option<usize>,
     /// Syncs that do nothing (the mutants of `docs/simulation.md`).
     pub disabled_syncs: BTreeSet<SyncPoint>,
 }
@@ -35,6 +39,8 @@ pub(super) struct State {
     pub(super) dirs: BTreeMap<Inode, DirState>,
     pub(super) next_inode: Inode,
     pub(super) locked: BTreeSet<Inode>,
+    /// Files that the process holds open; each holds this.
+    pub(super) open: Arc<()>,
     pub(super) faults: DiskFaults,
     pub(super) entropy: fastrand::Rng,
     pub(super) operations: u64,
@@ -78,6 +84,7 @@ impl State {
             dirs: BTreeMap::from([(ROOT, DirState::default())]),
             next_inode: ROOT + 1,
             locked: BTreeSet::new(),
+            open: Arc::default(),
             faults: DiskFaults::default(),
             entropy: fastrand::Rng::with_seed(seed),
             operations: 0,
@@ -92,6 +99,18 @@ impl State {
 
     pub(super) fn used(&self) -> u64 {
         self.files.values().map(|file| file.cached.len() as u64).sum()
+    }
+
+    /// Number of files that the process holds open.
+    pub(super) fn open_files(&self) -> usize {
+        Arc::strong_count(&self.open) - 1
+    }
+
+    pub(super) fn refuse_file_beyond_max(&self) -> io::Result<()> {
+        match self.faults.open_files_max {
+            Some(max) if self.open_files() >= max => Err(io::Error::from_raw_os_error(EMFILE)),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn skips(&self, point: SyncPoint) -> bool {
@@ -111,6 +130,7 @@ impl State {
 
     pub(super) fn after_crash(&mut self) {
         self.locked.clear();
+        self.open = Arc::default();
         self.faults.power_cut_after = None;
         self.faults.kill_after = None;
         self.faults.eio_after = None;

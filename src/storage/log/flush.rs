@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use ottla_runtime::{Disk, File, SyncPoint};
+use ottla_runtime::{Disk, File, OpenMode, SyncPoint};
 use ottla_types::Offset;
 
 use super::{Log, LogError};
@@ -11,7 +11,11 @@ use super::{Log, LogError};
 /// Syncs to be made for everything below an offset.
 pub struct FlushJob {
     disk: Disk,
-    files: Vec<(File, SyncPoint)>,
+    /// By name, so that a job of many segments holds no descriptors. What is gone when its turn
+    /// comes was deleted, and nobody needs it any more.
+    files: Vec<(PathBuf, SyncPoint)>,
+    /// The one that is written to: it is open.
+    active: (File, SyncPoint),
     /// Directory whose names are synced, last: names may only appear with their content.
     names: Option<(PathBuf, SyncPoint)>,
     /// Where the job ends.
@@ -24,9 +28,13 @@ impl FlushJob {
     /// # Errors
     /// Those of `fsync(2)`: the directory must be fenced.
     pub fn run(&self) -> io::Result<()> {
-        for (file, point) in &self.files {
-            file.sync(*point)?;
+        for (path, point) in &self.files {
+            match self.disk.open(path, OpenMode::ReadWrite) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => file?.sync(*point)?,
+            }
         }
+        self.active.0.sync(self.active.1)?;
         match &self.names {
             Some((dir, point)) => self.disk.sync_dir(dir, *point),
             None => Ok(()),
@@ -63,9 +71,11 @@ impl Log {
     fn flush_job(&mut self, sealed: usize) -> Result<FlushJob, LogError> {
         let mut files = Vec::new();
         let first = self.segment_index(self.recovery_point);
+        let last = self.segments.len() - 1;
+        let data = self.options.sync_points.data;
         for (index, segment) in self.segments.iter_mut().enumerate() {
-            if index >= first {
-                files.push((segment.file()?.clone(), self.options.sync_points.data));
+            if (first..last).contains(&index) {
+                files.push((segment.path().to_owned(), data));
             }
             if index < sealed && !segment.indexes_durable {
                 files.extend(segment.index_files()?);
@@ -74,7 +84,8 @@ impl Log {
         }
         let names = self.names_unsynced.then(|| (self.dir.clone(), self.options.sync_points.names));
         self.names_unsynced = false;
-        Ok(FlushJob { disk: self.disk.clone(), files, names, end: self.end })
+        let active = (self.active_mut().file()?, data);
+        Ok(FlushJob { disk: self.disk.clone(), files, active, names, end: self.end })
     }
 
     /// Notes that a job was done.

@@ -12,7 +12,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use ottla_runtime::{Disk, File, OpenMode, SyncPoint};
+use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
 /// Entries that gather in memory.
@@ -22,7 +22,7 @@ const TAIL_ENTRIES_MAX: usize = 256;
 struct EntryFile<const N: usize> {
     disk: Disk,
     path: PathBuf,
-    file: Option<File>,
+    file: LazyFile,
     /// Entries in the file.
     stored: u64,
     /// Entries behind those.
@@ -31,18 +31,21 @@ struct EntryFile<const N: usize> {
 
 impl<const N: usize> EntryFile<N> {
     fn new(disk: &Disk, path: PathBuf, stored: u64) -> EntryFile<N> {
-        EntryFile { disk: disk.clone(), path, file: None, stored, tail: Vec::new() }
+        EntryFile { disk: disk.clone(), path, file: LazyFile::default(), stored, tail: Vec::new() }
     }
 
     fn len(&self) -> u64 {
         self.stored + self.tail.len() as u64
     }
 
-    fn file(&mut self) -> io::Result<&File> {
-        if self.file.is_none() {
-            self.file = Some(self.disk.open(&self.path, OpenMode::Create)?);
-        }
-        Ok(self.file.as_ref().expect("just opened"))
+    fn file(&mut self) -> io::Result<File> {
+        self.file.get(&self.disk, &self.path, OpenMode::Create)
+    }
+
+    /// The file's name; it is created if it is not there.
+    fn existing(&mut self) -> io::Result<PathBuf> {
+        self.file()?;
+        Ok(self.path.clone())
     }
 
     fn push(&mut self, entry: [u8; N]) -> io::Result<()> {
@@ -208,8 +211,8 @@ impl OffsetIndex {
         self.entries.seal()
     }
 
-    pub(super) fn sealed_file(&mut self) -> io::Result<(File, SyncPoint)> {
-        Ok((self.entries.file()?.clone(), SyncPoint::SegmentIndexes))
+    pub(super) fn sealed_file(&mut self) -> io::Result<(PathBuf, SyncPoint)> {
+        Ok((self.entries.existing()?, SyncPoint::SegmentIndexes))
     }
 }
 
@@ -302,8 +305,8 @@ impl TimeIndex {
         self.entries.seal()
     }
 
-    pub(super) fn sealed_file(&mut self) -> io::Result<(File, SyncPoint)> {
-        Ok((self.entries.file()?.clone(), SyncPoint::SegmentIndexes))
+    pub(super) fn sealed_file(&mut self) -> io::Result<(PathBuf, SyncPoint)> {
+        Ok((self.entries.existing()?, SyncPoint::SegmentIndexes))
     }
 }
 

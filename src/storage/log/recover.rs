@@ -190,7 +190,7 @@ impl Log {
         // The file may know epochs of records that are lost; what is found here counts.
         self.epochs.truncate_from_end(base);
         let index_interval = u64::from(self.options.config.index_interval_bytes);
-        let mut scanner = CheckedScanner::new(segment.file()?.clone(), path.clone())?;
+        let mut scanner = CheckedScanner::new(segment.file()?, path.clone())?;
         self.end = base;
         let reason = loop {
             match scanner.next_batch()? {

@@ -1,14 +1,14 @@
 //! A segment: a file of batches with its two indexes.
 //!
 //! `size` is the end of what counts; bytes behind it in the file are the rest of a failed write
-//! and are overwritten or cut. Files open when they are first needed.
+//! and are overwritten or cut. Files open when they are needed ([`LazyFile`]).
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ottla_protocol::batch::BatchHeader;
-use ottla_runtime::{Disk, File, OpenMode, SyncPoint};
+use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
 use super::index::{OffsetIndex, TimeIndex};
@@ -21,7 +21,7 @@ pub(super) struct Segment {
     base: Offset,
     path: PathBuf,
     disk: Disk,
-    file: Option<File>,
+    file: LazyFile,
     size: u64,
     offsets: OffsetIndex,
     times: TimeIndex,
@@ -64,7 +64,7 @@ impl Segment {
         let mut segment = Segment::unindexed(disk, dir, base, now);
         let path = segment.path.clone();
         let file = disk.open(&path, OpenMode::Truncate).map_err(|e| LogError::io(&path, e))?;
-        segment.file = Some(file);
+        segment.file.put(disk, &file);
         segment.clear_indexes().map_err(|e| LogError::io(&path, e))?;
         Ok(segment)
     }
@@ -101,7 +101,7 @@ impl Segment {
             base,
             path: dir.join(SegmentFile::Log.name(base)),
             disk: disk.clone(),
-            file: None,
+            file: LazyFile::default(),
             size: 0,
             offsets: OffsetIndex::new(disk, index_path(dir, base), base),
             times: TimeIndex::new(disk, time_index_path(dir, base), base),
@@ -135,12 +135,9 @@ impl Segment {
         max.filter(|max| max.0 >= 0).unwrap_or(self.created)
     }
 
-    pub(super) fn file(&mut self) -> Result<&File, LogError> {
-        if self.file.is_none() {
-            let file = self.disk.open(&self.path, OpenMode::ReadWrite);
-            self.file = Some(file.map_err(|error| LogError::io(&self.path, error))?);
-        }
-        Ok(self.file.as_ref().expect("just opened"))
+    pub(super) fn file(&mut self) -> Result<File, LogError> {
+        let file = self.file.get(&self.disk, &self.path, OpenMode::ReadWrite);
+        file.map_err(|error| LogError::io(&self.path, error))
     }
 
     /// Reads from which time the age counts, for a segment that was opened with its indexes.
@@ -220,7 +217,7 @@ impl Segment {
     }
 
     /// The files of a sealed segment's indexes, to be made durable.
-    pub(super) fn index_files(&mut self) -> Result<[(File, SyncPoint); 2], LogError> {
+    pub(super) fn index_files(&mut self) -> Result<[(PathBuf, SyncPoint); 2], LogError> {
         let files =
             self.offsets.sealed_file().and_then(|offsets| Ok([offsets, self.times.sealed_file()?]));
         files.map_err(|error| LogError::io(&self.path, error))
@@ -245,7 +242,7 @@ impl Segment {
     /// A scanner of the headers from the batch at `position`.
     pub(super) fn scan_at(&mut self, position: u64) -> Result<Scanner, LogError> {
         let (size, base, path) = (self.size, self.base, self.path.clone());
-        Ok(Scanner::new(self.file()?.clone(), path, base, position..size))
+        Ok(Scanner::new(self.file()?, path, base, position..size))
     }
 
     /// The first batch whose last offset is at or behind `offset`.
@@ -292,7 +289,7 @@ impl Segment {
     }
 
     pub(super) fn extent(&mut self, position: u64, len: u64) -> Result<Extent, LogError> {
-        Ok(Extent { file: self.file()?.clone(), position, len })
+        Ok(Extent { file: self.file()?, position, len })
     }
 
     /// Forgets everything from `end` on, whose batch begins at `position`. The caller rebuilds what

@@ -29,7 +29,7 @@ use crate::dice::Dice;
 use crate::findings::Findings;
 use admin::Admin;
 use client::{Client, Phase};
-use plan::{End, Plan};
+use plan::{End, OPEN_FILES_MAX, Plan};
 use process::{Process, State};
 use producer::Producer;
 
@@ -46,7 +46,10 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint
     let plan = Plan::draw(&dice);
     findings.note(|| format!("{plan:?}"));
     let machine = world.node("broker");
-    machine.disk().set_faults(|faults| faults.disabled_syncs.extend(mutant));
+    machine.disk().set_faults(|faults| {
+        faults.disabled_syncs.extend(mutant);
+        faults.open_files_max = Some(OPEN_FILES_MAX);
+    });
     let clients = world.node("clients");
     let broker = SocketAddr::new(machine.address(), 9092);
     let (phase_in, phase) = watch::channel(Phase::Load);

@@ -41,6 +41,9 @@ pub enum Retention {
     Ms(u64),
 }
 
+/// Files that a broker may hold open: a few logs' worth of those that it writes and reads.
+pub const OPEN_FILES_MAX: usize = 24;
+
 /// What a seed has in store.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -127,6 +130,7 @@ impl Plan {
             true => 1,
             false => dice.pick(&[1, 3, i64::MAX]),
         };
+        config.open_files_max = dice.pick(&[1, 3, 1_000]);
         config
     }
 }
