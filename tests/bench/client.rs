@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,11 @@ use ottla_protocol::batch::BatchHeader;
 use ottla_test_client::messages::create_topics_request::CreatableTopic;
 use ottla_test_client::messages::delete_topics_request::DeleteTopicState;
 use ottla_test_client::messages::fetch_request::{FetchPartition, FetchTopic};
+use ottla_test_client::messages::metadata_request::MetadataRequestTopic;
 use ottla_test_client::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_test_client::messages::{
-    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, ProduceRequest, TopicName,
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, MetadataRequest, ProduceRequest,
+    TopicName,
 };
 use ottla_test_client::{decode_response, encode_request};
 use ottla_types::Offset;
@@ -22,7 +25,9 @@ const PRODUCE: i16 = 9;
 const FETCH: i16 = 11;
 const CREATE_TOPICS: i16 = 7;
 const DELETE_TOPICS: i16 = 6;
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+const METADATA: i16 = 12;
+/// Ten thousand partitions may take a while.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
 /// Errors of a partition whose leader is not ready yet.
 const NOT_READY: [i16; 3] = [3, 5, 6];
 
@@ -62,14 +67,14 @@ impl Client {
         Ok(decode_response::<R>(version, answer)?.1)
     }
 
-    /// Creates a topic with one partition.
-    pub(crate) fn create_topic(&mut self, name: &str) -> io::Result<()> {
+    /// Creates a topic.
+    pub(crate) fn create_topic(&mut self, name: &str, partitions: i32) -> io::Result<()> {
         let topic = CreatableTopic::default()
             .with_name(topic_name(name))
-            .with_num_partitions(1)
+            .with_num_partitions(partitions)
             .with_replication_factor(1);
         let request =
-            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(300_000);
         let answer = self.call(CREATE_TOPICS, &request)?;
         no_error(answer.topics.iter().map(|topic| topic.error_code), "CreateTopics")
     }
@@ -101,6 +106,38 @@ impl Client {
     pub(crate) fn acknowledged(&mut self) -> io::Result<()> {
         let error = produce_error(self.receive()?)?;
         no_error([error].into_iter(), "Produce")
+    }
+
+    /// Asks for the metadata of a topic, or of all; tells how many partitions have a leader.
+    pub(crate) fn partitions_with_leader(&mut self, topic: Option<&str>) -> io::Result<usize> {
+        let asked = |name| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+        let request = MetadataRequest::default().with_topics(topic.map(|name| vec![asked(name)]));
+        let answer = self.call(METADATA, &request)?;
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        Ok(partitions.filter(|partition| partition.leader_id.0 >= 0).count())
+    }
+
+    /// Fetches several partitions from their beginning; tells how many of the first ones gave
+    /// records.
+    pub(crate) fn fetch_all(&mut self, topic: &str, partitions: Range<i32>) -> io::Result<i32> {
+        let asked = |index| {
+            FetchPartition::default().with_partition(index).with_partition_max_bytes(1 << 20)
+        };
+        let topic = FetchTopic::default()
+            .with_topic(topic_name(topic))
+            .with_partitions(partitions.map(asked).collect());
+        let request = FetchRequest::default()
+            .with_replica_id((-1).into())
+            .with_max_wait_ms(500)
+            .with_min_bytes(1)
+            .with_max_bytes(50 << 20)
+            .with_topics(vec![topic]);
+        let answer = self.call(FETCH, &request)?;
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        no_error(partitions.clone().map(|partition| partition.error_code), "Fetch")?;
+        let is_there = |records: &Option<Bytes>| records.as_ref().is_some_and(|r| !r.is_empty());
+        let read = partitions.take_while(|partition| is_there(&partition.records)).count();
+        i32::try_from(read).map_err(io::Error::other)
     }
 
     /// Fetches from an offset: bytes of whole batches, and the offset behind them.
@@ -138,10 +175,20 @@ impl Client {
 
 /// A produce with acks=1 to partition 0.
 pub(crate) fn produce_frame(topic: &str, batch: Bytes) -> io::Result<Bytes> {
-    let partition = PartitionProduceData::default().with_records(Some(batch));
+    produce_all_frame(topic, 0..1, &batch)
+}
+
+/// A produce with acks=1 of the same batch to several partitions.
+pub(crate) fn produce_all_frame(
+    topic: &str,
+    partitions: Range<i32>,
+    batch: &Bytes,
+) -> io::Result<Bytes> {
+    let data =
+        |index| PartitionProduceData::default().with_index(index).with_records(Some(batch.clone()));
     let topic = TopicProduceData::default()
         .with_name(topic_name(topic))
-        .with_partition_data(vec![partition]);
+        .with_partition_data(partitions.map(data).collect());
     let request =
         ProduceRequest::default().with_acks(1).with_timeout_ms(10_000).with_topic_data(vec![topic]);
     encode(PRODUCE, &request)
@@ -155,12 +202,14 @@ fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
+/// The first error of any partition, or 0.
 fn produce_error(answer: &[u8]) -> io::Result<i16> {
     let answer = Bytes::copy_from_slice(answer);
     let (_, answer) = decode_response::<ProduceRequest>(PRODUCE, answer)?;
-    let mut partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let partition = partitions.next().ok_or(io::ErrorKind::InvalidData)?;
-    Ok(partition.error_code)
+    let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+    let mut errors = partitions.map(|partition| partition.error_code).peekable();
+    errors.peek().ok_or(io::ErrorKind::InvalidData)?;
+    Ok(errors.find(|error| *error != 0).unwrap_or(0))
 }
 
 fn no_error(mut errors: impl Iterator<Item = i16>, what: &str) -> io::Result<()> {

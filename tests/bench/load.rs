@@ -150,7 +150,7 @@ fn bulk_pass(
     let mut client = server.process.connect()?;
     let frame = produce_frame(&topic, batch.clone())?;
     if server.is_broker() {
-        client.create_topic(&topic)?;
+        client.create_topic(&topic, 1)?;
         client.produce_first(&frame)?;
     }
     let before = server.process.cpu_time()?;
@@ -226,7 +226,7 @@ fn small_pass(
     let mut client = server.process.connect()?;
     let frame = produce_frame(topic, batch.clone())?;
     if server.is_broker() {
-        client.create_topic(topic)?;
+        client.create_topic(topic, 1)?;
         client.produce_first(&frame)?;
     }
     let before = server.process.cpu_time()?;
@@ -246,7 +246,7 @@ fn small_pass(
 }
 
 /// A batch of at most `bytes`, and at least one record.
-fn batch_of(bytes: usize, record_bytes: usize) -> Bytes {
+pub(crate) fn batch_of(bytes: usize, record_bytes: usize) -> Bytes {
     // A record costs at most a dozen bytes beside its value, and a batch 61.
     let count = (bytes.saturating_sub(61) / (record_bytes + 12)).max(1);
     record_batch(record_time(), None, &vec![vec![b'x'; record_bytes]; count])

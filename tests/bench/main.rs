@@ -11,9 +11,11 @@ mod client;
 mod floor;
 mod load;
 mod machine;
+mod many;
 mod process;
 mod program;
 mod report;
+mod restart;
 mod start;
 
 use std::path::PathBuf;
@@ -75,8 +77,15 @@ struct RunArguments {
     /// MiB of a pass.
     #[arg(long, default_value_t = 1024)]
     mib: usize,
+    /// Partitions of a broker with many.
+    #[arg(long, default_value_t = 10_000)]
+    partitions: i32,
+    /// GiB that a restart finds.
+    #[arg(long, default_value_t = 4)]
+    gib: usize,
     /// What is measured.
-    #[arg(long, value_delimiter = ',', default_values = ["start", "memory", "bulk", "small"])]
+    #[arg(long, value_delimiter = ',',
+        default_values = ["start", "memory", "bulk", "small", "restart", "many"])]
     only: Vec<Figure>,
 }
 
@@ -91,6 +100,10 @@ enum Figure {
     Bulk,
     /// Processor time for requests of one record.
     Small,
+    /// Restarts with 1,000 partitions, and the speed of recovery.
+    Restart,
+    /// A broker with 10,000 partitions.
+    Many,
 }
 
 fn main() -> ExitCode {
@@ -133,7 +146,7 @@ fn measure(arguments: &RunArguments) -> Result<Report, Failure> {
     }
     let settings = LoadSettings { passes: arguments.passes, bytes: arguments.mib << 20 };
     if wanted(Figure::Bulk) || wanted(Figure::Small) {
-        let with_floor = [vec![Program::Floor], brokers].concat();
+        let with_floor = [vec![Program::Floor], brokers.clone()].concat();
         let mut loaded = Loaded::start(&with_floor, &place, settings)?;
         if wanted(Figure::Small) {
             loaded.measure_small(&mut report)?;
@@ -142,6 +155,16 @@ fn measure(arguments: &RunArguments) -> Result<Report, Failure> {
             loaded.measure_bulk(&mut report)?;
         }
         loaded.stop()?;
+    }
+    for broker in &brokers {
+        if wanted(Figure::Restart) {
+            restart::measure_scan(broker, &place, arguments.gib << 29, &mut report)?;
+            restart::measure_restarts(broker, &place, arguments.gib << 30, &mut report)?;
+        }
+        if wanted(Figure::Many) {
+            many::measure_topics(broker, &place, arguments.partitions / 10, &mut report)?;
+            many::measure_many(broker, &place, arguments.partitions, &mut report)?;
+        }
     }
     report.finish()?;
     Ok(report)

@@ -12,10 +12,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::client::Client;
 use crate::machine::now;
 
-const START_MAX: Duration = Duration::from_secs(60);
+/// Ten thousand partitions, or gigabytes to be checked, may take a while.
+const START_MAX: Duration = Duration::from_secs(300);
 /// Lines of a log that are shown when its server has ended.
 const LOG_LINES: usize = 20;
-const STOP_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(300);
 
 /// A running server. Dropping it kills it.
 pub(crate) struct Process {
@@ -71,6 +72,17 @@ impl Process {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Ends the server without letting it do anything more.
+    pub(crate) fn kill(mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
+    }
+
+    /// Number of descriptors that it holds.
+    pub(crate) fn open_files(&self) -> io::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Resident memory in KiB.

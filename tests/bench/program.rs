@@ -11,6 +11,8 @@ use crate::process::Process;
 
 /// Any cluster id will do; this is 16 bytes in the form that Kafka wants.
 const CLUSTER_ID: &str = "b3R0bGEtYmVuY2htYXJrMQ";
+/// Where Ottla notes in which run of the machine it wrote.
+const BOOT_ID: &str = ".ottla-boot";
 /// What Kafka's own start script gives the JVM.
 const JVM: &[&str] = &[
     "-Xms1g",
@@ -142,7 +144,19 @@ impl Installed<'_> {
         format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}")
     }
 
-    fn data(&self) -> PathBuf {
+    /// Takes away what lets a start leave logs unread. Neither broker runs.
+    pub(crate) fn forget_recovery(&self) -> io::Result<()> {
+        let kept = [".kafka_cleanshutdown", "recovery-point-offset-checkpoint", BOOT_ID];
+        for name in kept {
+            match fs::remove_file(self.data().join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
 

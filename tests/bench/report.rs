@@ -20,12 +20,26 @@ pub(crate) enum Row {
     Fetch,
     SmallAlone,
     SmallPipelined,
+    Scan,
+    RestartCrash,
+    RestartClean,
+    ManyRestart,
+    ManyStop,
+    ManyCreate,
+    ManyTopics,
+    ManyMemory,
+    ManyMemoryServed,
+    ManyFiles,
+    ManyIdleCpu,
+    ManyMetadata,
+    ManyFetch,
 }
 
 /// What a figure is to be.
 enum Target {
     None,
     AtMost(f64),
+    AtLeast(f64),
     /// In multiples of the floor.
     OfFloor(f64),
 }
@@ -42,6 +56,23 @@ impl Row {
             Row::Fetch => "fetch, 1 MiB: CPU s/GiB",
             Row::SmallAlone => "produce, one record of 100 B, one request at a time: CPU us",
             Row::SmallPipelined => "the same, five requests under way: CPU us",
+            Row::Scan => "recovery: GiB of page-cached log checked in a second, one processor",
+            Row::RestartCrash => {
+                "1,000 partitions, 4 GiB unflushed: restart after kill -9 to produce and fetch, ms"
+            }
+            Row::RestartClean => {
+                "1,000 partitions, 4 GiB: restart after a clean stop to produce and fetch, ms"
+            }
+            Row::ManyRestart => "10,000 partitions: clean restart to produce and fetch, ms",
+            Row::ManyStop => "10,000 partitions: stop, ms",
+            Row::ManyCreate => "10,000 partitions: create them in one topic, s",
+            Row::ManyTopics => "10,000 partitions: create 1,000 topics one by one, s",
+            Row::ManyMemory => "10,000 partitions: memory of each, new, KiB",
+            Row::ManyMemoryServed => "10,000 partitions: memory of each after a record, KiB",
+            Row::ManyFiles => "10,000 partitions, a record to each: open files",
+            Row::ManyIdleCpu => "10,000 partitions, idle: CPU s in a minute",
+            Row::ManyMetadata => "10,000 partitions: Metadata of all, ms",
+            Row::ManyFetch => "10,000 partitions: a record of each by Fetch, ms",
         }
     }
 
@@ -50,6 +81,12 @@ impl Row {
             Row::StartFresh | Row::StartAgain => Target::AtMost(30.0),
             Row::IdleMemory => Target::AtMost(16.0),
             Row::Produce => Target::OfFloor(1.5),
+            Row::Scan => Target::AtLeast(1.0),
+            Row::RestartCrash => Target::AtMost(1000.0),
+            Row::RestartClean => Target::AtMost(200.0),
+            Row::ManyRestart => Target::AtMost(2000.0),
+            Row::ManyMemory | Row::ManyMemoryServed => Target::AtMost(4.0),
+            Row::ManyFiles => Target::AtMost(2000.0),
             _ => Target::None,
         }
     }
@@ -148,6 +185,9 @@ impl fmt::Display for Report {
             let target = match (row.target(), ottla, to_floor) {
                 (Target::AtMost(most), Some(ottla), _) => {
                     format!("at most {most}: {}", reached(median(ottla) <= most))
+                }
+                (Target::AtLeast(least), Some(ottla), _) => {
+                    format!("at least {least}: {}", reached(median(ottla) >= least))
                 }
                 (Target::OfFloor(most), _, Some(to_floor)) => {
                     format!("at most {most} of the floor: {}", reached(to_floor <= most))

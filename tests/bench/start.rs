@@ -31,7 +31,7 @@ pub(crate) fn measure_starts(
         let mut process = installed.spawn()?;
         let mut client = process.connect()?;
         report.add(Row::StartFresh, program, millis(begin.elapsed()));
-        client.create_topic(TOPIC)?;
+        client.create_topic(TOPIC, 1)?;
         client.produce_first(&first_record)?;
         report.add(Row::FirstAck, program, millis(begin.elapsed()));
         drop(client);
@@ -67,7 +67,7 @@ pub(crate) fn measure_idle(
 }
 
 fn take_one(mut client: Client, record: &[u8]) -> Result<(), Failure> {
-    client.create_topic(TOPIC)?;
+    client.create_topic(TOPIC, 1)?;
     client.produce_first(record)?;
     Ok(())
 }
