@@ -59,8 +59,10 @@ pub struct NodeConfig {
     pub node_id: NodeId,
     /// `broker.rack`.
     pub rack: Option<String>,
-    /// `log.dirs`: where everything is kept.
-    pub data_dir: PathBuf,
+    /// `log.dirs`: where partitions are kept; never empty.
+    pub log_dirs: Vec<PathBuf>,
+    /// `metadata.log.dir`: where the metadata log is kept, one of `log_dirs` or apart from them.
+    pub metadata_dir: PathBuf,
     /// Listeners for clients.
     pub broker_listeners: Vec<Listener>,
     /// Listeners for the quorum and for admin clients of the controller.
@@ -140,10 +142,14 @@ impl NodeConfig {
         let ms = |name| Duration::from_millis(u64::from(values.int(name).unsigned_abs()));
         let long_ms = |name| values.long(name).and_then(|ms| u64::try_from(ms).ok());
         let replication_factor = values.int("default.replication.factor");
+        let log_dirs = log_dirs(values)?;
+        let metadata_dir = values.text("metadata.log.dir").filter(|dir| !dir.is_empty());
+        let metadata_dir = metadata_dir.map_or_else(|| log_dirs[0].clone(), PathBuf::from);
         Ok(NodeConfig {
             node_id,
             rack: values.text("broker.rack").map(str::to_owned),
-            data_dir: data_dir(values)?,
+            log_dirs,
+            metadata_dir,
             broker_listeners: listeners.broker,
             controller_listeners: listeners.controller,
             advertised_listeners: listeners.advertised_broker,
@@ -251,18 +257,21 @@ fn topic_default_values(values: &Values) -> Vec<(&'static str, String, bool)> {
     TOPIC_KEYS.iter().filter_map(value).collect()
 }
 
-fn data_dir(values: &Values) -> Result<PathBuf, ConfigError> {
-    let dirs = values.list("log.dirs");
+fn log_dirs(values: &Values) -> Result<Vec<PathBuf>, ConfigError> {
     let fallback = values.text("log.dir").expect("has a default");
-    let dir = match dirs.as_slice() {
-        [] => fallback,
-        [dir] => dir,
-        _ => return Err(values.refuse("log.dirs", "this version keeps everything in one")),
-    };
-    if values.given("metadata.log.dir").is_some_and(|metadata| metadata.trim() != dir) {
-        return Err(values.refuse("metadata.log.dir", "must be the data directory in this version"));
+    let mut dirs = values.list("log.dirs");
+    if dirs.is_empty() {
+        dirs = fallback.split(',').map(str::trim).filter(|dir| !dir.is_empty()).collect();
     }
-    Ok(PathBuf::from(dir))
+    if dirs.is_empty() {
+        return Err(values.refuse("log.dirs", "must name a directory"));
+    }
+    for (at, dir) in dirs.iter().enumerate() {
+        if dirs[..at].contains(dir) {
+            return Err(values.refuse("log.dirs", format!("{dir} is named twice")));
+        }
+    }
+    Ok(dirs.into_iter().map(PathBuf::from).collect())
 }
 
 struct Listeners {
@@ -386,14 +395,15 @@ mod tests {
     fn without_a_file_it_is_a_useful_single_node() {
         let config = NodeConfig::new(None, &[]).expect("valid");
         assert_eq!(config.node_id, NodeId(1));
-        assert_eq!(config.data_dir, PathBuf::from("ottla-data"));
+        assert_eq!(config.log_dirs, [PathBuf::from("ottla-data")]);
+        assert_eq!(config.metadata_dir, PathBuf::from("ottla-data"));
         assert_eq!(config.broker_listeners[0].to_string(), "PLAINTEXT://:9092");
         assert_eq!(config.controller_listeners[0].to_string(), "CONTROLLER://:9093");
         assert_eq!(config.advertised_listeners[0].to_string(), "PLAINTEXT://localhost:9092");
         assert!(config.auto_create_topics && config.unknown_keys.is_empty());
         let overrides = [("log.dirs".to_owned(), "/d".to_owned())];
         let config = NodeConfig::new(None, &overrides).expect("valid");
-        assert_eq!(config.data_dir, PathBuf::from("/d"));
+        assert_eq!(config.log_dirs, [PathBuf::from("/d")]);
         let listeners = "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093".to_owned();
         let overrides = [("listeners".to_owned(), listeners)];
         let config = NodeConfig::new(None, &overrides).expect("valid");
@@ -423,6 +433,19 @@ mod tests {
     }
 
     #[test]
+    fn directories_are_those_of_kafka() {
+        let dirs = |extra: &str| {
+            let config = config(&format!("{BASE}{extra}")).expect("valid");
+            (config.log_dirs, config.metadata_dir)
+        };
+        let paths = |paths: &[&str]| paths.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(dirs("log.dirs=/a, /b"), (paths(&["/a", "/b"]), PathBuf::from("/a")));
+        assert_eq!(dirs("log.dir=/c,/d"), (paths(&["/c", "/d"]), PathBuf::from("/c")));
+        let (log_dirs, metadata) = dirs("log.dirs=/a,/b\nlog.dir=/c\nmetadata.log.dir=/m");
+        assert_eq!((log_dirs, metadata), (paths(&["/a", "/b"]), PathBuf::from("/m")));
+    }
+
+    #[test]
     fn what_cannot_be_done_is_refused_with_the_reason() {
         let check = |extra: &str, key: &str, reason: &str| {
             let error = config(&format!("{BASE}{extra}")).unwrap_err();
@@ -438,8 +461,7 @@ mod tests {
             "controller.quorum.bootstrap.servers",
             "host",
         );
-        check("log.dirs=/a,/b", "log.dirs", "in one");
-        check("metadata.log.dir=/m", "metadata.log.dir", "data directory");
+        check("log.dirs=/a,/b, /a", "log.dirs", "/a is named twice");
         check("listeners=CONTROLLER://:1", "listeners", "for clients");
         check("listeners=PLAINTEXT://:1", "controller.listener.names", "one of listeners");
         check("listeners=PLAINTEXT://:1,PLAINTEXT://:2", "listeners", "twice");

@@ -132,13 +132,14 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         "log.dir",
         Kind::Text,
         Some("/tmp/kafka-logs"),
-        "Data directory when `log.dirs` is absent.",
+        "Data directories when `log.dirs` is absent.",
     ),
     key(
         "log.dirs",
         Kind::List,
         None,
-        "Data directories. This version keeps everything in one and refuses more.",
+        "Data directories. A new partition goes where the fewest are; when one fails, those in the \
+         others are served on.",
     ),
     key(
         "log.flush.interval.messages",
@@ -233,6 +234,12 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         Kind::Int { min: 0 },
         Some("1048588"),
         "Default of `max.message.bytes`.",
+    ),
+    key(
+        "metadata.log.dir",
+        Kind::Text,
+        None,
+        "Directory of the metadata log. Default: the first of `log.dirs`.",
     ),
     key("min.insync.replicas", Kind::Int { min: 1 }, Some("1"), "Default of the topic's key."),
     key("node.id", Kind::Int { min: 0 }, Some("1"), "Id of the node."),

@@ -47,6 +47,8 @@ pub(crate) struct Broker {
     controller: ControllerHandle,
     identity: BrokerIdentity,
     published: watch::Receiver<Published>,
+    /// Ids of log directories that have failed.
+    offline: watch::Receiver<Vec<Uuid>>,
     epoch: Arc<AtomicI64>,
 }
 
@@ -57,14 +59,21 @@ impl Broker {
         controller: ControllerHandle,
         identity: BrokerIdentity,
         published: watch::Receiver<Published>,
+        offline: watch::Receiver<Vec<Uuid>>,
     ) -> Broker {
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::UNKNOWN.0));
-        Broker { config, clock: runtime.clock().clone(), controller, identity, published, epoch }
+        let clock = runtime.clock().clone();
+        Broker { config, clock, controller, identity, published, offline, epoch }
     }
 
     /// The epoch of the broker's registration.
     pub(crate) fn epoch(&self) -> BrokerEpoch {
         BrokerEpoch(self.epoch.load(Ordering::Relaxed))
+    }
+
+    /// The same, for those who ask the controller beside.
+    pub(crate) fn shared_epoch(&self) -> Arc<AtomicI64> {
+        self.epoch.clone()
     }
 
     /// Registers controller and broker, and waits until this node has read the registration.
@@ -134,10 +143,14 @@ impl Broker {
         }
     }
 
-    /// Sends heartbeats for ever.
-    pub(crate) async fn keep_alive(&self) {
+    /// Sends heartbeats for ever; at once when a directory fails.
+    pub(crate) async fn keep_alive(&mut self) {
         loop {
-            self.clock.sleep(self.config.heartbeat_interval).await;
+            let failed = self.offline.changed();
+            if let Some(Err(_)) = self.clock.timeout(self.config.heartbeat_interval, failed).await {
+                // Who watches the directories has ended, and so has the node.
+                std::future::pending::<()>().await;
+            }
             match self.heartbeat(Wish::Serve).await {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "heartbeat refused"),
@@ -172,7 +185,7 @@ impl Broker {
             metadata_offset,
             want_fence: false,
             want_shut_down: wish == Wish::Stop,
-            offline_directories: Vec::new(),
+            offline_directories: self.offline.borrow().clone(),
             cordoned_directories: Some(Vec::new()),
         };
         self.controller.heartbeat(request).await

@@ -3,7 +3,9 @@
 //! A fresh directory gets what `kafka-storage format` writes, whether a start or `ottla storage`
 //! formats it: `bootstrap.checkpoint` with the features of a new cluster, the 0-0 checkpoint with
 //! this node as the only voter (KIP-853; not for a static quorum), and last `meta.properties`.
-//! Everything before it is durable by then, so that a formatted directory is a complete one.
+//! Everything before it is durable by then, so that a formatted directory is a complete one. A
+//! directory beside that of the metadata log gets the features and `meta.properties`; one that is
+//! new to a node gets `meta.properties` alone.
 
 use std::fmt;
 use std::io;
@@ -44,6 +46,24 @@ pub enum FormatError {
         /// `node.id`.
         configured: NodeId,
     },
+    /// It belongs to a node of another cluster than the directory of the metadata log.
+    OtherCluster {
+        /// The directory.
+        path: PathBuf,
+        /// The cluster it belongs to.
+        stored: String,
+        /// The cluster of the metadata log.
+        expected: String,
+    },
+    /// Two directories have the same id: one is a copy of the other, or another name of it.
+    DuplicateId(PathBuf, PathBuf, Uuid),
+    /// It holds a metadata log, and another directory is configured for that.
+    MetadataElsewhere {
+        /// The metadata log that was found.
+        found: PathBuf,
+        /// `metadata.log.dir`.
+        configured: PathBuf,
+    },
     /// A file cannot be read or written.
     Io {
         /// The file.
@@ -72,6 +92,24 @@ impl fmt::Display for FormatError {
                 "{} belongs to node.id {stored}, and this node is configured as {configured}",
                 path.display()
             ),
+            FormatError::OtherCluster { path, stored, expected } => write!(
+                f,
+                "Invalid cluster.id in: {}/meta.properties. Expected {expected}, but read {stored}",
+                path.display()
+            ),
+            FormatError::DuplicateId(first, second, id) => write!(
+                f,
+                "Duplicate directory ID {id} found. It was the ID of {}, but also of {}",
+                first.display(),
+                second.display()
+            ),
+            FormatError::MetadataElsewhere { found, configured } => write!(
+                f,
+                "Found unexpected metadata location in data directory `{}` (the configured metadata \
+                 directory is {}).",
+                found.display(),
+                configured.display()
+            ),
             FormatError::Io { path, source } => write!(f, "{}: {source}", path.display()),
             FormatError::Bootstrap(path, error) => write!(f, "{}: {error}", path.display()),
             FormatError::BootstrapRecord(path, error) => write!(f, "{}: {error}", path.display()),
@@ -86,7 +124,11 @@ impl std::error::Error for FormatError {
             FormatError::Io { source, .. } => Some(source),
             FormatError::Bootstrap(_, error) => Some(error),
             FormatError::BootstrapRecord(_, error) => Some(error),
-            FormatError::NotFormatted(_) | FormatError::OtherNode { .. } => None,
+            FormatError::NotFormatted(_)
+            | FormatError::OtherNode { .. }
+            | FormatError::OtherCluster { .. }
+            | FormatError::DuplicateId(..)
+            | FormatError::MetadataElsewhere { .. } => None,
         }
     }
 }
@@ -97,14 +139,16 @@ impl From<DirError> for FormatError {
     }
 }
 
-/// Who the directory says this node is.
+/// Who a directory says this node is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct DirIdentity {
     pub(crate) cluster_id: String,
     pub(crate) directory_id: Uuid,
+    /// The levels of a cluster that begins now.
+    pub(crate) new: Option<FormatLevels>,
 }
 
-/// Checks the directory, formats it when it is fresh, and tells whose it is.
+/// Checks the directory of the metadata log, formats it when it is fresh, and tells whose it is.
 pub(crate) fn check_or_format(
     runtime: &Runtime,
     dir: &DataDir,
@@ -112,7 +156,7 @@ pub(crate) fn check_or_format(
     voter: &[VoterEndpoint],
 ) -> Result<DirIdentity, FormatError> {
     let identity = match dir.meta_properties()? {
-        Some(meta) => check(runtime, dir, config, &meta)?,
+        Some(meta) => check(runtime, dir, config.node_id, &meta)?,
         None if dir.is_fresh()? => {
             let new = NewCluster {
                 cluster_id: runtime.entropy().uuid().to_string(),
@@ -134,17 +178,18 @@ pub(crate) fn check_or_format(
     Ok(identity)
 }
 
-fn check(
+/// Checks a directory that is formatted; one without an id gets one.
+pub(crate) fn check(
     runtime: &Runtime,
     dir: &DataDir,
-    config: &NodeConfig,
+    node_id: NodeId,
     meta: &MetaProperties,
 ) -> Result<DirIdentity, FormatError> {
-    if meta.node_id != config.node_id {
+    if meta.node_id != node_id {
         return Err(FormatError::OtherNode {
             path: dir.path().to_owned(),
             stored: meta.node_id,
-            configured: config.node_id,
+            configured: node_id,
         });
     }
     let directory_id = match meta.directory_id {
@@ -155,7 +200,41 @@ fn check(
             id
         }
     };
-    Ok(DirIdentity { cluster_id: meta.cluster_id.clone(), directory_id })
+    Ok(DirIdentity { cluster_id: meta.cluster_id.clone(), directory_id, new: None })
+}
+
+/// Formats a fresh directory beside that of the metadata log; with the `levels` of a new cluster
+/// when it is formatted together with that.
+pub(crate) fn format_beside(
+    runtime: &Runtime,
+    dir: &DataDir,
+    node_id: NodeId,
+    cluster_id: &str,
+    levels: Option<&FormatLevels>,
+) -> Result<Uuid, FormatError> {
+    if !dir.is_fresh()? {
+        return Err(FormatError::NotFormatted(dir.path().to_owned()));
+    }
+    if let Some(levels) = levels {
+        write_bootstrap(runtime, dir, levels)?;
+        let synced = dir.disk().sync_dir(dir.path(), SyncPoint::FormatDir);
+        synced.map_err(|source| FormatError::Io { path: dir.path().to_owned(), source })?;
+    }
+    let (cluster_id, id) = (cluster_id.to_owned(), runtime.entropy().uuid());
+    dir.write_meta_properties(&MetaProperties { cluster_id, node_id, directory_id: Some(id) })?;
+    tracing::info!(dir = %dir.path().display(), "formatted a new data directory");
+    Ok(id)
+}
+
+fn write_bootstrap(
+    runtime: &Runtime,
+    dir: &DataDir,
+    levels: &FormatLevels,
+) -> Result<(), FormatError> {
+    let bytes = bootstrap_file(&levels.records(), runtime.clock().wall());
+    let (path, point) = (dir.path().join(BOOTSTRAP), Some(SyncPoint::BootstrapFile));
+    let written = dir.disk().write_atomically(&path, &bytes, point, None);
+    written.map_err(|source| FormatError::Io { path, source })
 }
 
 /// Its name becomes durable with the next sync of the data directory.
@@ -184,15 +263,14 @@ pub(crate) fn format(
     voter: &[VoterEndpoint],
     new: &NewCluster,
 ) -> Result<DirIdentity, FormatError> {
-    let identity =
-        DirIdentity { cluster_id: new.cluster_id.clone(), directory_id: runtime.entropy().uuid() };
+    let identity = DirIdentity {
+        cluster_id: new.cluster_id.clone(),
+        directory_id: runtime.entropy().uuid(),
+        new: Some(new.levels.clone()),
+    };
     let now = runtime.clock().wall();
     let disk = dir.disk();
     let metadata_dir = dir.metadata_dir();
-    let write = |path: PathBuf, bytes: &[u8], point| {
-        let written = disk.write_atomically(&path, bytes, Some(point), None);
-        written.map_err(|source| FormatError::Io { path, source })
-    };
     let sync = |path: &Path, point| {
         let synced = disk.sync_dir(path, point);
         synced.map_err(|source| FormatError::Io { path: path.to_owned(), source })
@@ -201,10 +279,11 @@ pub(crate) fn format(
         create_metadata_dir(dir)?;
         let voters = only_voter(node_id, identity.directory_id, voter);
         let bytes = first_snapshot(voters, now);
-        write(metadata_dir.join(file_name(FIRST)), &bytes, SyncPoint::SnapshotFile)?;
+        let path = metadata_dir.join(file_name(FIRST));
+        let written = disk.write_atomically(&path, &bytes, Some(SyncPoint::SnapshotFile), None);
+        written.map_err(|source| FormatError::Io { path, source })?;
     }
-    let bytes = bootstrap_file(&new.levels.records(), now);
-    write(dir.path().join(BOOTSTRAP), &bytes, SyncPoint::BootstrapFile)?;
+    write_bootstrap(runtime, dir, &new.levels)?;
     if new.quorum == QuorumKind::Dynamic {
         sync(&metadata_dir, SyncPoint::FormatMetadataDir)?;
     }

@@ -7,8 +7,10 @@
 //!
 //! One process is one node, but nothing here is global: a simulation runs many.
 
+mod assignments;
 mod broker;
 mod descriptors;
+mod dir_watch;
 mod dirs;
 mod features;
 mod format;

@@ -18,7 +18,7 @@ use ottla_metadata::image::{
 };
 use ottla_replication::{Leadership, LoadError, Placement, Replicas};
 use ottla_storage::DirHealth;
-use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition};
+use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::topic_configs::effective;
@@ -85,7 +85,7 @@ impl Publisher {
         let deleted = if self.open_logs.is_none() { self.place(&delta).await? } else { Vec::new() };
         let end = delta.image().provenance().offset.plus(1);
         self.images.store(Arc::new(delta.into_image()));
-        self.replicas.delete(deleted).await?;
+        self.replicas.delete(deleted);
         for waiter in &self.published {
             waiter.send_replace(Published(end));
         }
@@ -160,6 +160,7 @@ impl Publisher {
         Placement {
             id: TopicIdPartition { topic_id: topic.id, partition: id },
             name: TopicPartition { topic: topic.name.clone(), partition: id },
+            directory: partition.directory(self.node).unwrap_or(Uuid::DIR_UNASSIGNED),
             leadership: Leadership {
                 epoch: partition.leader_epoch,
                 leads: partition.leader == self.node,

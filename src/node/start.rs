@@ -16,12 +16,14 @@ use ottla_replication::{Replicas, ReplicasConfig};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
-use ottla_storage::{CleanShutdown, DirError, LogDirs, LogOptions, SyncPoints};
-use ottla_types::{Offset, ReplicaKey};
+use ottla_storage::{CleanShutdown, DirError, LogDir, LogDirs, LogOptions, SyncPoints};
+use ottla_types::{Offset, ReplicaKey, TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::assignments::Assignments;
 use crate::broker::{Broker, BrokerIdentity};
 use crate::descriptors::Descriptors;
+use crate::dir_watch;
 use crate::dirs::Dirs;
 use crate::format::{FormatError, bootstrap, only_voter};
 use crate::listeners::{BindError, Sockets, announce, bind_all, registered, voter_endpoints};
@@ -120,15 +122,21 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     let sockets = bind_all(&runtime, &config).await.map_err(StartError::Bind)?;
     let endpoints = voter_endpoints(runtime.net(), &config);
     let Dirs { dirs, cluster_id } = Dirs::open(&runtime, &config, &endpoints)?;
-    let health = dirs.metadata().health().clone();
-    let node = Node { runtime, config, dirs, cluster_id, authorizer, descriptors };
+    let (moved, moved_in) = mpsc::unbounded_channel();
+    let replicas = Replicas::new(&runtime, &dirs, replicas_config(&config), moved);
+    let (offline, offline_in) = watch::channel(Vec::new());
+    let watched = (dirs.clone(), replicas.clone());
+    let node = Node { runtime, config, dirs, cluster_id, authorizer, descriptors, replicas };
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
-    // A failed directory ends the node wherever it is; nothing is closed then.
+    let dir_events = DirEvents { moved: moved_in, offline: offline_in };
+    // A failed directory may end the node wherever it is; nothing is closed then.
     tokio::select! {
         biased;
-        reason = health.fenced() => Err(StartError::Fenced(reason)),
-        result = node.serve(sockets, endpoints, on_open, stop) => result,
+        reason = dir_watch::watch(&watched.0, &watched.1, offline) => {
+            Err(StartError::Fenced(reason))
+        }
+        result = node.serve(sockets, endpoints, dir_events, on_open, stop) => result,
     }
 }
 
@@ -140,12 +148,20 @@ struct Node {
     cluster_id: String,
     authorizer: Arc<dyn Authorizer>,
     descriptors: Descriptors,
+    replicas: Replicas,
+}
+
+/// What is told about log directories.
+struct DirEvents {
+    /// In which directory a replica is, when the metadata says otherwise.
+    moved: mpsc::UnboundedReceiver<(TopicIdPartition, Uuid)>,
+    /// Ids of the directories that have failed.
+    offline: watch::Receiver<Vec<Uuid>>,
 }
 
 /// What follows the metadata.
 struct Followers {
     images: ImageCell,
-    replicas: Replicas,
     broker: Broker,
     open_logs: oneshot::Sender<OpenLogs>,
     quorum: QuorumHandle,
@@ -157,22 +173,23 @@ impl Node {
         self,
         sockets: Sockets,
         endpoints: Vec<VoterEndpoint>,
+        dir_events: DirEvents,
         on_open: Box<dyn FnOnce(&Replicas) + Send>,
         stop: impl Future<Output = std::io::Result<()>>,
     ) -> Result<Stopped, StartError> {
-        let followers = self.start_followers(endpoints).await?;
+        let followers = self.start_followers(endpoints, dir_events).await?;
         let services = self.services(&followers);
         let controller_tasks = self.listen(&services, sockets.controller).await?;
-        let Followers { replicas, mut broker, open_logs, quorum, .. } = followers;
+        let Followers { mut broker, open_logs, quorum, .. } = followers;
         tokio::pin!(stop);
         let opened = AtomicBool::new(false);
         let started = async {
             broker.register().await.map_err(StartError::Register)?;
             self.open_logs(open_logs).await;
             opened.store(true, Ordering::Relaxed);
-            on_open(&replicas);
+            on_open(&self.replicas);
             broker.unfence().await.map_err(StartError::Register)?;
-            replicas.start_housekeeping();
+            self.replicas.start_housekeeping();
             let tasks = self.listen(&services, sockets.broker).await?;
             announce(self.runtime.net(), &self.config);
             tracing::info!("Kafka Server started");
@@ -199,13 +216,14 @@ impl Node {
         broker_tasks.iter().flatten().chain(&controller_tasks).for_each(Task::abort);
         // KAFKA-10471: a start that was interrupted leaves logs that nobody has looked into.
         let closed = opened.into_inner().then(|| CleanShutdown { broker_epoch: broker.epoch() });
-        self.close(&replicas, &quorum, closed).await
+        self.close(&quorum, closed).await
     }
 
     /// Opens the metadata log and starts everything that follows it.
     async fn start_followers(
         &self,
         endpoints: Vec<VoterEndpoint>,
+        dir_events: DirEvents,
     ) -> Result<Followers, StartError> {
         let (events, events_in) = mpsc::unbounded_channel();
         let setup = self.quorum_setup(endpoints);
@@ -225,13 +243,12 @@ impl Node {
         };
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
         let images = ImageCell::default();
-        let replicas = self.replicas();
         let (open_logs, open_logs_in) = oneshot::channel();
         let publisher = Publisher {
             node: self.config.node_id,
             defaults: self.config.topic_defaults.clone(),
             images: images.clone(),
-            replicas: replicas.clone(),
+            replicas: self.replicas.clone(),
             health: health.clone(),
             deltas: deltas_in,
             open_logs: Some(open_logs_in),
@@ -248,9 +265,18 @@ impl Node {
             previous_epoch: self.dirs.previous_epoch(),
         };
         let config = self.config.clone();
-        let published = published_to_broker;
-        let broker = Broker::new(runtime, config, controller.clone(), identity, published);
-        Ok(Followers { images, replicas, broker, open_logs, quorum, controller })
+        let (published, offline) = (published_to_broker, dir_events.offline);
+        let broker = Broker::new(runtime, config, controller.clone(), identity, published, offline);
+        let assignments = Assignments {
+            node: self.config.node_id,
+            clock: runtime.clock().clone(),
+            images: images.clone(),
+            controller: controller.clone(),
+            epoch: broker.shared_epoch(),
+            moved: dir_events.moved,
+        };
+        runtime.spawn_vital(Plane::Control, "assignments", assignments.run());
+        Ok(Followers { images, broker, open_logs, quorum, controller })
     }
 
     fn quorum_setup(&self, endpoints: Vec<VoterEndpoint>) -> QuorumSetup {
@@ -259,7 +285,7 @@ impl Node {
         let mut voters = VoterHistory::new(VoterSet::default());
         if config.static_voters {
             // A static voter is known by its id alone.
-            let voter = only_voter(me.id, ottla_types::Uuid::ZERO, &endpoints);
+            let voter = only_voter(me.id, Uuid::ZERO, &endpoints);
             voters.record(Offset::ZERO, &ControlRecord::Voters(voter));
         }
         let mut log = config.topic_defaults.clone();
@@ -299,16 +325,6 @@ impl Node {
         }
     }
 
-    fn replicas(&self) -> Replicas {
-        let config = ReplicasConfig {
-            recovery_point_interval: self.config.recovery_point_interval,
-            retention_check_interval: self.config.retention_check_interval,
-            high_watermark_interval: self.config.high_watermark_interval,
-            producer_id_expiration: self.config.producer_id_expiration,
-        };
-        Replicas::new(&self.runtime, &self.dirs, config)
-    }
-
     fn services(&self, followers: &Followers) -> Arc<Services> {
         let limits = &self.config.limits;
         Arc::new(Services {
@@ -319,7 +335,7 @@ impl Node {
                 cluster_id: self.cluster_id.clone(),
             },
             images: followers.images.clone(),
-            replicas: followers.replicas.clone(),
+            replicas: self.replicas.clone(),
             controller: followers.controller.clone(),
             quorum: followers.quorum.clone(),
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
@@ -360,23 +376,32 @@ impl Node {
     /// logs.
     async fn close(
         self,
-        replicas: &Replicas,
         quorum: &QuorumHandle,
         clean: Option<CleanShutdown>,
     ) -> Result<Stopped, StartError> {
-        replicas.close().await;
+        self.replicas.close().await;
         quorum.shut_down().await;
-        for dir in self.dirs.all() {
-            if dir.health().is_fenced() {
-                return Err(StartError::Fenced(dir.health().fenced().await));
-            }
+        let metadata = self.dirs.metadata().health();
+        if metadata.is_fenced() {
+            return Err(StartError::Fenced(metadata.fenced().await));
         }
+        let healthy = |dir: &&Arc<LogDir>| !dir.health().is_fenced();
         if let Some(clean) = clean {
-            self.dirs.dirs().iter().try_for_each(|dir| dir.data().write_clean_shutdown(clean))?;
+            let mut dirs = self.dirs.dirs().iter().filter(healthy);
+            dirs.try_for_each(|dir| dir.data().write_clean_shutdown(clean))?;
         }
-        self.dirs.all().try_for_each(|dir| dir.data().remove_lock_file())?;
+        self.dirs.all().filter(healthy).try_for_each(|dir| dir.data().remove_lock_file())?;
         tracing::info!("stopped");
         Ok(Stopped)
+    }
+}
+
+fn replicas_config(config: &NodeConfig) -> ReplicasConfig {
+    ReplicasConfig {
+        recovery_point_interval: config.recovery_point_interval,
+        retention_check_interval: config.retention_check_interval,
+        high_watermark_interval: config.high_watermark_interval,
+        producer_id_expiration: config.producer_id_expiration,
     }
 }
 

@@ -7,10 +7,23 @@ use tokio::sync::oneshot;
 
 use crate::request::AckWait;
 
+/// Why a wait is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AckEnd {
+    /// What it waited for is there.
+    Acknowledged,
+    /// The log directory failed.
+    Offline,
+}
+
+/// Where the end of a wait is told; a receiver learns that the partition is gone when it is
+/// dropped.
+pub(crate) type AckSender = oneshot::Sender<AckEnd>;
+
 /// Waits in the order of the offsets they need.
 #[derive(Default)]
 pub(crate) struct AckQueue {
-    waits: VecDeque<(Offset, oneshot::Sender<()>)>,
+    waits: VecDeque<(Offset, AckSender)>,
 }
 
 impl AckQueue {
@@ -29,8 +42,13 @@ impl AckQueue {
     }
 
     /// Takes out those that need nothing at or behind `reached`.
-    pub(crate) fn take_reached(&mut self, reached: Offset, out: &mut Vec<oneshot::Sender<()>>) {
+    pub(crate) fn take_reached(&mut self, reached: Offset, out: &mut Vec<AckSender>) {
         let count = self.waits.partition_point(|(needed, _)| *needed <= reached);
         out.extend(self.waits.drain(..count).map(|(_, ack)| ack));
+    }
+
+    /// Takes all out.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = AckSender> {
+        std::mem::take(&mut self.waits).into_iter().map(|(_, ack)| ack)
     }
 }

@@ -8,7 +8,7 @@ use ottla_storage::{
     DataDir, DirError, DirHealth, LogDir, OffsetCheckpoint, PartitionDir, PartitionDirName,
     SegmentFile, Shutdown,
 };
-use ottla_types::{Offset, TopicIdPartition, TopicPartition};
+use ottla_types::{Offset, TopicIdPartition, TopicPartition, Uuid};
 
 use crate::placement::{Placement, plan_dirs};
 
@@ -38,6 +38,11 @@ impl Dir {
             log_starts: Mutex::default(),
             high_watermarks: Mutex::default(),
         }
+    }
+
+    /// `directory.id`.
+    pub(crate) fn id(&self) -> Uuid {
+        self.log_dir.id()
     }
 
     pub(crate) fn data(&self) -> &DataDir {

@@ -36,3 +36,5 @@ pub use request::{
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_dirs;

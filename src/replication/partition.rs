@@ -9,9 +9,8 @@ use ottla_config::TopicConfig;
 use ottla_storage::{BatchLocation, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit};
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition};
 use slab::Slab;
-use tokio::sync::oneshot;
 
-use crate::acks::AckQueue;
+use crate::acks::{AckEnd, AckQueue, AckSender};
 use crate::core::LeaderCore;
 use crate::dir::Dir;
 use crate::fetch_wait::FetchWait;
@@ -51,7 +50,7 @@ struct State {
 /// Collected under the lock, fired after it.
 #[derive(Default)]
 struct Wakeups {
-    acks: Vec<oneshot::Sender<()>>,
+    acks: Vec<AckSender>,
     fetches: Vec<(Arc<FetchWait>, usize)>,
 }
 
@@ -59,7 +58,7 @@ impl Wakeups {
     fn fire(self) {
         for ack in self.acks {
             // A receiver that is gone belonged to a connection that is gone.
-            let _ = ack.send(());
+            let _ = ack.send(AckEnd::Acknowledged);
         }
         for (fetch, slot) in self.fetches {
             fetch.mark(slot);
@@ -136,12 +135,25 @@ impl Partition {
     /// Ends the partition before its directory is renamed: whoever still holds it, or waits for it,
     /// is told that it is gone.
     pub(crate) fn retire(&self) {
-        let Ok(mut state) = self.lock() else { return };
+        let Ok(mut state) = self.state.lock() else { return };
         state.retired = true;
         // Producers that wait are told by the end of their channels.
         (state.acks, state.flush_acks) = (AckQueue::default(), AckQueue::default());
         let fetches = state.watchers.drain().collect();
         drop(state);
+        Wakeups { acks: Vec::new(), fetches }.fire();
+    }
+
+    /// Tells everybody who waits that the directory has failed: it is fenced.
+    pub(crate) fn go_offline(&self) {
+        let Ok(mut state) = self.state.lock() else { return };
+        let mut acks: Vec<_> = state.acks.take_all().collect();
+        acks.extend(state.flush_acks.take_all());
+        let fetches = state.watchers.drain().collect();
+        drop(state);
+        for ack in acks {
+            let _ = ack.send(AckEnd::Offline);
+        }
         Wakeups { acks: Vec::new(), fetches }.fire();
     }
 
@@ -184,7 +196,6 @@ impl Partition {
         acks: Acks,
         now: Timestamp,
     ) -> Result<Appended, PartitionError> {
-        self.refuse_if_fenced()?;
         let mut guard = self.lock()?;
         let state = &mut *guard;
         state.check_epoch(None)?;
@@ -214,7 +225,6 @@ impl Partition {
     /// # Errors
     /// Why it may not read; on a fault the directory is fenced.
     pub fn fetch(&self, spec: FetchSpec) -> Result<FetchOutcome, PartitionError> {
-        self.refuse_if_fenced()?;
         let mut state = self.lock()?;
         state.check_epoch(spec.leader_epoch)?;
         let offsets = state.offsets();
@@ -240,7 +250,6 @@ impl Partition {
         &self,
         leader_epoch: Option<LeaderEpoch>,
     ) -> Result<PartitionOffsets, PartitionError> {
-        self.refuse_if_fenced()?;
         let state = self.lock()?;
         state.check_epoch(leader_epoch)?;
         Ok(state.offsets())
@@ -268,7 +277,6 @@ impl Partition {
     /// # Errors
     /// On a fault, and the directory is fenced.
     pub fn locate_time(&self, target: Timestamp) -> Result<Option<BatchLocation>, PartitionError> {
-        self.refuse_if_fenced()?;
         let located = self.lock()?.log.locate_time(target);
         located.map_err(|error| self.failed(error))
     }
@@ -278,7 +286,6 @@ impl Partition {
     /// # Errors
     /// On a fault, and the directory is fenced.
     pub fn locate_max_time(&self) -> Result<Option<BatchLocation>, PartitionError> {
-        self.refuse_if_fenced()?;
         let located = self.lock()?.log.locate_max_time();
         located.map_err(|error| self.failed(error))
     }
@@ -393,15 +400,15 @@ impl Partition {
         PartitionError::Log(error)
     }
 
-    fn refuse_if_fenced(&self) -> Result<(), PartitionError> {
-        if self.dir.health().is_fenced() { Err(PartitionError::Offline) } else { Ok(()) }
-    }
-
     /// After a panic under the lock nobody knows the partition's state: it is offline for good,
-    /// and the others serve on. A deleted partition has no state any more.
+    /// and the others serve on. So is everything in a directory that is fenced. A deleted
+    /// partition has no state any more.
     fn lock(&self) -> Result<MutexGuard<'_, State>, PartitionError> {
         let state = self.state.lock().map_err(|_| PartitionError::Offline)?;
-        if state.retired { Err(PartitionError::Gone) } else { Ok(state) }
+        if state.retired {
+            return Err(PartitionError::Gone);
+        }
+        if self.dir.health().is_fenced() { Err(PartitionError::Offline) } else { Ok(state) }
     }
 }
 

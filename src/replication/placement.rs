@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_config::TopicConfig;
 use ottla_storage::{PartitionDir, PartitionDirName};
-use ottla_types::{TopicIdPartition, TopicPartition};
+use ottla_types::{TopicIdPartition, TopicPartition, Uuid};
 
 use crate::request::Leadership;
 
@@ -19,6 +19,8 @@ pub struct Placement {
     pub id: TopicIdPartition,
     /// Topic name and index.
     pub name: TopicPartition,
+    /// The log directory of this node's replica, or one of the reserved ids.
+    pub directory: Uuid,
     /// Whether this node leads it, and how.
     pub leadership: Leadership,
     /// The topic's configs.
@@ -71,7 +73,7 @@ pub fn plan_dirs(
 #[cfg(test)]
 mod tests {
     use ottla_config::{Properties, Values};
-    use ottla_types::{LeaderEpoch, PartitionId, Uuid};
+    use ottla_types::{LeaderEpoch, PartitionId};
 
     use super::*;
 
@@ -79,10 +81,11 @@ mod tests {
         let partition = PartitionId(0);
         let id = TopicIdPartition { topic_id: Uuid([id; 16]), partition };
         let name = TopicPartition { topic: topic.into(), partition };
+        let directory = Uuid::DIR_UNASSIGNED;
         let leadership = Leadership { epoch: LeaderEpoch(0), leads: true, in_sync: 1, replicas: 1 };
         let values = Values::new(Properties::default()).expect("defaults are valid");
         let config = TopicConfig::defaults(&values);
-        (id, Placement { id, name, leadership, config })
+        (id, Placement { id, name, directory, leadership, config })
     }
 
     fn dir(name: &str, topic_id: Option<u8>) -> PartitionDir {

@@ -1,6 +1,6 @@
 //! All partitions of the node: opened at the start, created and deleted as the metadata says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -8,7 +8,8 @@ use std::time::Duration;
 use ottla_config::TopicConfig;
 use ottla_runtime::{Plane, Runtime};
 use ottla_storage::{DirError, Log, LogDirs, LogError, LogOptions, PartitionDirName, SyncPoints};
-use ottla_types::TopicIdPartition;
+use ottla_types::{ErrorCode, TopicIdPartition, Uuid};
+use tokio::sync::mpsc;
 
 use crate::dir::{Dir, Found};
 use crate::partition::Partition;
@@ -43,6 +44,13 @@ pub(crate) struct Shared {
     pub(crate) dirs: Vec<Arc<Dir>>,
     pub(crate) config: ReplicasConfig,
     partitions: RwLock<BTreeMap<TopicIdPartition, Arc<Partition>>>,
+    /// Partitions of this node without a log: it is in a directory that cannot be used, or could
+    /// not be opened or created.
+    pub(crate) offline: RwLock<BTreeSet<TopicIdPartition>>,
+    /// Whether there were directories that could not be opened.
+    pub(crate) some_unreadable: bool,
+    /// Where it is told in which directory a replica is, when the metadata says otherwise.
+    moved: mpsc::UnboundedSender<(TopicIdPartition, Uuid)>,
 }
 
 /// A log that is to be opened or created.
@@ -55,14 +63,23 @@ struct Opening {
 }
 
 impl Replicas {
-    /// No partitions yet.
+    /// No partitions yet. To `moved` goes in which directory a replica is, when the metadata says
+    /// otherwise.
     #[must_use]
-    pub fn new(runtime: &Runtime, dirs: &LogDirs, config: ReplicasConfig) -> Replicas {
+    pub fn new(
+        runtime: &Runtime,
+        dirs: &LogDirs,
+        config: ReplicasConfig,
+        moved: mpsc::UnboundedSender<(TopicIdPartition, Uuid)>,
+    ) -> Replicas {
         let shared = Shared {
             runtime: runtime.clone(),
             dirs: dirs.dirs().iter().map(|dir| Arc::new(Dir::new(dir.clone()))).collect(),
             config,
             partitions: RwLock::default(),
+            offline: RwLock::default(),
+            some_unreadable: !dirs.unreadable().is_empty(),
+            moved,
         };
         Replicas { shared: Arc::new(shared) }
     }
@@ -71,6 +88,18 @@ impl Replicas {
     #[must_use]
     pub fn get(&self, id: &TopicIdPartition) -> Option<Arc<Partition>> {
         self.shared.partitions.read().expect("never poisoned").get(id).cloned()
+    }
+
+    /// Whether this node holds the partition, and has no log of it.
+    fn is_offline(&self, id: &TopicIdPartition) -> bool {
+        self.shared.offline.read().expect("never poisoned").contains(id)
+    }
+
+    /// What a client is told of a partition that exists and that [`Replicas::get`] does not have.
+    #[must_use]
+    pub fn why_missing(&self, id: &TopicIdPartition) -> ErrorCode {
+        let offline = self.is_offline(id);
+        if offline { ErrorCode::KafkaStorageError } else { ErrorCode::NotLeaderOrFollower }
     }
 
     /// All partitions.
@@ -86,72 +115,120 @@ impl Replicas {
         all
     }
 
-    /// Opens what is on disk and creates what is missing, once, before anything is served.
+    /// Opens what is on disk and creates what is missing, once, before anything is served. A
+    /// directory that cannot be read is fenced, and its partitions are offline.
     ///
     /// # Errors
-    /// When a directory or a log cannot be read.
+    /// When nothing may be served: a partition is in two directories.
     pub async fn load(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
-        let mut placements: BTreeMap<_, _> = placements.into_iter().map(|p| (p.id, p)).collect();
-        let mut work = Vec::new();
+        let placements: BTreeMap<_, _> = placements.into_iter().map(|p| (p.id, p)).collect();
+        let mut work: BTreeMap<TopicIdPartition, Opening> = BTreeMap::new();
         for dir in &self.shared.dirs {
             let (preparing, planned) = (dir.clone(), placements.clone());
             let prepare = move || preparing.prepare(&planned);
-            let found = self.shared.runtime.blocking(Plane::Data(0), prepare).await?;
+            let found = match self.shared.runtime.blocking(Plane::Data(0), prepare).await {
+                Err(DirError::Io { path, source }) => {
+                    dir.health().fence(format!("{}: {source}", path.display()));
+                    continue;
+                }
+                found => found?,
+            };
             for (id, found) in found {
-                let Some(placement) = placements.remove(&id) else { continue };
-                work.push(Opening { placement, dir: dir.clone(), found: Some(found) });
+                let placement = placements[&id].clone();
+                let opening = Opening { placement, dir: dir.clone(), found: Some(found) };
+                if let Some(other) = work.insert(id, opening) {
+                    let path = |dir: &Dir| dir.data().path().join(other.placement.name.to_string());
+                    return Err(LoadError::Duplicate(path(&other.dir), path(dir)));
+                }
             }
         }
-        self.open_all(work).await?;
-        self.create(placements.into_values().collect()).await
+        let missing = placements.into_iter().filter(|(id, _)| !work.contains_key(id));
+        let missing = missing.map(|(_, placement)| placement).collect();
+        self.open_all(work.into_values().collect()).await?;
+        self.create(missing, When::AtStart).await
     }
 
     /// Takes over what the metadata says of these partitions: new ones are created, known ones
-    /// change.
+    /// change. What cannot be created or changed is offline, with its directory.
     ///
     /// # Errors
-    /// When a log cannot be created; the directory is fenced.
+    /// When nothing may be served any more.
     pub async fn place(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
-        let (known, new): (Vec<_>, Vec<_>) =
-            placements.into_iter().partition(|placement| self.get(&placement.id).is_some());
-        for placement in known {
-            let partition = self.get(&placement.id).expect("just seen");
-            partition.change_leadership(placement.leadership)?;
+        let mut new = Vec::new();
+        for placement in placements {
+            if self.is_offline(&placement.id) {
+                continue;
+            }
+            let Some(partition) = self.get(&placement.id) else {
+                new.push(placement);
+                continue;
+            };
+            let changed = partition.change_leadership(placement.leadership);
+            if let Err(error) = changed {
+                tracing::warn!(partition = %placement.name, %error, "stays as it was");
+            }
             partition.set_config(placement.config);
         }
-        self.create(new).await
+        self.create(new, When::Later).await
     }
 
-    /// Creates logs, each in the directory that has the fewest.
-    async fn create(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
-        let dirs = &self.shared.dirs;
-        let count = |dir| if dirs.len() > 1 { self.all_in(dir).len() } else { 0 };
-        let mut counts: Vec<usize> = dirs.iter().map(count).collect();
-        let place = |placement| {
-            // As Kafka does, the first of those with the fewest.
-            let at = (0..dirs.len()).min_by_key(|at| counts[*at]).expect("never empty");
-            counts[at] += 1;
-            Opening { placement, dir: dirs[at].clone(), found: None }
+    /// Creates logs. As Kafka does, in the directory that the metadata names, else in the first
+    /// of those with the fewest.
+    async fn create(&self, placements: Vec<Placement>, when: When) -> Result<(), LoadError> {
+        let dirs: Vec<_> =
+            self.shared.dirs.iter().filter(|dir| !dir.health().is_fenced()).cloned().collect();
+        let some_offline = self.shared.some_unreadable || dirs.len() < self.shared.dirs.len();
+        let mut counts: Vec<usize> = match dirs.as_slice() {
+            [_] => vec![0],
+            several => several.iter().map(|dir| self.all_in(dir).len()).collect(),
         };
-        self.open_all(placements.into_iter().map(place).collect()).await
+        let mut work = Vec::new();
+        for placement in placements {
+            let named = dirs.iter().position(|dir| dir.id() == placement.directory);
+            // A log that may be in a directory that is offline must not begin anew elsewhere.
+            let may_be_there = match when {
+                When::AtStart => some_offline,
+                When::Later => some_offline && !placement.directory.is_reserved(),
+            };
+            let fewest = (0..dirs.len()).min_by_key(|at| counts[*at]);
+            let Some(at) = named.or(fewest.filter(|_| !may_be_there)) else {
+                self.set_offline(placement.id);
+                continue;
+            };
+            counts[at] += 1;
+            work.push(Opening { placement, dir: dirs[at].clone(), found: None });
+        }
+        self.open_all(work).await
     }
 
-    /// Stops serving partitions and deletes their logs after the topic's delay.
-    ///
-    /// # Errors
-    /// When a directory cannot be renamed; the directory is fenced.
-    pub async fn delete(&self, ids: Vec<TopicIdPartition>) -> Result<(), LoadError> {
+    fn set_offline(&self, id: TopicIdPartition) {
+        self.shared.offline.write().expect("never poisoned").insert(id);
+    }
+
+    /// Ends the waits of everybody for the partitions of directories that are fenced.
+    pub fn end_waits_of_fenced(&self) {
+        for dir in self.shared.dirs.iter().filter(|dir| dir.health().is_fenced()) {
+            self.all_in(dir).iter().for_each(|partition| partition.go_offline());
+        }
+    }
+
+    /// Stops serving partitions and deletes their logs after the topic's delay. What is in a
+    /// directory that has failed stays there.
+    pub fn delete(&self, ids: Vec<TopicIdPartition>) {
         for id in ids {
+            self.shared.offline.write().expect("never poisoned").remove(&id);
             let removed = self.shared.partitions.write().expect("never poisoned").remove(&id);
             let Some(partition) = removed else { continue };
-            let delay = partition.config()?.file_delete_delay;
+            let config = partition.config();
             partition.retire();
+            let (dir, Ok(config)) = (partition.dir(), config) else { continue };
             let unique = self.shared.runtime.entropy().uuid();
             let deleted = PartitionDirName::deleted(partition.name(), unique);
-            partition.dir().data().rename(&partition.name().to_string(), &deleted)?;
-            self.remove_later(partition.dir().clone(), deleted, delay);
+            match dir.data().rename(&partition.name().to_string(), &deleted) {
+                Ok(()) => self.remove_later(dir.clone(), deleted, config.file_delete_delay),
+                Err(error) => dir.health().fence(error.to_string()),
+            }
         }
-        Ok(())
     }
 
     /// Changes the configs of partitions.
@@ -193,17 +270,22 @@ impl Replicas {
             let plane = Plane::Data(index % self.shared.runtime.data_threads());
             let task = async move {
                 let shared = replicas.shared.clone();
-                let open = move || chunk.into_iter().map(|one| shared.open_one(one)).collect();
+                let open = move || chunk.into_iter().map(|one| shared.open_or_fence(one)).collect();
                 replicas.shared.runtime.blocking(plane, open).await
             };
             loaders.push(self.shared.runtime.spawn(plane, "load logs", task));
         }
         for mut loader in loaders {
-            let opened: Result<Vec<Partition>, LoadError> =
-                loader.join().await.unwrap_or(Err(LoadError::Panicked));
+            let opened: Vec<Result<Partition, TopicIdPartition>> =
+                loader.join().await.ok_or(LoadError::Panicked)?;
             let mut partitions = self.shared.partitions.write().expect("never poisoned");
-            for partition in opened? {
-                partitions.insert(partition.id(), Arc::new(partition));
+            for partition in opened {
+                match partition {
+                    Ok(partition) => {
+                        partitions.insert(partition.id(), Arc::new(partition));
+                    }
+                    Err(id) => self.set_offline(id),
+                }
             }
         }
         Ok(())
@@ -224,6 +306,29 @@ impl Replicas {
 }
 
 impl Shared {
+    /// Opens or creates a log; when that fails, its directory is fenced.
+    fn open_or_fence(&self, opening: Opening) -> Result<Partition, TopicIdPartition> {
+        let (id, dir, named) = (opening.placement.id, opening.dir.clone(), &opening.placement);
+        let is_moved = named.directory != dir.id();
+        let name = named.name.clone();
+        if dir.health().is_fenced() {
+            return Err(id);
+        }
+        match self.open_one(opening) {
+            Ok(partition) => {
+                if is_moved {
+                    // Whoever listens may have ended.
+                    let _ = self.moved.send((id, dir.id()));
+                }
+                Ok(partition)
+            }
+            Err(error) => {
+                dir.health().fence(format!("{name}: {error}"));
+                Err(id)
+            }
+        }
+    }
+
     /// Opens or (when nothing was found) creates a log and holds its partition.
     fn open_one(&self, opening: Opening) -> Result<Partition, LoadError> {
         let Opening { placement, dir, found } = opening;
@@ -274,6 +379,17 @@ pub enum LoadError {
     Partition(PartitionError),
     /// A loader panicked; the log tells where.
     Panicked,
+    /// A partition is in two directories.
+    Duplicate(PathBuf, PathBuf),
+}
+
+/// When logs are created.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum When {
+    /// At the start: what is missing may be in a directory that is offline.
+    AtStart,
+    /// When the metadata tells of them: what it does not place is new.
+    Later,
 }
 
 impl From<DirError> for LoadError {
@@ -301,6 +417,17 @@ impl std::fmt::Display for LoadError {
             LoadError::Log(error) => error.fmt(f),
             LoadError::Partition(error) => error.fmt(f),
             LoadError::Panicked => f.write_str("a log could not be opened"),
+            LoadError::Duplicate(first, second) => write!(
+                f,
+                "Duplicate log directories for {} are found in both {} and {}. It is likely because \
+                 log directory failure happened while broker was replacing current replica with \
+                 future replica. Recover broker from this failure by manually deleting one of the \
+                 two directories for this partition. It is recommended to delete the partition in \
+                 the log directory that is known to have failed recently.",
+                first.file_name().unwrap_or_default().to_string_lossy(),
+                first.display(),
+                second.display()
+            ),
         }
     }
 }

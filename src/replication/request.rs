@@ -4,6 +4,8 @@ use ottla_storage::{AppendInfo, AppendRejection, Extent, LogError};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
+use crate::acks::AckEnd;
+
 /// How many replicas must have a batch before it is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Acks {
@@ -68,15 +70,19 @@ impl PartitionError {
 }
 
 /// Completes when a batch is acknowledged.
-pub struct AckWait(pub(crate) oneshot::Receiver<()>);
+pub struct AckWait(pub(crate) oneshot::Receiver<AckEnd>);
 
 impl AckWait {
     /// Waits for the acknowledgement. Cancel safe.
     ///
     /// # Errors
-    /// `Gone` when the partition was deleted.
+    /// `Gone` when the partition was deleted, `Offline` when its directory failed.
     pub async fn acknowledged(&mut self) -> Result<(), PartitionError> {
-        (&mut self.0).await.map_err(|_| PartitionError::Gone)
+        match (&mut self.0).await {
+            Ok(AckEnd::Acknowledged) => Ok(()),
+            Ok(AckEnd::Offline) => Err(PartitionError::Offline),
+            Err(_) => Err(PartitionError::Gone),
+        }
     }
 }
 

@@ -14,17 +14,18 @@ use ottla_types::{
     BrokerEpoch, ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp, TopicIdPartition,
     TopicPartition, Uuid,
 };
+use tokio::sync::mpsc;
 
 use crate::{
     Acks, FetchSpec, FetchWait, Isolation, Leadership, Partition, Placement, Replicas,
     ReplicasConfig,
 };
 
-struct Bench {
-    node: SimNode,
-    runtime: Runtime,
-    dirs: LogDirs,
-    replicas: Replicas,
+pub(crate) struct Bench {
+    pub(crate) node: SimNode,
+    pub(crate) runtime: Runtime,
+    pub(crate) dirs: LogDirs,
+    pub(crate) replicas: Replicas,
 }
 
 impl Bench {
@@ -33,17 +34,11 @@ impl Bench {
         let data = DataDir::open(runtime.disk(), Path::new("/data")).expect("free");
         let clean = data.take_clean_shutdown().expect("readable");
         let dirs = LogDirs::single(LogDir::new(data, Uuid([1; 16]), clean));
-        let config = ReplicasConfig {
-            recovery_point_interval: Duration::from_mins(1),
-            high_watermark_interval: Duration::from_secs(5),
-            retention_check_interval: Duration::from_mins(5),
-            producer_id_expiration: Duration::from_hours(24),
-        };
-        let replicas = Replicas::new(&runtime, &dirs, config);
+        let replicas = Replicas::new(&runtime, &dirs, config(), mpsc::unbounded_channel().0);
         Bench { node: node.clone(), runtime, dirs, replicas }
     }
 
-    fn append(&self, partition: &Arc<Partition>) -> Result<crate::Appended, ErrorCode> {
+    pub(crate) fn append(&self, partition: &Arc<Partition>) -> Result<crate::Appended, ErrorCode> {
         self.append_with(partition, Acks::All)
     }
 
@@ -61,7 +56,16 @@ impl Bench {
     }
 }
 
-fn in_world(case: impl AsyncFnOnce(Bench)) {
+pub(crate) fn config() -> ReplicasConfig {
+    ReplicasConfig {
+        recovery_point_interval: Duration::from_mins(1),
+        high_watermark_interval: Duration::from_secs(5),
+        retention_check_interval: Duration::from_mins(5),
+        producer_id_expiration: Duration::from_hours(24),
+    }
+}
+
+pub(crate) fn in_world(case: impl AsyncFnOnce(Bench)) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -78,7 +82,7 @@ fn batch() -> IncomingBatch {
     IncomingBatch { header: BatchHeader::read(&bytes).expect("just built"), bytes }
 }
 
-fn placement(topic_id: u8, flush_messages: i64) -> Placement {
+pub(crate) fn placement(topic_id: u8, flush_messages: i64) -> Placement {
     let partition = PartitionId(0);
     let values = Values::new(Properties::default()).expect("defaults are valid");
     let mut config = TopicConfig::defaults(&values);
@@ -87,6 +91,7 @@ fn placement(topic_id: u8, flush_messages: i64) -> Placement {
     Placement {
         id: TopicIdPartition { topic_id: Uuid([topic_id; 16]), partition },
         name: TopicPartition { topic: "t".into(), partition },
+        directory: Uuid([1; 16]),
         leadership: Leadership { epoch: LeaderEpoch(2), leads: true, in_sync: 1, replicas: 1 },
         config,
     }
@@ -98,7 +103,7 @@ async fn lead(bench: &Bench, placement: Placement) -> Arc<Partition> {
     bench.replicas.get(&id).expect("just created")
 }
 
-const FROM_START: FetchSpec = FetchSpec {
+pub(crate) const FROM_START: FetchSpec = FetchSpec {
     offset: Offset(0),
     bytes_max: 10_000,
     at_least_one: true,
@@ -260,7 +265,7 @@ fn a_recreated_topic_begins_anew() {
         }
         bench.replicas.start_housekeeping();
         bench.runtime.clock().sleep(Duration::from_secs(61)).await;
-        bench.replicas.delete(vec![old.id()]).await.expect("renamed");
+        bench.replicas.delete(vec![old.id()]);
         let new = lead(&bench, placement(2, 1)).await;
         assert_eq!(new.offsets(None).unwrap().end, Offset(0));
         let points = |bench: &Bench| {
@@ -321,7 +326,7 @@ fn a_log_s_start_is_kept_and_not_inherited() {
         bench.replicas.load(vec![old.clone()]).await.expect("loaded");
         let partition = bench.replicas.get(&old.id).expect("found");
         assert_eq!(partition.offsets(None).unwrap().log_start, start);
-        bench.replicas.delete(vec![old.id]).await.expect("renamed");
+        bench.replicas.delete(vec![old.id]);
         let mut new = placement(2, i64::MAX);
         new.config.file_delete_delay = Duration::ZERO;
         let partition = lead(&bench, new.clone()).await;

@@ -4,8 +4,8 @@
 //! lock is held around each call; nothing here waits, locks or spawns. What may stall is handed
 //! out as a job to be run elsewhere ([`FlushJob`]).
 //!
-//! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, DeleteRecords, several
-//! directories, transactions (their batches are kept, but no marker is understood).
+//! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, DeleteRecords,
+//! transactions (their batches are kept, but no marker is understood).
 
 mod checkpoint;
 mod data_dir;

@@ -4,7 +4,7 @@
 //! Invariant: the directory of the metadata log is one of `dirs`, or stands apart and holds no
 //! partition.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_types::{BrokerEpoch, Uuid};
@@ -64,20 +64,26 @@ impl LogDir {
 pub struct LogDirs {
     dirs: Vec<Arc<LogDir>>,
     metadata: Arc<LogDir>,
+    unreadable: Vec<PathBuf>,
 }
 
 impl LogDirs {
-    /// The directories of partitions in the order of `log.dirs`, and the one of the metadata log.
+    /// The directories of partitions in the order of `log.dirs`, the one of the metadata log, and
+    /// those that could not be opened.
+    ///
+    /// # Panics
+    /// Without a directory for partitions.
     #[must_use]
-    pub fn new(dirs: Vec<Arc<LogDir>>, metadata: Arc<LogDir>) -> LogDirs {
-        LogDirs { dirs, metadata }
+    pub fn new(dirs: Vec<Arc<LogDir>>, metadata: Arc<LogDir>, unreadable: Vec<PathBuf>) -> LogDirs {
+        assert!(!dirs.is_empty(), "a node has a place for partitions");
+        LogDirs { dirs, metadata, unreadable }
     }
 
     /// One directory for everything.
     #[must_use]
     pub fn single(dir: LogDir) -> LogDirs {
         let dir = Arc::new(dir);
-        LogDirs { dirs: vec![dir.clone()], metadata: dir }
+        LogDirs { dirs: vec![dir.clone()], metadata: dir, unreadable: Vec::new() }
     }
 
     /// The directories of partitions that could be opened, in the order of `log.dirs`.
@@ -90,6 +96,12 @@ impl LogDirs {
     #[must_use]
     pub fn metadata(&self) -> &Arc<LogDir> {
         &self.metadata
+    }
+
+    /// The directories that could not be opened: offline until the next start.
+    #[must_use]
+    pub fn unreadable(&self) -> &[PathBuf] {
+        &self.unreadable
     }
 
     /// Every directory once.

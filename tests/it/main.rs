@@ -13,6 +13,7 @@ mod apis;
 mod authorizer;
 mod client;
 mod crash;
+mod dirs;
 
 mod hostile;
 mod node;

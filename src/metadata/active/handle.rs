@@ -7,7 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::controller::{
     BrokerError, BrokerHeartbeat, BrokerRegistration, ControllerRegistration, CreateTopics,
-    DeletedTopic, HeartbeatReply, ProducerIdBlock, TopicError, TopicOutcome, TopicSelector,
+    DeletedTopic, HeartbeatReply, ProducerIdBlock, ReplicaAssignments, TopicError, TopicOutcome,
+    TopicSelector,
 };
 
 /// Requests that wait for the controller.
@@ -24,6 +25,7 @@ pub(super) enum Command {
     RegisterController(ControllerRegistration, ReplyTo<()>),
     RegisterBroker(BrokerRegistration, ReplyTo<BrokerEpoch>),
     Heartbeat(BrokerHeartbeat, ReplyTo<HeartbeatReply>),
+    AssignReplicas(ReplicaAssignments, ReplyTo<Vec<ErrorCode>>),
 }
 
 /// Why the controller did not do what it was asked for.
@@ -142,6 +144,18 @@ impl ControllerHandle {
         request: BrokerHeartbeat,
     ) -> Result<HeartbeatReply, ControllerError> {
         self.ask(|reply| Command::Heartbeat(request, reply)).await
+    }
+
+    /// Tells the controller in which directories a broker's replicas are; the answer has an error
+    /// for each.
+    ///
+    /// # Errors
+    /// When the broker must register again, or this is not the controller.
+    pub async fn assign_replicas(
+        &self,
+        request: ReplicaAssignments,
+    ) -> Result<Vec<ErrorCode>, ControllerError> {
+        self.ask(|reply| Command::AssignReplicas(request, reply)).await
     }
 
     async fn ask<R>(

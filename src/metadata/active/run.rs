@@ -277,6 +277,10 @@ impl MetadataTask {
                 let decision = controller.broker_heartbeat(&request, moment);
                 active.carry_out(&quorum, decision.map_err(broker), Until::Committed, reply);
             }
+            Command::AssignReplicas(request, reply) => {
+                let decision = controller.assign_replicas(&request);
+                active.carry_out(&quorum, decision.map_err(broker), Until::Committed, reply);
+            }
         }
     }
 

@@ -46,6 +46,8 @@ pub enum BrokerError {
     },
     /// `metadata.version` does not have registrations of controllers.
     NoControllerRegistration,
+    /// `metadata.version` does not know in which directories replicas are.
+    NoDirectoryAssignment,
     /// No such broker is registered.
     NotRegistered(NodeId),
     /// Another incarnation of the broker is registered.
@@ -72,9 +74,9 @@ impl BrokerError {
             | BrokerError::DuplicateDirectory
             | BrokerError::DirectoryOfAnother { .. }
             | BrokerError::NoMetadataVersion => ErrorCode::InvalidRegistration,
-            BrokerError::UnsupportedFeature { .. } | BrokerError::NoControllerRegistration => {
-                ErrorCode::UnsupportedVersion
-            }
+            BrokerError::UnsupportedFeature { .. }
+            | BrokerError::NoControllerRegistration
+            | BrokerError::NoDirectoryAssignment => ErrorCode::UnsupportedVersion,
             BrokerError::NotRegistered(_) | BrokerError::StaleEpoch { .. } => {
                 ErrorCode::StaleBrokerEpoch
             }
@@ -115,6 +117,9 @@ impl fmt::Display for BrokerError {
             BrokerError::NoControllerRegistration => f.write_str(
                 "The current MetadataVersion is too old to support controller registrations.",
             ),
+            BrokerError::NoDirectoryAssignment => {
+                f.write_str("Directory assignment is not supported yet.")
+            }
             BrokerError::NotRegistered(id) => {
                 write!(f, "No broker registration found for broker id {id}")
             }

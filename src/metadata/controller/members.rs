@@ -13,6 +13,8 @@ use crate::versions::VersionedRecord;
 /// What happens to a broker. The image still shows it as it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Move {
+    /// None: the brokers stay as they are.
+    Stays,
     /// It can lead no more: it is fenced, about to stop, or its directory is offline.
     Leaves(NodeId),
     /// It can lead again.
@@ -25,6 +27,13 @@ pub(super) enum Move {
 pub(super) struct AfterMove<'a> {
     pub(super) image: &'a Image,
     pub(super) step: Move,
+}
+
+impl AfterMove<'_> {
+    /// The brokers as they are.
+    pub(super) fn none(image: &Image) -> AfterMove<'_> {
+        AfterMove { image, step: Move::Stays }
+    }
 }
 
 impl Brokers for AfterMove<'_> {
@@ -121,7 +130,7 @@ impl Controller {
         let change = match step {
             Move::Leaves(broker) => change.isr(without(broker)),
             Move::LostData(broker) => change.isr(without(broker)).lost_data(broker),
-            Move::Joins(_) => change,
+            Move::Joins(_) | Move::Stays => change,
         };
         change.build(id, &AfterMove { image: &self.image, step })
     }

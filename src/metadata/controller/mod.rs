@@ -19,6 +19,7 @@
 //! Not built yet, and refused by those who would ask: changes of ISRs (AlterPartition), elections
 //! and reassignments on demand, changes of configs, features, quotas, ACLs, credentials and tokens.
 
+mod assign_replicas;
 mod bootstrap;
 mod configs;
 mod create_topics;
@@ -37,6 +38,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+pub use assign_replicas::ReplicaAssignments;
 pub use configs::{ConfigSource, EffectiveConfig, TopicDefault};
 pub use create_topics::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicOutcome};
 pub use delete_topics::{DeletedTopic, TopicSelector};

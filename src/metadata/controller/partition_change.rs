@@ -57,12 +57,15 @@ pub(super) struct PartitionChange<'a> {
     election: Election,
     /// A replica that came back without the records it had.
     lost_data: Option<NodeId>,
+    /// A replica and the directory that it is in.
+    placed: Option<(NodeId, Uuid)>,
 }
 
 impl<'a> PartitionChange<'a> {
     pub(super) fn new(present: &'a Partition, rules: Rules) -> PartitionChange<'a> {
         let target = present.clone();
-        PartitionChange { present, target, rules, election: Election::Clean, lost_data: None }
+        let election = Election::Clean;
+        PartitionChange { present, target, rules, election, lost_data: None, placed: None }
     }
 
     /// Sets the replicas in sync.
@@ -79,6 +82,12 @@ impl<'a> PartitionChange<'a> {
     /// Takes a replica out of the ISR that is eligible no more.
     pub(super) fn lost_data(mut self, broker: NodeId) -> PartitionChange<'a> {
         self.lost_data = Some(broker);
+        self
+    }
+
+    /// Notes the directory that a replica is in.
+    pub(super) fn directory(mut self, broker: NodeId, directory: Uuid) -> PartitionChange<'a> {
+        self.placed = Some((broker, directory));
         self
     }
 
@@ -196,9 +205,12 @@ impl<'a> PartitionChange<'a> {
 
     fn assign_directories(&mut self, brokers: &impl Brokers) {
         if self.rules.version >= MetadataVersion::DIRECTORIES {
-            let directory = |broker: &NodeId| {
-                let present = self.present.directory(*broker);
-                present.unwrap_or_else(|| brokers.default_directory(*broker))
+            let directory = |broker: &NodeId| match self.placed {
+                Some((placed, directory)) if placed == *broker => directory,
+                _ => {
+                    let present = self.present.directory(*broker);
+                    present.unwrap_or_else(|| brokers.default_directory(*broker))
+                }
             };
             self.target.directories = self.target.replicas.iter().map(directory).collect();
         }

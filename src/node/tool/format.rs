@@ -1,14 +1,15 @@
 //! `format`: checks what is asked for, then formats as a start does.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use ottla_config::NodeConfig;
 use ottla_metadata::{FormatLevels, QuorumKind};
 use ottla_runtime::{Runtime, SyncPoint};
-use ottla_storage::{DataDir, MetaProperties};
+use ottla_storage::{DataDir, DirError, MetaProperties};
 
 use super::ToolError;
-use crate::format::{FormatError, NewCluster, format};
+use crate::format::{FormatError, NewCluster, format, format_beside};
 use crate::listeners::voter_endpoints;
 
 /// Who votes in the new quorum.
@@ -37,7 +38,7 @@ pub struct FormatRequest {
     pub controllers: InitialControllers,
 }
 
-/// Formats the data directory of `config`, durably, and tells what it did.
+/// Formats the data directories of `config`, durably, and tells what it did.
 ///
 /// # Errors
 /// What cannot be formatted with, or why the directory cannot be written.
@@ -52,35 +53,81 @@ pub fn format_storage(
     if request.cluster_id.is_empty() {
         return Err(ToolError::Refused("You must specify the cluster id.".to_owned()));
     }
-    let path = &config.data_dir;
-    if let Some(meta) = DataDir::meta_properties_in(runtime.disk(), path)? {
-        check_is_ours(&meta, config, request)?;
-        if !request.ignore_formatted {
-            return Err(ToolError::Refused(format!(
-                "Log directory {} is already formatted. Use --ignore-formatted to ignore this \
-                 directory and format the others.",
-                path.display()
-            )));
+    let mut text = String::new();
+    let mut fresh = Vec::new();
+    let mut formatted = Vec::new();
+    for path in super::all_dirs(config) {
+        match DataDir::meta_properties_in(runtime.disk(), &path) {
+            Ok(None) => fresh.push(path),
+            Ok(Some(meta)) => {
+                check_is_ours(&path, &meta, config, request)?;
+                formatted.push(path);
+            }
+            Err(error @ DirError::Io { .. }) if super::all_dirs(config).len() > 1 => {
+                tracing::debug!(%error, "a directory cannot be read");
+                let path = path.display();
+                let _ =
+                    writeln!(text, "I/O error trying to read log directory {path}. Ignoring...");
+            }
+            Err(error) => return Err(error.into()),
         }
-        return Ok("All of the log directories are already formatted.\n".to_owned());
     }
-    let dir = DataDir::open(runtime.disk(), path)?;
-    let fresh = dir.is_fresh();
-    let formatted = match fresh {
-        Ok(true) => {
+    match formatted.first() {
+        Some(path) if !request.ignore_formatted => Err(ToolError::Refused(format!(
+            "Log directory {} is already formatted. Use --ignore-formatted to ignore this \
+             directory and format the others.",
+            path.display()
+        ))),
+        None if fresh.is_empty() => {
+            Err(ToolError::Refused("No available log directories to format.".to_owned()))
+        }
+        _ if fresh.is_empty() => Ok(text + "All of the log directories are already formatted.\n"),
+        _ => {
             let cluster_id = request.cluster_id.clone();
             let new = NewCluster { cluster_id, levels: levels.clone(), quorum };
-            let voter = voter_endpoints(runtime.net(), config);
-            format(runtime, &dir, config.node_id, &voter, &new).map(|_| ())
+            format_all(runtime, config, &fresh, &new)?;
+            Ok(text + &told(config, &fresh, &levels, quorum))
         }
-        Ok(false) => Err(FormatError::NotFormatted(path.clone())),
-        Err(error) => Err(FormatError::Dir(error)),
-    };
-    dir.remove_lock_file()?;
-    formatted?;
-    let synced = runtime.disk().sync_dir(path, SyncPoint::FormatDir);
-    synced.map_err(|source| FormatError::Io { path: path.clone(), source })?;
-    Ok(told(config, &levels, quorum))
+    }
+}
+
+/// Formats directories, durably; none when one of them holds something.
+fn format_all(
+    runtime: &Runtime,
+    config: &NodeConfig,
+    paths: &[PathBuf],
+    new: &NewCluster,
+) -> Result<(), ToolError> {
+    let mut dirs = Vec::new();
+    let opened = paths.iter().try_for_each(|path| {
+        let dir = DataDir::open(runtime.disk(), path)?;
+        let is_fresh = dir.is_fresh();
+        dirs.push(dir);
+        if is_fresh? { Ok(()) } else { Err(FormatError::NotFormatted(path.clone())) }
+    });
+    let formatted =
+        opened.and_then(|()| dirs.iter().try_for_each(|dir| format_one(runtime, config, dir, new)));
+    for dir in dirs {
+        dir.remove_lock_file()?;
+        let synced = runtime.disk().sync_dir(dir.path(), SyncPoint::FormatDir);
+        synced.map_err(|source| FormatError::Io { path: dir.path().to_owned(), source })?;
+    }
+    Ok(formatted?)
+}
+
+fn format_one(
+    runtime: &Runtime,
+    config: &NodeConfig,
+    dir: &DataDir,
+    new: &NewCluster,
+) -> Result<(), FormatError> {
+    if *dir.path() == config.metadata_dir {
+        let voter = voter_endpoints(runtime.net(), config);
+        format(runtime, dir, config.node_id, &voter, new).map(|_| ())
+    } else {
+        let levels = Some(&new.levels);
+        format_beside(runtime, dir, config.node_id, &new.cluster_id, levels).map(|_| ())
+    }
 }
 
 /// Where the voters are to be kept. What would leave the node without one is refused.
@@ -109,11 +156,12 @@ fn quorum(config: &NodeConfig, asked: InitialControllers) -> Result<QuorumKind, 
 }
 
 fn check_is_ours(
+    dir: &Path,
     meta: &MetaProperties,
     config: &NodeConfig,
     request: &FormatRequest,
 ) -> Result<(), ToolError> {
-    let file = config.data_dir.join("meta.properties");
+    let file = dir.join("meta.properties");
     let refused = |reason: String| Err(ToolError::Refused(reason));
     if meta.cluster_id != request.cluster_id {
         return refused(format!(
@@ -136,7 +184,12 @@ fn check_is_ours(
     Ok(())
 }
 
-fn told(config: &NodeConfig, levels: &FormatLevels, quorum: QuorumKind) -> String {
+fn told(
+    config: &NodeConfig,
+    dirs: &[PathBuf],
+    levels: &FormatLevels,
+    quorum: QuorumKind,
+) -> String {
     let record = |(name, level): (&str, i16)| {
         format!(
             "ApiMessageAndVersion(FeatureLevelRecord(name='{name}', featureLevel={level}) at \
@@ -152,11 +205,15 @@ fn told(config: &NodeConfig, levels: &FormatLevels, quorum: QuorumKind) -> Strin
         records.join(", "),
         levels.version().level()
     );
-    let kind = match quorum {
-        QuorumKind::Static => "metadata",
-        QuorumKind::Dynamic => "dynamic metadata voter",
-    };
-    let (dir, version) = (config.data_dir.display(), levels.version().name());
-    let _ = writeln!(text, "Formatting {kind} directory {dir} with metadata.version {version}.");
+    for dir in dirs {
+        let kind = match quorum {
+            _ if *dir != config.metadata_dir => "data",
+            QuorumKind::Static => "metadata",
+            QuorumKind::Dynamic => "dynamic metadata voter",
+        };
+        let (dir, version) = (dir.display(), levels.version().name());
+        let _ =
+            writeln!(text, "Formatting {kind} directory {dir} with metadata.version {version}.");
+    }
     text
 }

@@ -1,7 +1,8 @@
-//! `info`: what is in the data directory, and what is wrong with it. Nothing is opened or locked.
+//! `info`: what is in the data directories, and what is wrong with them. Nothing is opened or
+//! locked.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
 use ottla_config::NodeConfig;
 use ottla_runtime::Runtime;
@@ -16,23 +17,38 @@ pub struct Info {
     pub has_problem: bool,
 }
 
-/// Tells what is in the data directory of `config`.
+/// Tells what is in the data directories of `config`, sorted by their names.
 #[must_use]
 pub fn info(runtime: &Runtime, config: &NodeConfig) -> Info {
-    let dir = &config.data_dir;
-    let found = dir.is_dir();
-    let (meta, problem) = if found {
-        match DataDir::meta_properties_in(runtime.disk(), dir) {
-            Ok(Some(meta)) => (Some(meta), None),
-            Ok(None) => (None, Some(format!("{} is not formatted.", dir.display()))),
-            Err(error) => (None, Some(unreadable(&error))),
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    let mut first: Option<MetaProperties> = None;
+    let mut dirs = super::all_dirs(config);
+    dirs.sort();
+    for dir in dirs {
+        if !dir.is_dir() {
+            let what = if dir.exists() { "is not a directory" } else { "does not exist" };
+            problems.push(format!("{} {what}", dir.display()));
+            continue;
         }
-    } else {
-        let what = if dir.exists() { "is not a directory" } else { "does not exist" };
-        (None, Some(format!("{} {what}", dir.display())))
-    };
-    let text = told(found.then_some(dir.as_path()), meta.as_ref(), problem.as_deref());
-    Info { text, has_problem: problem.is_some() }
+        match DataDir::meta_properties_in(runtime.disk(), &dir) {
+            Ok(Some(meta)) => match &first {
+                None => first = Some(meta),
+                Some(first) => problems.extend(mismatch(first, &meta).map(str::to_owned)),
+            },
+            Ok(None) => problems.push(format!("{} is not formatted.", dir.display())),
+            Err(error) => problems.push(unreadable(&error)),
+        }
+        found.push(dir);
+    }
+    Info { text: told(&found, first.as_ref(), &problems), has_problem: !problems.is_empty() }
+}
+
+fn mismatch(first: &MetaProperties, other: &MetaProperties) -> Option<&'static str> {
+    if first.cluster_id != other.cluster_id {
+        return Some("Mismatched cluster IDs between storage directories.");
+    }
+    let differs = first.node_id != other.node_id;
+    differs.then_some("Mismatched node IDs between storage directories.")
 }
 
 fn unreadable(error: &DirError) -> String {
@@ -42,11 +58,10 @@ fn unreadable(error: &DirError) -> String {
     }
 }
 
-fn told(dir: Option<&Path>, meta: Option<&MetaProperties>, problem: Option<&str>) -> String {
+fn told(found: &[PathBuf], meta: Option<&MetaProperties>, problems: &[String]) -> String {
+    let found: Vec<_> = found.iter().map(|dir| dir.display().to_string()).collect();
     let mut text = String::new();
-    if let Some(dir) = dir {
-        let _ = writeln!(text, "Found log directory:\n  {}\n", dir.display());
-    }
+    text += &listed(["Found log directory:", "Found log directories:"], &found);
     if let Some(meta) = meta {
         let MetaProperties { cluster_id, node_id, directory_id } = meta;
         let directory = directory_id.map(|id| format!("directory.id={id}, ")).unwrap_or_default();
@@ -55,8 +70,15 @@ fn told(dir: Option<&Path>, meta: Option<&MetaProperties>, problem: Option<&str>
             "Found metadata: {{cluster.id={cluster_id}, {directory}node.id={node_id}, version=1}}\n"
         );
     }
-    if let Some(problem) = problem {
-        let _ = writeln!(text, "Found problem:\n  {problem}\n");
+    text + &listed(["Found problem:", "Found problems:"], problems)
+}
+
+/// A heading for one thing or for several, and the things; nothing when there are none.
+fn listed([one, several]: [&str; 2], things: &[String]) -> String {
+    if things.is_empty() {
+        return String::new();
     }
-    text
+    let mut text = format!("{}\n", if things.len() == 1 { one } else { several });
+    things.iter().for_each(|thing| text += &format!("  {thing}\n"));
+    text + "\n"
 }

@@ -1,5 +1,5 @@
 //! What `ottla storage` does, with the texts of Kafka's `kafka-storage`: formatting the data
-//! directory, telling what is in it, and what levels of features belong together.
+//! directories, telling what is in them, and what levels of features belong together.
 //!
 //! Each function gives back what is to be printed; an error's text is Kafka's where Kafka has one.
 
@@ -8,7 +8,9 @@ mod info;
 mod levels;
 
 use std::fmt;
+use std::path::PathBuf;
 
+use ottla_config::NodeConfig;
 use ottla_metadata::LevelError;
 use ottla_storage::DirError;
 
@@ -17,6 +19,15 @@ use crate::format::FormatError;
 pub use format::{FormatRequest, InitialControllers, format_storage};
 pub use info::{Info, info};
 pub use levels::{feature_dependencies, feature_level, version_mapping};
+
+/// Every directory of `config` once: those of partitions, then that of the metadata log.
+fn all_dirs(config: &NodeConfig) -> Vec<PathBuf> {
+    let mut dirs = config.log_dirs.clone();
+    if !dirs.contains(&config.metadata_dir) {
+        dirs.push(config.metadata_dir.clone());
+    }
+    dirs
+}
 
 /// Why a command failed, for the operator.
 #[derive(Debug)]

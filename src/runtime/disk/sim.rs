@@ -17,8 +17,8 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-pub use super::sim_model::DiskFaults;
 use super::sim_model::{DirState, FileState, Inode, Node, PendingWrite, State, overwrite};
+pub use super::sim_model::{DiskFaults, FaultsBelow};
 use super::{DirEntry, OpenMode};
 use crate::sim::{NodeFate, Trace};
 use crate::sync_point::SyncPoint;
@@ -65,7 +65,13 @@ impl SimDisk {
     /// Bytes in files.
     #[must_use]
     pub fn used(&self) -> u64 {
-        self.lock_state().used()
+        self.used_below(Path::new(""))
+    }
+
+    /// Bytes in files below a directory.
+    #[must_use]
+    pub fn used_below(&self, path: &Path) -> u64 {
+        self.lock_state().used(path)
     }
 
     /// Number of files that the process holds open.
@@ -100,6 +106,7 @@ impl SimDisk {
     pub(super) fn open(&self, path: &Path, mode: OpenMode) -> io::Result<SimFile> {
         let mut state = self.usable()?;
         state.refuse_file_beyond_max()?;
+        state.fail_if_unreadable(path)?;
         let (dir, name) = state.resolve_parent(path)?;
         let inode = match state.dirs[&dir].cached.get(name) {
             Some(Node::File(inode)) => *inode,
@@ -110,7 +117,8 @@ impl SimDisk {
             None => {
                 self.operation(&mut state, || format!("create {}", path.display()))?;
                 let inode = state.new_inode();
-                state.files.insert(inode, FileState::default());
+                let file = FileState { path: path.to_owned(), ..FileState::default() };
+                state.files.insert(inode, file);
                 state.change_names(dir, None, Some((name.to_owned(), Node::File(inode))));
                 inode
             }
@@ -150,6 +158,7 @@ impl SimDisk {
 
     pub(super) fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let state = self.usable()?;
+        state.fail_if_unreadable(path)?;
         let dir = state.resolve_dir(path)?;
         let entry = |(name, node): (&String, &Node)| DirEntry {
             name: name.clone(),
@@ -223,7 +232,7 @@ impl SimDisk {
             return Ok(());
         }
         self.sync_operation(&mut state, || format!("sync {} as {}", path.display(), point.name()))?;
-        state.fail_if_eio()?;
+        state.fail_if_eio(path)?;
         let dir = state.dirs.get_mut(&dir).expect("just resolved");
         for change in std::mem::take(&mut dir.pending) {
             change.apply(&mut dir.durable);
@@ -304,10 +313,11 @@ impl SimFile {
         let mut state = self.disk.usable()?;
         let (inode, count) = (self.inode, bytes.len());
         self.disk.operation(&mut state, || format!("write {inode} at {offset}: {count} bytes"))?;
-        state.fail_if_eio()?;
+        let path = state.files[&inode].path.clone();
+        state.fail_if_eio(&path)?;
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let grows = (offset + count).saturating_sub(state.files[&inode].cached.len()) as u64;
-        if state.faults.capacity.is_some_and(|capacity| state.used() + grows > capacity) {
+        if state.is_full(&path, grows) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let file = state.files.get_mut(&inode).expect("open files keep their inode");
@@ -324,7 +334,8 @@ impl SimFile {
             return Ok(());
         }
         self.disk.operation(&mut state, || format!("set length of {inode} to {len}"))?;
-        state.fail_if_eio()?;
+        let path = state.files[&inode].path.clone();
+        state.fail_if_eio(&path)?;
         let file = state.files.get_mut(&inode).expect("open files keep their inode");
         file.cached.resize(len, 0);
         file.pending.push(PendingWrite::Length(len));
@@ -338,7 +349,8 @@ impl SimFile {
             return Ok(());
         }
         self.disk.sync_operation(&mut state, || format!("sync {inode} as {}", point.name()))?;
-        let failed = state.fail_if_eio();
+        let path = state.files[&inode].path.clone();
+        let failed = state.fail_if_eio(&path);
         let state = &mut *state;
         let file = state.files.get_mut(&inode).expect("open files keep their inode");
         for write in std::mem::take(&mut file.pending) {

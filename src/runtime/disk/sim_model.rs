@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::sync_point::SyncPoint;
@@ -30,8 +30,21 @@ pub struct DiskFaults {
     pub capacity: Option<u64>,
     /// Files that a process may hold open; what goes beyond is refused with EMFILE.
     pub open_files_max: Option<usize>,
+    /// What goes wrong only below some directories, as if each were a disk of its own.
+    pub below: BTreeMap<PathBuf, FaultsBelow>,
     /// Syncs that do nothing (the mutants of `docs/simulation.md`).
     pub disabled_syncs: BTreeSet<SyncPoint>,
+}
+
+/// What goes wrong below a directory.
+#[derive(Clone, Debug, Default)]
+pub struct FaultsBelow {
+    /// As [`DiskFaults::eio_after`].
+    pub eio_after: Option<u64>,
+    /// As [`DiskFaults::capacity`].
+    pub capacity: Option<u64>,
+    /// Nothing can be opened or listed there.
+    pub unreadable: bool,
 }
 
 pub(super) struct State {
@@ -48,6 +61,8 @@ pub(super) struct State {
 
 #[derive(Default)]
 pub(super) struct FileState {
+    /// Where it was created; renames stay within the directory.
+    pub(super) path: PathBuf,
     pub(super) cached: Vec<u8>,
     pub(super) durable: Vec<u8>,
     pub(super) pending: Vec<PendingWrite>,
@@ -97,8 +112,26 @@ impl State {
         inode
     }
 
-    pub(super) fn used(&self) -> u64 {
-        self.files.values().map(|file| file.cached.len() as u64).sum()
+    pub(super) fn used(&self, below: &Path) -> u64 {
+        let files = self.files.values().filter(|file| file.path.starts_with(below));
+        files.map(|file| file.cached.len() as u64).sum()
+    }
+
+    /// Whether a file may not grow by so many bytes.
+    pub(super) fn is_full(&self, path: &Path, grows: u64) -> bool {
+        let full = |below: &Path, capacity: Option<u64>| {
+            capacity.is_some_and(|capacity| self.used(below) + grows > capacity)
+        };
+        let mut parts = self.faults.below.iter().filter(|(below, _)| path.starts_with(below));
+        full(Path::new(""), self.faults.capacity)
+            || parts.any(|(below, faults)| full(below, faults.capacity))
+    }
+
+    pub(super) fn fail_if_unreadable(&self, path: &Path) -> io::Result<()> {
+        let unreadable = |(below, faults): (&PathBuf, &FaultsBelow)| {
+            faults.unreadable && path.starts_with(below)
+        };
+        if self.faults.below.iter().any(unreadable) { Err(eio()) } else { Ok(()) }
     }
 
     /// Number of files that the process holds open.
@@ -117,15 +150,17 @@ impl State {
         self.faults.disabled_syncs.contains(&point)
     }
 
-    pub(super) fn fail_if_eio(&mut self) -> io::Result<()> {
-        match &mut self.faults.eio_after {
-            None => Ok(()),
-            Some(0) => Err(io::Error::from_raw_os_error(5)),
-            Some(left) => {
-                *left -= 1;
-                Ok(())
+    pub(super) fn fail_if_eio(&mut self, path: &Path) -> io::Result<()> {
+        let below = self.faults.below.iter_mut().filter(|(below, _)| path.starts_with(below));
+        let below = below.map(|(_, faults)| &mut faults.eio_after);
+        for plan in below.chain([&mut self.faults.eio_after]) {
+            match plan {
+                None => {}
+                Some(0) => return Err(eio()),
+                Some(left) => *left -= 1,
             }
         }
+        Ok(())
     }
 
     pub(super) fn after_crash(&mut self) {
@@ -134,6 +169,7 @@ impl State {
         self.faults.power_cut_after = None;
         self.faults.kill_after = None;
         self.faults.eio_after = None;
+        self.faults.below.values_mut().for_each(|faults| faults.eio_after = None);
         self.faults.at_syncs = false;
         self.remove_unreachable();
     }
@@ -190,6 +226,10 @@ impl State {
         self.files.retain(|inode, _| reached.contains(inode));
         self.dirs.retain(|inode, _| reached.contains(inode));
     }
+}
+
+fn eio() -> io::Error {
+    io::Error::from_raw_os_error(5)
 }
 
 impl FileState {

@@ -26,7 +26,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
 use crate::clock::Clock;
-pub use crate::disk::sim::{DiskFaults, SimDisk};
+pub use crate::disk::sim::{DiskFaults, FaultsBelow, SimDisk};
 use crate::entropy::Entropy;
 use crate::net::sim::Fabric;
 use crate::task::Task;

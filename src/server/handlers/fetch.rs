@@ -178,7 +178,7 @@ impl Planner<'_> {
             // No other broker holds a replica of what this node leads.
             (Some(_), _) if replica >= 0 => Err(ErrorCode::NotLeaderOrFollower),
             (Some(partition), _) => Ok(partition),
-            (None, Some(_)) => Err(ErrorCode::NotLeaderOrFollower),
+            (None, Some(_)) => Err(self.replicas.why_missing(&id)),
             (None, None) => Err(ErrorCode::UnknownTopicOrPartition),
         }
     }

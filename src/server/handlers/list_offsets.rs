@@ -115,7 +115,7 @@ impl Finder<'_> {
         let partition = PartitionId(asked.partition_index);
         let id = TopicIdPartition { topic_id: topic.id, partition };
         topic.partition(partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let partition = self.replicas.get(&id).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let partition = self.replicas.get(&id).ok_or_else(|| self.replicas.why_missing(&id))?;
         let known = LeaderEpoch(asked.current_leader_epoch);
         let known = (known >= LeaderEpoch(0)).then_some(known);
         let offsets = partition.offsets(known).map_err(|error| error.code())?;

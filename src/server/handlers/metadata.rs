@@ -230,7 +230,12 @@ impl Handler<'_> {
         };
         let alive = |id: &&NodeId| {
             let broker = self.image.cluster().broker(**id);
-            broker.is_some_and(|broker| !broker.fenced && broker.endpoint(self.listener).is_some())
+            broker.is_some_and(|broker| {
+                let directory = partition.directory(broker.id).unwrap_or(Uuid::DIR_UNASSIGNED);
+                !broker.fenced
+                    && broker.endpoint(self.listener).is_some()
+                    && broker.has_online_directory(directory)
+            })
         };
         let offline: Vec<BrokerId> =
             partition.replicas.iter().filter(|id| !alive(id)).map(wire_id).collect();

@@ -161,8 +161,10 @@ impl Appender<'_> {
         if let Some(partition) = self.replicas.get(&id) {
             return Ok(partition);
         }
-        let known = self.image.partition_by_id(id).is_some();
-        Err(if known { ErrorCode::NotLeaderOrFollower } else { ErrorCode::UnknownTopicOrPartition })
+        Err(match self.image.partition_by_id(id) {
+            Some(_) => self.replicas.why_missing(&id),
+            None => ErrorCode::UnknownTopicOrPartition,
+        })
     }
 }
 

@@ -11,6 +11,7 @@
 //! | `create NAME... [partitions=] [rf=] [assign=1-2/2-3] ...` | creates topics |
 //! | `delete NAME... [id=NAME]` | deletes topics by name and by id |
 //! | `producer-ids ID`, `register-controller ID` | the other requests |
+//! | `assign-dir ID DIR NAME INDEX [epoch=]` | a broker says where its replica is |
 //! | `isr NAME INDEX ID...` | the leader changes the replicas in sync |
 //! | `place NAME INDEX DIRS` | the brokers name the directories of a partition |
 //! | `hold`, `commit`, `renounce`, `activate` | appends wait; are committed; are lost; again |
@@ -25,13 +26,14 @@ use std::time::Duration;
 
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
 use ottla_protocol::metadata::{Endpoint, PartitionChangeRecord};
-use ottla_types::{BrokerEpoch, NodeId, Offset, PartitionId, Uuid};
+use ottla_types::{BrokerEpoch, NodeId, Offset, PartitionId, TopicIdPartition, Uuid};
 
 use super::harness::{Append, Harness, endpoints, features, features_of_4_3, id, settings};
 use super::render;
 use crate::MetadataVersion;
 use crate::controller::{
-    ControllerRegistration, CreateTopics, ManualAssignment, NewTopic, TopicSelector,
+    ControllerRegistration, CreateTopics, ManualAssignment, NewTopic, ReplicaAssignments,
+    TopicSelector,
 };
 use crate::testdata::RESTARTS;
 
@@ -93,6 +95,7 @@ impl Script {
             "producer-ids" => self.producer_ids(args),
             "isr" => self.isr(args),
             "place" => self.place(args),
+            "assign-dir" => self.assign_directory(args),
             "wait" => {
                 let pause = Duration::from_millis(args.next_pos().ok_or("MS")?.parse()?);
                 let now = self.harness().now.after(pause);
@@ -386,6 +389,28 @@ impl Script {
             ..Default::default()
         });
         Ok(String::new())
+    }
+
+    fn assign_directory(&mut self, args: &mut ArgumentConsumer<'_>) -> Output {
+        let harness = self.harness();
+        let asking = harness.heartbeat(args.next_pos().ok_or("ID")?.parse()?);
+        let directory = id(args.next_pos().ok_or("DIR")?);
+        let topic = args.next_pos().ok_or("NAME")?;
+        let topic_id = harness.controller.image().topic(topic).map_or(id(topic), |it| it.id);
+        let partition = PartitionId(args.next_pos().ok_or("INDEX")?.parse()?);
+        let epoch = args.take_key("epoch").map(str::parse).transpose()?;
+        let request = ReplicaAssignments {
+            broker: asking.broker,
+            epoch: epoch.map_or(asking.epoch, BrokerEpoch),
+            replicas: vec![(TopicIdPartition { topic_id, partition }, directory)],
+        };
+        match harness.controller.assign_replicas(&request) {
+            Err(error) => Ok(render::refusal(error.code(), &error.to_string())),
+            Ok(decision) => {
+                let (append, reply) = harness.append(decision);
+                Ok(self.show(&append) + &format!("reply: {}\n", reply[0]))
+            }
+        }
     }
 
     fn isr(&mut self, args: &mut ArgumentConsumer<'_>) -> Output {
