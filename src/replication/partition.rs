@@ -84,6 +84,7 @@ impl Partition {
         let mut core = LeaderCore::new(leadership.epoch, log.end(), log.recovery_point());
         core.set_votes_by_flush(log.config().flush_messages == 1);
         core.advance(log.end(), log.recovery_point());
+        log.replicated(core.high_watermark());
         let state = State {
             log,
             core,
@@ -229,17 +230,25 @@ impl Partition {
         state.check_epoch(spec.leader_epoch)?;
         let offsets = state.offsets();
         if let Some(diverging) = state.divergence(spec) {
-            return Ok(FetchOutcome { extent: None, diverging: Some(diverging), offsets });
+            let (extent, aborted, diverging) = (None, Vec::new(), Some(diverging));
+            return Ok(FetchOutcome { extent, aborted, diverging, offsets });
         }
-        let end = match spec.isolation {
-            Isolation::ReadUncommitted => offsets.high_watermark,
-            Isolation::ReadCommitted => offsets.last_stable,
+        let limit = |end| {
+            let (bytes_max, at_least_one) = (spec.bytes_max, spec.at_least_one);
+            ReadLimit { end, bytes_max, at_least_one }
         };
-        let limit = ReadLimit { end, bytes_max: spec.bytes_max, at_least_one: spec.at_least_one };
-        match state.log.read(spec.offset, limit) {
-            Ok(extent) => Ok(FetchOutcome { extent, diverging: None, offsets }),
-            Err(error) => Err(self.failed(error)),
-        }
+        let read = match spec.isolation {
+            Isolation::ReadUncommitted => {
+                let read = state.log.read(spec.offset, limit(offsets.high_watermark));
+                read.map(|extent| (extent, Vec::new()))
+            }
+            Isolation::ReadCommitted => {
+                let read = state.log.read_committed(spec.offset, limit(offsets.last_stable));
+                read.map(Option::unzip).map(|(extent, ended)| (extent, ended.unwrap_or_default()))
+            }
+        };
+        let (extent, aborted) = read.map_err(|error| self.failed(error))?;
+        Ok(FetchOutcome { extent, aborted, diverging: None, offsets })
     }
 
     /// The partition's bounds, for a client that knows `leader_epoch`.
@@ -417,7 +426,7 @@ impl State {
         let high_watermark = self.core.high_watermark();
         PartitionOffsets {
             log_start: self.log.log_start(),
-            last_stable: high_watermark,
+            last_stable: self.log.last_stable_offset(high_watermark),
             high_watermark,
             end: self.log.end(),
             leader_epoch: self.core.epoch(),
@@ -447,6 +456,7 @@ impl State {
         let flushed = self.log.recovery_point();
         self.flush_acks.take_reached(flushed, &mut wakeups.acks);
         if self.core.advance(self.log.end(), flushed) {
+            self.log.replicated(self.core.high_watermark());
             self.acks.take_reached(self.core.high_watermark(), &mut wakeups.acks);
             wakeups.fetches.extend(self.watchers.iter().map(|(_, watcher)| watcher.clone()));
         }

@@ -1,6 +1,6 @@
 //! What is asked of a partition and what it answers.
 
-use ottla_storage::{AppendInfo, AppendRejection, Extent, LogError};
+use ottla_storage::{AppendInfo, AppendRejection, EndedTransaction, Extent, LogError};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
@@ -119,6 +119,8 @@ pub struct FetchSpec {
 pub struct FetchOutcome {
     /// Where the records are; `None` when there are none yet.
     pub extent: Option<Extent>,
+    /// Aborted transactions among them that a `read_committed` reader must leave out.
+    pub aborted: Vec<EndedTransaction>,
     /// The largest epoch and its end that reader and leader share, when they diverge.
     pub diverging: Option<(LeaderEpoch, Offset)>,
     /// The partition's bounds.

@@ -20,6 +20,8 @@ pub enum AppendRejection {
     OutOfOrderSequence,
     /// A newer producer with the same id has written already.
     OldProducerEpoch,
+    /// It is not transactional, and its producer's transaction is open.
+    OutsideTransaction,
     /// A follower's batch does not follow the end of the log.
     OutOfOrderOffsets,
     /// The disk is full; nothing was written.
@@ -63,6 +65,7 @@ impl AppendRejection {
             AppendRejection::LargerThanSegment => ErrorCode::RecordListTooLarge,
             AppendRejection::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
             AppendRejection::OldProducerEpoch => ErrorCode::InvalidProducerEpoch,
+            AppendRejection::OutsideTransaction => ErrorCode::InvalidTxnState,
             AppendRejection::OutOfOrderOffsets => ErrorCode::UnknownServerError,
             AppendRejection::DiskFull => ErrorCode::KafkaStorageError,
         }
@@ -102,6 +105,7 @@ impl fmt::Display for AppendRejection {
             AppendRejection::LargerThanSegment => "it is larger than a segment",
             AppendRejection::OutOfOrderSequence => "its sequence numbers do not follow",
             AppendRejection::OldProducerEpoch => "a newer producer has written",
+            AppendRejection::OutsideTransaction => "its producer's transaction is open",
             AppendRejection::OutOfOrderOffsets => "its offsets do not follow",
             AppendRejection::DiskFull => "No space left on device",
         })

@@ -4,8 +4,8 @@
 //! lock is held around each call; nothing here waits, locks or spawns. What may stall is handed
 //! out as a job to be run elsewhere ([`FlushJob`]).
 //!
-//! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, DeleteRecords,
-//! transactions (their batches are kept, but no marker is understood).
+//! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, DeleteRecords, beginning
+//! transactions (those that Kafka wrote are understood).
 
 mod checkpoint;
 mod data_dir;
@@ -32,4 +32,4 @@ pub use log_dirs::{LogDir, LogDirs};
 pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;
-pub use producer_state::{ProducerState, ProducerVerdict};
+pub use producer_state::{EndedTransaction, ProducerState, ProducerVerdict, TransactionEnd};

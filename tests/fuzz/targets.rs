@@ -241,7 +241,7 @@ fn read_snapshot(bytes: &[u8]) -> bool {
 
 fn producers() -> Vec<u8> {
     let mut state = ProducerState::default();
-    state.note(&BatchHeader::read(&batch()).expect("a sound batch"));
+    state.note(&BatchHeader::read(&batch()).expect("a sound batch"), None);
     state.to_snapshot()
 }
 

@@ -59,7 +59,7 @@ const CORES: &[&str] = &[
     "src/metadata/controller",
     "src/replication/core.rs",
     "src/replication/placement.rs",
-    "src/storage/producer_state.rs",
+    "src/storage/producer_state",
 ];
 
 /// What a core must not name, and why.

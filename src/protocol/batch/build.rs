@@ -12,6 +12,10 @@ pub enum BatchKind {
     Data,
     /// Control records of the metadata quorum: without a producer.
     Control,
+    /// Records of a transaction.
+    Transactional,
+    /// The control record that ends a transaction.
+    Marker,
 }
 
 /// Collects uncompressed records into one batch.
@@ -42,6 +46,8 @@ impl BatchBuilder {
             attributes: match kind {
                 BatchKind::Data => attributes,
                 BatchKind::Control => attributes.with_control(),
+                BatchKind::Transactional => attributes.with_transactional(),
+                BatchKind::Marker => attributes.with_control().with_transactional(),
             },
             timestamp,
             max_timestamp: timestamp,

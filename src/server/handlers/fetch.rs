@@ -9,6 +9,8 @@
 //!   over. It is woken by appends to its own partitions only.
 //! - Records go from the page cache to the socket. The first partition with records answers at
 //!   least one batch, whatever the limits (KIP-74). No records are an empty field, never null.
+//! - `read_committed` ends at the last stable offset and lists the aborted transactions among the
+//!   records; whether a transaction is aborted stands in the log's own index (KIP-98).
 //! - A partition that is asked for twice is answered once.
 //! - Who claims to be a broker needs CLUSTER_ACTION on the cluster instead of READ on topics.
 //! - `read_committed` readers see up to the last stable offset.
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_metadata::image::Image;
-use ottla_protocol::fetch::{FetchAnswer, PartitionAnswer, TopicAnswer};
+use ottla_protocol::fetch::{AbortedTransaction, FetchAnswer, PartitionAnswer, TopicAnswer};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::{FetchRequest, decode_request, from_wire_uuid};
 use ottla_protocol::produce::TopicRef;
@@ -337,6 +339,10 @@ impl FetchedPartition {
             Read::Nothing => unreachable!("every partition was read"),
         };
         let committed = self.spec.isolation == Isolation::ReadCommitted;
+        let aborted = outcome.aborted.iter().map(|ended| AbortedTransaction {
+            producer_id: ended.producer_id,
+            first_offset: ended.first_offset,
+        });
         PartitionAnswer {
             index,
             error_code: ErrorCode::None.code(),
@@ -345,7 +351,7 @@ impl FetchedPartition {
             log_start_offset: outcome.offsets.log_start,
             diverging: outcome.diverging,
             current_leader: None,
-            aborted: committed.then(Vec::new),
+            aborted: committed.then(|| aborted.collect()),
             records: outcome.extent.map(ExtentRecords),
         }
     }

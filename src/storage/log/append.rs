@@ -115,6 +115,7 @@ impl Log {
             }
             ProducerVerdict::OutOfOrder => Err(AppendRejection::OutOfOrderSequence),
             ProducerVerdict::OldEpoch => Err(AppendRejection::OldProducerEpoch),
+            ProducerVerdict::OutsideTransaction => Err(AppendRejection::OutsideTransaction),
         }
     }
 
@@ -151,7 +152,7 @@ impl Log {
         };
         let index_interval = u64::from(self.config().index_interval_bytes);
         self.active_mut().note(&appended, index_interval)?;
-        self.producers.note(&header);
+        self.note_producer(&header, records)?;
         self.refused_firsts.forget(header.producer_id);
         self.end = header.next_offset();
         Ok(AppendInfo {

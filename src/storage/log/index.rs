@@ -19,7 +19,7 @@ use ottla_types::{Offset, Timestamp};
 const TAIL_ENTRIES_MAX: usize = 256;
 
 /// A file of entries of `N` bytes with its newest entries in memory.
-struct EntryFile<const N: usize> {
+pub(super) struct EntryFile<const N: usize> {
     disk: Disk,
     path: PathBuf,
     file: LazyFile,
@@ -30,11 +30,11 @@ struct EntryFile<const N: usize> {
 }
 
 impl<const N: usize> EntryFile<N> {
-    fn new(disk: &Disk, path: PathBuf, stored: u64) -> EntryFile<N> {
+    pub(super) fn new(disk: &Disk, path: PathBuf, stored: u64) -> EntryFile<N> {
         EntryFile { disk: disk.clone(), path, file: LazyFile::default(), stored, tail: Vec::new() }
     }
 
-    fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.stored + self.tail.len() as u64
     }
 
@@ -43,7 +43,7 @@ impl<const N: usize> EntryFile<N> {
     }
 
     /// The file's name; it is created if it is not there.
-    fn existing(&mut self) -> io::Result<PathBuf> {
+    pub(super) fn existing(&mut self) -> io::Result<PathBuf> {
         self.file()?;
         Ok(self.path.clone())
     }
@@ -60,6 +60,15 @@ impl<const N: usize> EntryFile<N> {
         }
     }
 
+    /// Adds an entry that is in the file at once; on a full disk it waits in memory.
+    pub(super) fn push_through(&mut self, entry: [u8; N]) -> io::Result<()> {
+        self.tail.push(entry);
+        match self.spill() {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            result => result,
+        }
+    }
+
     /// Moves the entries in memory to the file.
     fn spill(&mut self) -> io::Result<()> {
         let at = self.stored * N as u64;
@@ -70,7 +79,7 @@ impl<const N: usize> EntryFile<N> {
         Ok(())
     }
 
-    fn get(&mut self, index: u64) -> io::Result<[u8; N]> {
+    pub(super) fn get(&mut self, index: u64) -> io::Result<[u8; N]> {
         if let Some(tail_index) = index.checked_sub(self.stored) {
             return Ok(self.tail[tail_index as usize]);
         }
@@ -80,7 +89,10 @@ impl<const N: usize> EntryFile<N> {
     }
 
     /// Number of leading entries for which `is_before` holds; it holds for a prefix.
-    fn partition_point(&mut self, is_before: impl Fn(&[u8; N]) -> bool) -> io::Result<u64> {
+    pub(super) fn partition_point(
+        &mut self,
+        is_before: impl Fn(&[u8; N]) -> bool,
+    ) -> io::Result<u64> {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
@@ -89,7 +101,7 @@ impl<const N: usize> EntryFile<N> {
         Ok(low)
     }
 
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
+    pub(super) fn truncate(&mut self, len: u64) -> io::Result<()> {
         if len >= self.stored {
             self.tail.truncate((len - self.stored) as usize);
             return Ok(());
@@ -99,8 +111,19 @@ impl<const N: usize> EntryFile<N> {
         self.file()?.set_len(len * N as u64)
     }
 
+    /// Forgets everything, and removes the file.
+    pub(super) fn remove(&mut self) -> io::Result<()> {
+        self.file.close();
+        self.stored = 0;
+        self.tail.clear();
+        match self.disk.remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes everything and cuts the file to what is valid.
-    fn seal(&mut self) -> io::Result<()> {
+    pub(super) fn seal(&mut self) -> io::Result<()> {
         self.spill()?;
         let len = self.stored * N as u64;
         let file = self.file()?;
@@ -108,7 +131,7 @@ impl<const N: usize> EntryFile<N> {
     }
 
     /// Number of entries in an existing file; `None` when it is missing or ends inside one.
-    fn count_stored(disk: &Disk, path: &Path) -> io::Result<Option<u64>> {
+    pub(super) fn count_stored(disk: &Disk, path: &Path) -> io::Result<Option<u64>> {
         let file = match disk.open(path, OpenMode::ReadWrite) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -180,6 +203,17 @@ impl OffsetIndex {
             None => Ok(base),
             Some(index) => Ok(offset_entry(&self.entries.get(index)?, base).0),
         }
+    }
+
+    /// Offset of the first entry whose batch begins at or behind `position`.
+    pub(super) fn offset_from(&mut self, position: u64) -> io::Result<Option<Offset>> {
+        let base = self.base;
+        let before =
+            self.entries.partition_point(|entry| offset_entry(entry, base).1 < position)?;
+        if before == self.len() {
+            return Ok(None);
+        }
+        Ok(Some(offset_entry(&self.entries.get(before)?, base).0))
     }
 
     /// The newest entry.

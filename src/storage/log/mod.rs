@@ -11,11 +11,14 @@
 mod append;
 mod flush;
 mod index;
+mod producers;
 mod read;
 mod recover;
 mod retention;
 mod scan;
 mod segment;
+mod transactions;
+mod txn_index;
 
 use std::path::{Path, PathBuf};
 
@@ -212,11 +215,11 @@ impl Log {
             self.end = end;
         }
         self.recovery_point = self.recovery_point.min(self.end);
+        self.remove_stray_snapshots()?;
         self.sync_truncation()?;
         if self.epochs.truncate_from_end(self.end) {
             self.write_epochs()?;
         }
-        self.remove_snapshots_behind(self.end)?;
         self.rebuild_producers()
     }
 
@@ -269,6 +272,7 @@ impl Log {
                 }
             }
         }
+        wrong.extend(self.transaction_mismatches()?);
         Ok(wrong)
     }
 

@@ -23,6 +23,15 @@ impl Log {
     /// # Errors
     /// `OffsetOutOfRange` below the start or behind the end of the log; faults.
     pub fn read(&mut self, offset: Offset, limit: ReadLimit) -> Result<Option<Extent>, LogError> {
+        Ok(self.find(offset, limit)?.map(|(_, extent)| extent))
+    }
+
+    /// The extent with the index of its segment.
+    pub(super) fn find(
+        &mut self,
+        offset: Offset,
+        limit: ReadLimit,
+    ) -> Result<Option<(usize, Extent)>, LogError> {
         if offset < self.log_start || offset > self.end {
             return Err(LogError::OffsetOutOfRange);
         }
@@ -33,7 +42,7 @@ impl Log {
         loop {
             let segment = &mut self.segments[index];
             if let Some(first) = segment.locate(offset)? {
-                return self.piece(index, &first, limit);
+                return Ok(self.piece(index, &first, limit)?.map(|extent| (index, extent)));
             }
             // The rest of this segment is a gap that compaction left.
             index += 1;

@@ -5,13 +5,12 @@
 //!   segments:   [ durable ][ durable ][ above the recovery point ][ active ]
 //!               indexes used as they are   batches checked, indexes and epochs rebuilt
 //! ```
-//! Indexes that are missing or not sane are rebuilt in any case. Producers come from the newest
-//! sound snapshot and the log behind it. Source: `LogLoader`, `LogSegment.recover`.
+//! Indexes that are missing or not sane are rebuilt in any case. Source: `LogLoader`,
+//! `LogSegment.recover`.
 
 use std::io;
 use std::path::Path;
 
-use ottla_protocol::batch::BatchHeader;
 use ottla_runtime::Disk;
 use ottla_types::{Offset, Timestamp};
 
@@ -20,13 +19,7 @@ use super::segment::{Appended, Segment};
 use super::{Log, LogError, LogOptions};
 use crate::leader_epochs::LeaderEpochs;
 use crate::names::SegmentFile;
-use crate::producer_state::{ProducerState, RefusedFirsts};
-
-/// Bytes of a producer snapshot at most: fifty million producers.
-const SNAPSHOT_LEN_MAX: u64 = 2 << 30;
-
-/// Bytes of the log in front of a snapshot that are looked at for batches of its producers.
-const RECALLED_BYTES: u64 = 1 << 20;
+use crate::producer_state::{ProducerState, RefusedFirsts, TransactionEnd};
 
 /// How the log was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +53,9 @@ pub struct Recovered {
     /// Bytes that were cut off behind the last sound batch.
     pub cut_bytes: u64,
 }
+
+/// Producers as they are at an offset.
+type ProducersAt = Option<(Offset, ProducerState)>;
 
 impl Log {
     /// Opens the log in `dir`, or begins one at offset 0 in an empty directory.
@@ -108,14 +104,16 @@ impl Log {
         let mut recovered = Recovered::default();
         let epochs_before = log.epochs.clone();
         let bases = log.remove_leftovers(bases, start)?;
+        let mut producers = None;
         log.log_start = start.max(bases.first().copied().unwrap_or(start));
         let shutdown = shutdown.at_least(log.log_start);
         if !bases.is_empty() {
-            log.load_segments(&bases, shutdown, now, &mut recovered)?;
+            producers = log.load_segments(&bases, shutdown, now, &mut recovered)?;
         }
         if bases.is_empty() || log.end < log.log_start {
             log.begin_again_at(now)?;
         }
+        log.remove_stray_snapshots()?;
         if recovered.cut_bytes > 0 {
             log.sync_truncation()?;
         }
@@ -128,19 +126,23 @@ impl Log {
             Shutdown::Clean => log.end,
             Shutdown::Unclean { recovery_point } => recovery_point.clamp(log.log_start, log.end),
         };
-        log.remove_snapshots_behind(log.end)?;
-        log.rebuild_producers()?;
+        match producers {
+            Some((at, producers)) if at == log.end => log.producers = producers,
+            _ => log.rebuild_producers()?,
+        }
         log.check();
         Ok((log, recovered))
     }
 
+    /// Returns the producers behind the last batch that was checked, if any was.
     fn load_segments(
         &mut self,
         bases: &[Offset],
         shutdown: Shutdown,
         now: Timestamp,
         recovered: &mut Recovered,
-    ) -> Result<(), LogError> {
+    ) -> Result<ProducersAt, LogError> {
+        let mut producers = None;
         let durable = match shutdown {
             Shutdown::Clean => Offset(i64::MAX),
             Shutdown::Unclean { recovery_point } => recovery_point,
@@ -167,23 +169,31 @@ impl Log {
             // Above the recovery point nothing was compacted: a gap is the lost end of the
             // segment before.
             if *base > durable && *base != self.end {
-                return self.drop_behind(&bases[index..], now, recovered);
+                self.drop_behind(&bases[index..], now, recovered)?;
+                break;
             }
-            if !self.recover_segment(*base, now, recovered)? {
-                return self.drop_behind(&bases[index + 1..], now, recovered);
+            if !self.recover_segment(*base, now, recovered, &mut producers)? {
+                self.drop_behind(&bases[index + 1..], now, recovered)?;
+                break;
             }
         }
-        Ok(())
+        Ok(producers)
     }
 
     /// Checks a segment batch by batch, rebuilds its indexes, and cuts it at the first batch that
-    /// is not sound. Tells whether nothing had to be cut.
+    /// is not sound. Tells whether nothing had to be cut. Aborted transactions are known by their
+    /// producers, which are followed from segment to segment.
     fn recover_segment(
         &mut self,
         base: Offset,
         now: Timestamp,
         recovered: &mut Recovered,
+        producers_at: &mut ProducersAt,
     ) -> Result<bool, LogError> {
+        let mut producers = match producers_at.take() {
+            Some((at, producers)) if at == base => producers,
+            _ => self.producers_at(base)?,
+        };
         let mut segment = Segment::unindexed(&self.disk, &self.dir, base, now);
         let path = segment.path().to_owned();
         segment.clear_indexes().map_err(|error| LogError::io(&path, error))?;
@@ -207,10 +217,15 @@ impl Log {
                         size: header.size() as u64,
                     };
                     segment.note(&appended, index_interval)?;
+                    let end = TransactionEnd::read(&header, scanner.last_records(&header));
+                    if let Some(ended) = producers.note(&header, end.as_ref()) {
+                        segment.note_ended(&ended)?;
+                    }
                     self.end = header.next_offset();
                 }
             }
         };
+        *producers_at = Some((self.end, producers));
         recovered.checked_bytes += scanner.position();
         let cut = scanner.end() - segment.size();
         if let Some(reason) = &reason {
@@ -244,99 +259,6 @@ impl Log {
         }
         Ok(())
     }
-
-    /// Rebuilds what is known of producers: the newest sound snapshot and the log behind it.
-    ///
-    /// A snapshot holds the last batch of each producer only. Clients have up to five under way,
-    /// and send them again after a restart, so a piece of the log in front of the snapshot is
-    /// looked at for the others; Kafka forgets them.
-    pub(super) fn rebuild_producers(&mut self) -> Result<(), LogError> {
-        let (from, mut producers) = self.newest_snapshot()?;
-        if !producers.is_empty() {
-            let mut earlier = ProducerState::default();
-            let begin = self.recall_from(from)?;
-            self.each_header(begin, from, |header| earlier.note(header))?;
-            producers.recall(&earlier);
-        }
-        self.each_header(from, self.end, |header| producers.note(header))?;
-        self.producers = producers;
-        Ok(())
-    }
-
-    /// An offset about [`RECALLED_BYTES`] in front of `offset`, or the first.
-    fn recall_from(&mut self, offset: Offset) -> Result<Offset, LogError> {
-        let mut wanted = RECALLED_BYTES;
-        for segment in self.segments.iter_mut().rev().filter(|segment| segment.base() < offset) {
-            let position = segment.indexed_position(offset)?;
-            if position >= wanted {
-                return segment.indexed_offset(position - wanted);
-            }
-            wanted -= position;
-        }
-        Ok(self.log_start)
-    }
-
-    /// Walks over the headers of the batches that begin in `from..to`.
-    fn each_header(
-        &mut self,
-        from: Offset,
-        to: Offset,
-        mut visit: impl FnMut(&BatchHeader),
-    ) -> Result<(), LogError> {
-        let first = self.segment_index(from);
-        for segment in &mut self.segments[first..] {
-            if segment.base() >= to {
-                break;
-            }
-            let mut scanner = segment.scan_from(from)?;
-            while let Some((_, header)) = scanner.next_header()? {
-                if header.base_offset >= to {
-                    return Ok(());
-                }
-                if header.base_offset >= from {
-                    visit(&header);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn newest_snapshot(&self) -> Result<(Offset, ProducerState), LogError> {
-        let mut offsets = self.snapshots()?;
-        offsets.retain(|offset| (self.log_start..=self.end).contains(offset));
-        for offset in offsets.into_iter().rev() {
-            let path = self.dir.join(SegmentFile::Snapshot.name(offset));
-            let read = self.disk.read(&path, SNAPSHOT_LEN_MAX);
-            match read.and_then(|bytes| ProducerState::from_snapshot(&bytes)) {
-                Ok(producers) => return Ok((offset, producers)),
-                Err(error) if is_damage(&error) => {
-                    tracing::warn!(file = %path.display(), %error, "removing a damaged snapshot");
-                    self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
-                }
-                Err(error) => return Err(LogError::io(&path, error)),
-            }
-        }
-        Ok((self.log_start, ProducerState::default()))
-    }
-
-    /// Removes snapshots of offsets that the log no longer has.
-    pub(super) fn remove_snapshots_behind(&self, end: Offset) -> Result<(), LogError> {
-        for offset in self.snapshots()?.into_iter().filter(|offset| *offset > end) {
-            let path = self.dir.join(SegmentFile::Snapshot.name(offset));
-            self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn snapshots(&self) -> Result<Vec<Offset>, LogError> {
-        let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
-        let parsed = entries.iter().filter_map(|entry| SegmentFile::parse(&entry.name));
-        Ok(parsed.filter(|(kind, _)| *kind == SegmentFile::Snapshot).map(|(_, at)| at).collect())
-    }
-}
-
-fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge)
 }
 
 /// Base offsets of the segments in a directory, sorted.

@@ -8,6 +8,7 @@ use ottla_runtime::File;
 use ottla_types::Offset;
 
 use crate::error::LogError;
+use crate::producer_state::TransactionEnd;
 
 /// Bytes read ahead for headers: about the distance between two index entries.
 const WINDOW: usize = 4096;
@@ -47,6 +48,24 @@ impl Scanner {
         self.range.start = end;
         self.offset = header.next_offset();
         Ok(Some((position, header)))
+    }
+
+    /// What the batch at `position` says of its producer's transaction, when it is a marker.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn transaction_end(
+        &self,
+        position: u64,
+        header: &BatchHeader,
+    ) -> Result<Option<TransactionEnd>, LogError> {
+        if !TransactionEnd::is_possible(header) {
+            return Ok(None);
+        }
+        let mut records = vec![0; header.size() - BATCH_OVERHEAD];
+        let read = self.file.read_exact_at(&mut records, position + BATCH_OVERHEAD as u64);
+        read.map_err(|error| LogError::io(&self.path, error))?;
+        Ok(TransactionEnd::read(header, &records))
     }
 
     /// The bytes of a header at `position`, fewer at the end of the file.
@@ -122,6 +141,12 @@ impl CheckedScanner {
             self.unread.start += size;
         }
         Ok(Some(checked))
+    }
+
+    /// The records of the batch that was returned last; `header` is its header.
+    pub(super) fn last_records(&self, header: &BatchHeader) -> &[u8] {
+        let end = self.unread.start;
+        &self.buffer[end - (header.size() - BATCH_OVERHEAD)..end]
     }
 
     /// Makes `len` unread bytes available, if the file has them.

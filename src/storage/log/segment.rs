@@ -1,4 +1,4 @@
-//! A segment: a file of batches with its two indexes.
+//! A segment: a file of batches with its indexes.
 //!
 //! `size` is the end of what counts; bytes behind it in the file are the rest of a failed write
 //! and are overwritten or cut. Files open when they are needed ([`LazyFile`]).
@@ -13,9 +13,11 @@ use ottla_types::{Offset, Timestamp};
 
 use super::index::{OffsetIndex, TimeIndex};
 use super::scan::Scanner;
+use super::txn_index::TxnIndex;
 use super::{BatchLocation, Extent};
 use crate::error::LogError;
 use crate::names::SegmentFile;
+use crate::producer_state::EndedTransaction;
 
 pub(super) struct Segment {
     base: Offset,
@@ -25,6 +27,7 @@ pub(super) struct Segment {
     size: u64,
     offsets: OffsetIndex,
     times: TimeIndex,
+    aborted: TxnIndex,
     /// Largest timestamp so far and the last offset of its batch.
     max_timestamp: Option<(Timestamp, Offset)>,
     /// Time of the first batch, from which the age of the segment counts.
@@ -83,14 +86,18 @@ impl Segment {
             let size = disk.open(&path, OpenMode::ReadWrite)?.len()?;
             let offsets = OffsetIndex::open(disk, index_path(dir, base), base, size)?;
             let times = TimeIndex::open(disk, time_index_path(dir, base), base)?;
-            Ok((size, offsets, times))
+            let aborted = TxnIndex::open(disk, txn_index_path(dir, base), base)?;
+            Ok((size, offsets, times, aborted))
         };
-        let (size, offsets, times) = indexes().map_err(|e| LogError::io(&path, e))?;
-        let (Some(offsets), Some(mut times)) = (offsets, times) else { return Ok(None) };
+        let (size, offsets, times, aborted) = indexes().map_err(|e| LogError::io(&path, e))?;
+        let (Some(offsets), Some(mut times), Some(aborted)) = (offsets, times, aborted) else {
+            return Ok(None);
+        };
         segment.max_timestamp = times.last().map_err(|e| LogError::io(&path, e))?;
         segment.size = size;
         segment.offsets = offsets;
         segment.times = times;
+        segment.aborted = aborted;
         segment.indexes_durable = true;
         Ok(Some(segment))
     }
@@ -105,6 +112,7 @@ impl Segment {
             size: 0,
             offsets: OffsetIndex::new(disk, index_path(dir, base), base),
             times: TimeIndex::new(disk, time_index_path(dir, base), base),
+            aborted: TxnIndex::new(disk, txn_index_path(dir, base)),
             max_timestamp: None,
             first_timestamp: None,
             created: now,
@@ -212,15 +220,50 @@ impl Segment {
         let sealed = max
             .map_or(Ok(()), |(timestamp, offset)| self.times.push(timestamp, offset))
             .and_then(|()| self.offsets.seal())
-            .and_then(|()| self.times.seal());
+            .and_then(|()| self.times.seal())
+            .and_then(|()| self.aborted.seal());
         sealed.map_err(|error| LogError::io(path, error))
     }
 
     /// The files of a sealed segment's indexes, to be made durable.
-    pub(super) fn index_files(&mut self) -> Result<[(PathBuf, SyncPoint); 2], LogError> {
-        let files =
-            self.offsets.sealed_file().and_then(|offsets| Ok([offsets, self.times.sealed_file()?]));
-        files.map_err(|error| LogError::io(&self.path, error))
+    pub(super) fn index_files(&mut self) -> Result<Vec<(PathBuf, SyncPoint)>, LogError> {
+        let mut files = || -> io::Result<_> {
+            let mut files = vec![self.offsets.sealed_file()?, self.times.sealed_file()?];
+            files.extend(self.aborted.sealed_file()?);
+            Ok(files)
+        };
+        files().map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// Notes a transaction whose marker is in this segment.
+    pub(super) fn note_ended(&mut self, ended: &EndedTransaction) -> Result<(), LogError> {
+        if !ended.aborted {
+            return Ok(());
+        }
+        self.indexes_durable = false;
+        self.aborted.push(ended).map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// Collects the aborted transactions that a reader of `from..end` must leave out; tells whether
+    /// the next segments have no more ([`TxnIndex::collect`]).
+    pub(super) fn collect_aborted(
+        &mut self,
+        from: Offset,
+        end: Offset,
+        found: &mut Vec<EndedTransaction>,
+    ) -> Result<bool, LogError> {
+        let collected = self.aborted.collect(from, end, found);
+        collected.map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// All aborted transactions whose markers are in this segment, for checks.
+    pub(super) fn all_aborted(&mut self) -> Result<Vec<EndedTransaction>, LogError> {
+        self.aborted.all().map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// Last offset of the first indexed batch at or behind `position`.
+    pub(super) fn indexed_bound(&mut self, position: u64) -> Result<Option<Offset>, LogError> {
+        self.offsets.offset_from(position).map_err(|error| LogError::io(&self.path, error))
     }
 
     /// A scanner of the headers from the batch that holds `offset`, or one before it.
@@ -298,7 +341,11 @@ impl Segment {
         self.size = position;
         self.cut_to_size()?;
         self.indexes_durable = false;
-        let indexes = self.offsets.truncate_to(end).and_then(|()| self.times.truncate_to(end));
+        let indexes = self
+            .offsets
+            .truncate_to(end)
+            .and_then(|()| self.times.truncate_to(end))
+            .and_then(|()| self.aborted.truncate_to(end));
         indexes.map_err(|error| LogError::io(&self.path, error))?;
         let times = self.times.last().map_err(|error| LogError::io(&self.path, error))?;
         self.max_timestamp = times;
@@ -314,7 +361,8 @@ impl Segment {
 
     pub(super) fn clear_indexes(&mut self) -> io::Result<()> {
         self.offsets.clear()?;
-        self.times.clear()
+        self.times.clear()?;
+        self.aborted.clear()
     }
 
     /// Removes the files.
@@ -389,4 +437,8 @@ fn index_path(dir: &Path, base: Offset) -> PathBuf {
 
 fn time_index_path(dir: &Path, base: Offset) -> PathBuf {
     dir.join(SegmentFile::TimeIndex.name(base))
+}
+
+fn txn_index_path(dir: &Path, base: Offset) -> PathBuf {
+    dir.join(SegmentFile::TxnIndex.name(base))
 }

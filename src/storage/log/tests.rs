@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_config::{Properties, TimestampSource, TopicConfig, Values};
 use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind, TimestampType};
-use ottla_runtime::Runtime;
 use ottla_runtime::sim::{SimNode, SimWorld};
+use ottla_runtime::{OpenMode, Runtime};
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
+use super::segment::Segment;
 use super::{
     AppendInfo, AppendPlan, IncomingBatch, Log, LogOptions, Origin, ReadLimit, Recovered, Shutdown,
     SyncPoints,
@@ -434,3 +435,4 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 }
 
 mod retention;
+mod transactions;

@@ -1,0 +1,137 @@
+//! What a log knows of its producers, at its end or at the start of a segment: the newest sound
+//! snapshot and the log behind it.
+//!
+//! Snapshots are written when a segment begins and at a clean stop. None of them is synced: the
+//! checksum tells whether one is whole, and the log in front of it can replace it. Those of the
+//! segments that exist are kept, and the newest. Source: `ProducerStateManager`, `UnifiedLog`.
+
+use std::io;
+
+use ottla_protocol::batch::BatchHeader;
+use ottla_types::Offset;
+
+use super::{Log, LogError};
+use crate::names::SegmentFile;
+use crate::producer_state::{ProducerState, TransactionEnd};
+
+/// Bytes of a producer snapshot at most: fifty million producers.
+const SNAPSHOT_LEN_MAX: u64 = 2 << 30;
+
+/// Bytes of the log in front of a snapshot that are looked at for batches of its producers.
+const RECALLED_BYTES: u64 = 1 << 20;
+
+impl Log {
+    /// Rebuilds what is known of producers: the newest sound snapshot and the log behind it.
+    ///
+    /// A snapshot holds the last batch of each producer only. Clients have up to five under way,
+    /// and send them again after a restart, so a piece of the log in front of the snapshot is
+    /// looked at for the others; Kafka forgets them.
+    pub(super) fn rebuild_producers(&mut self) -> Result<(), LogError> {
+        self.producers = self.producers_at(self.end)?;
+        Ok(())
+    }
+
+    /// The producers as they are at `at`, where a batch begins or the log ends.
+    pub(super) fn producers_at(&mut self, at: Offset) -> Result<ProducerState, LogError> {
+        let (from, mut producers) = self.newest_snapshot(at)?;
+        if !producers.is_empty() {
+            let mut earlier = ProducerState::default();
+            let begin = self.recall_from(from)?;
+            self.each_batch(begin, from, |header, end| {
+                earlier.note(header, end);
+            })?;
+            producers.recall(&earlier);
+        }
+        self.each_batch(from, at, |header, end| {
+            producers.note(header, end);
+        })?;
+        Ok(producers)
+    }
+
+    /// An offset about [`RECALLED_BYTES`] in front of `offset`, or the first.
+    fn recall_from(&mut self, offset: Offset) -> Result<Offset, LogError> {
+        let mut wanted = RECALLED_BYTES;
+        for segment in self.segments.iter_mut().rev().filter(|segment| segment.base() < offset) {
+            let position = segment.indexed_position(offset)?;
+            if position >= wanted {
+                return segment.indexed_offset(position - wanted);
+            }
+            wanted -= position;
+        }
+        Ok(self.log_start)
+    }
+
+    /// Walks over the batches with an offset in `from..to`: their headers, and what the markers of
+    /// transactions say.
+    pub(super) fn each_batch(
+        &mut self,
+        from: Offset,
+        to: Offset,
+        mut visit: impl FnMut(&BatchHeader, Option<&TransactionEnd>),
+    ) -> Result<(), LogError> {
+        let first = self.segment_index(from);
+        for segment in &mut self.segments[first..] {
+            if segment.base() >= to {
+                break;
+            }
+            let mut scanner = segment.scan_from(from)?;
+            while let Some((position, header)) = scanner.next_header()? {
+                if header.base_offset >= to {
+                    return Ok(());
+                }
+                if header.last_offset() >= from {
+                    let end = scanner.transaction_end(position, &header)?;
+                    visit(&header, end.as_ref());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn newest_snapshot(&self, at: Offset) -> Result<(Offset, ProducerState), LogError> {
+        let mut offsets = self.snapshots()?;
+        offsets.retain(|offset| (self.log_start..=at).contains(offset));
+        for offset in offsets.into_iter().rev() {
+            let path = self.dir.join(SegmentFile::Snapshot.name(offset));
+            let read = self.disk.read(&path, SNAPSHOT_LEN_MAX);
+            match read.and_then(|bytes| ProducerState::from_snapshot(&bytes)) {
+                Ok(producers) => return Ok((offset, producers)),
+                Err(error) if is_damage(&error) => {
+                    tracing::warn!(file = %path.display(), %error, "removing a damaged snapshot");
+                    self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+                }
+                Err(error) => return Err(LogError::io(&path, error)),
+            }
+        }
+        Ok((self.log_start, ProducerState::default()))
+    }
+
+    /// Removes snapshots of offsets that the log no longer has, and those that are neither of a
+    /// segment's start nor the newest.
+    pub(super) fn remove_stray_snapshots(&self) -> Result<(), LogError> {
+        let snapshots = self.snapshots()?;
+        let newest = snapshots.iter().copied().filter(|offset| *offset <= self.end).max();
+        let is_base = |at: &Offset| self.segments.iter().any(|segment| segment.base() == *at);
+        for offset in snapshots {
+            if offset > self.end || (Some(offset) != newest && !is_base(&offset)) {
+                let path = self.dir.join(SegmentFile::Snapshot.name(offset));
+                self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The offsets of the snapshots, ascending.
+    pub(super) fn snapshots(&self) -> Result<Vec<Offset>, LogError> {
+        let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
+        let parsed = entries.iter().filter_map(|entry| SegmentFile::parse(&entry.name));
+        let snapshots = parsed.filter(|(kind, _)| *kind == SegmentFile::Snapshot);
+        let mut offsets: Vec<Offset> = snapshots.map(|(_, at)| at).collect();
+        offsets.sort_unstable();
+        Ok(offsets)
+    }
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::FileTooLarge)
+}

@@ -1,0 +1,44 @@
+//! Unknown producers whose batch found no room: what they sent behind it must not go first.
+//!
+//! A known producer's sequences say that already. Lost at a restart, when the connections are lost
+//! on which something could still come behind.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::batch::BatchHeader;
+use ottla_types::{ProducerEpoch, ProducerId};
+
+use super::ProducerState;
+
+/// The first batch of each that was refused.
+#[derive(Default)]
+pub struct RefusedFirsts {
+    batches: BTreeMap<ProducerId, (ProducerEpoch, i32)>,
+}
+
+impl RefusedFirsts {
+    /// Most producers that are remembered; those beyond get what Kafka gives everybody.
+    const PRODUCERS_MAX: usize = 10_000;
+
+    /// Notes a batch that was in order and found no room.
+    pub fn note(&mut self, batch: &BatchHeader, known: &ProducerState) {
+        let is_unknown = !known.producers.contains_key(&batch.producer_id);
+        if batch.has_producer_id() && is_unknown && self.batches.len() < Self::PRODUCERS_MAX {
+            let first = (batch.producer_epoch, batch.base_sequence);
+            self.batches.entry(batch.producer_id).or_insert(first);
+        }
+    }
+
+    /// Whether another batch of the producer must come first.
+    #[must_use]
+    pub fn forbids(&self, batch: &BatchHeader) -> bool {
+        self.batches.get(&batch.producer_id).is_some_and(|(epoch, sequence)| {
+            *epoch == batch.producer_epoch && *sequence != batch.base_sequence
+        })
+    }
+
+    /// The producer's sequences are known from now on.
+    pub fn forget(&mut self, producer: ProducerId) {
+        self.batches.remove(&producer);
+    }
+}
