@@ -10,6 +10,7 @@
 mod docs;
 mod key;
 mod listener;
+mod metadata_log;
 mod node;
 mod properties;
 mod table;
@@ -19,6 +20,7 @@ mod values;
 pub use docs::reference_page;
 pub use key::{ConfigKey, Kind, TopicKey};
 pub use listener::{Endpoint, Listener, SecurityProtocol};
+pub use metadata_log::MetadataLogConfig;
 pub use node::{ConnectionLimits, NodeConfig, QuorumTimeouts};
 pub use properties::{Properties, PropertyError};
 pub use table::{BROKER_KEYS, TOPIC_KEYS};

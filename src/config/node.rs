@@ -7,6 +7,7 @@ use ottla_types::NodeId;
 
 use crate::key::TopicKey;
 use crate::listener::{Endpoint, Listener, SecurityProtocol};
+use crate::metadata_log::MetadataLogConfig;
 use crate::properties::Properties;
 use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
@@ -75,6 +76,8 @@ pub struct NodeConfig {
     pub static_voters: bool,
     /// Timeouts of the quorum.
     pub quorum: QuorumTimeouts,
+    /// How the metadata log is kept.
+    pub metadata_log: MetadataLogConfig,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
     /// `broker.session.timeout.ms`.
@@ -161,6 +164,7 @@ impl NodeConfig {
                 election_backoff_max: ms("controller.quorum.election.backoff.max.ms"),
                 request: ms("controller.quorum.request.timeout.ms"),
             },
+            metadata_log: MetadataLogConfig::from_values(values),
             heartbeat_interval: ms("broker.heartbeat.interval.ms"),
             session_timeout: ms("broker.session.timeout.ms"),
             auto_create_topics: values.boolean("auto.create.topics.enable"),

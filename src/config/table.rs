@@ -241,6 +241,45 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         None,
         "Directory of the metadata log. Default: the first of `log.dirs`.",
     ),
+    key(
+        "metadata.log.max.record.bytes.between.snapshots",
+        Kind::Long { min: 1 },
+        Some("20971520"),
+        "Bytes of the metadata log after which a snapshot of the metadata is written.",
+    ),
+    key(
+        "metadata.log.max.snapshot.interval.ms",
+        Kind::Long { min: 0 },
+        Some("3600000"),
+        "Time after which a snapshot of the metadata is written if there is anything new, ms; 0 \
+         is never.",
+    ),
+    key(
+        "metadata.log.segment.bytes",
+        Kind::Int { min: 8_388_608 },
+        Some("1073741824"),
+        "Size of a segment of the metadata log at which the next one begins.",
+    ),
+    key(
+        "metadata.log.segment.ms",
+        Kind::Long { min: i64::MIN },
+        Some("604800000"),
+        "Age of the first record of a segment of the metadata log at which the next one begins, ms.",
+    ),
+    key(
+        "metadata.max.retention.bytes",
+        Kind::Long { min: i64::MIN },
+        Some("104857600"),
+        "Bytes of the metadata log and its snapshots together, above which the oldest snapshot goes \
+         if there is a newer one, and the log in front of that; negative is all.",
+    ),
+    key(
+        "metadata.max.retention.ms",
+        Kind::Long { min: i64::MIN },
+        Some("604800000"),
+        "Age of a snapshot of the metadata at which it goes if there is a newer one, ms; negative \
+         is never.",
+    ),
     key("min.insync.replicas", Kind::Int { min: 1 }, Some("1"), "Default of the topic's key."),
     key("node.id", Kind::Int { min: 0 }, Some("1"), "Id of the node."),
     key(

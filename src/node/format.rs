@@ -18,7 +18,8 @@ use ottla_protocol::control::{KRaftVersionRange, Voter, VoterEndpoint, Voters};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_raft::core::OffsetAndEpoch;
 use ottla_raft::snapshot::{
-    SnapshotBatch, SnapshotError, SnapshotReader, SnapshotStart, SnapshotWriter, file_name,
+    SnapshotBatch, SnapshotError, SnapshotFile, SnapshotReader, SnapshotStart, SnapshotWriter,
+    file_name,
 };
 use ottla_runtime::{Runtime, SyncPoint};
 use ottla_storage::{DataDir, DirError, MetaProperties};
@@ -196,7 +197,8 @@ pub(crate) fn check(
         Some(id) => id,
         None => {
             let id = runtime.entropy().uuid();
-            dir.write_meta_properties(&MetaProperties { directory_id: Some(id), ..meta.clone() })?;
+            let with_id = MetaProperties { directory_id: Some(id), ..meta.clone() };
+            dir.write_meta_properties(&with_id, runtime.clock().wall())?;
             id
         }
     };
@@ -221,7 +223,8 @@ pub(crate) fn format_beside(
         synced.map_err(|source| FormatError::Io { path: dir.path().to_owned(), source })?;
     }
     let (cluster_id, id) = (cluster_id.to_owned(), runtime.entropy().uuid());
-    dir.write_meta_properties(&MetaProperties { cluster_id, node_id, directory_id: Some(id) })?;
+    let meta = MetaProperties { cluster_id, node_id, directory_id: Some(id) };
+    dir.write_meta_properties(&meta, runtime.clock().wall())?;
     tracing::info!(dir = %dir.path().display(), "formatted a new data directory");
     Ok(id)
 }
@@ -278,24 +281,46 @@ pub(crate) fn format(
     if new.quorum == QuorumKind::Dynamic {
         create_metadata_dir(dir)?;
         let voters = only_voter(node_id, identity.directory_id, voter);
-        let bytes = first_snapshot(voters, now);
-        let path = metadata_dir.join(file_name(FIRST));
-        let written = disk.write_atomically(&path, &bytes, Some(SyncPoint::SnapshotFile), None);
-        written.map_err(|source| FormatError::Io { path, source })?;
+        write_first_snapshot(dir, &first_snapshot(voters, now))?;
+    } else {
+        remove_first_snapshot(dir)?;
     }
     write_bootstrap(runtime, dir, &new.levels)?;
-    if new.quorum == QuorumKind::Dynamic {
+    let exists = disk.exists(&metadata_dir);
+    if exists.map_err(|source| FormatError::Io { path: metadata_dir.clone(), source })? {
         sync(&metadata_dir, SyncPoint::FormatMetadataDir)?;
     }
     sync(dir.path(), SyncPoint::FormatDir)?;
-    dir.write_meta_properties(&MetaProperties {
+    let meta = MetaProperties {
         cluster_id: identity.cluster_id.clone(),
         node_id,
         directory_id: Some(identity.directory_id),
-    })?;
+    };
+    dir.write_meta_properties(&meta, now)?;
     tracing::info!(dir = %dir.path().display(), cluster = %identity.cluster_id,
         "formatted a new data directory");
     Ok(identity)
+}
+
+fn write_first_snapshot(dir: &DataDir, bytes: &[u8]) -> Result<(), FormatError> {
+    let path = dir.metadata_dir();
+    let written = SnapshotFile::create(dir.disk(), &path, FIRST).and_then(|mut file| {
+        file.append(bytes)?;
+        file.finish(SyncPoint::SnapshotFile, None)
+    });
+    written.map_err(|source| FormatError::Io { path: path.join(file_name(FIRST)), source })
+}
+
+/// A format for a dynamic quorum may have been interrupted: its voters are not those of a static
+/// one.
+fn remove_first_snapshot(dir: &DataDir) -> Result<(), FormatError> {
+    let path = dir.metadata_dir().join(file_name(FIRST));
+    match dir.disk().remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FormatError::Io { path, source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The voter set of a quorum that is this node alone.

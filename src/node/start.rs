@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ottla_config::NodeConfig;
 use ottla_coordinator::ProducerIds;
-use ottla_metadata::active::{MetadataSetup, Published};
+use ottla_metadata::active::{MetadataSetup, Published, SnapshotPolicy};
 use ottla_metadata::controller::{ConfigSource, Settings, TopicDefault};
 use ottla_metadata::{ControllerError, ImageCell};
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
 use ottla_raft::core::{Peer, Request, Response, Timeouts, VoterHistory, VoterSet};
-use ottla_raft::driver::{QuorumError, QuorumHandle, QuorumSetup, Replies, Transport};
+use ottla_raft::driver::{
+    QuorumError, QuorumHandle, QuorumSetup, Replies, SnapshotRetention, Transport,
+};
 use ottla_replication::{Replicas, ReplicasConfig};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
@@ -240,6 +242,10 @@ impl Node {
             events: events_in,
             deltas,
             published: published_to_controller,
+            snapshots: SnapshotPolicy {
+                bytes: self.config.metadata_log.snapshot_bytes,
+                interval: self.config.metadata_log.snapshot_interval,
+            },
         };
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
         let images = ImageCell::default();
@@ -289,7 +295,8 @@ impl Node {
             voters.record(Offset::ZERO, &ControlRecord::Voters(voter));
         }
         let mut log = config.topic_defaults.clone();
-        log.segment_bytes = 1 << 30;
+        log.segment_bytes = config.metadata_log.segment_bytes;
+        log.segment_age_max = config.metadata_log.segment_age_max;
         log.flush_messages = i64::MAX;
         QuorumSetup {
             dir: self.dirs.metadata().data().metadata_dir(),
@@ -306,6 +313,10 @@ impl Node {
                 ..Timeouts::default()
             },
             log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
+            retention: SnapshotRetention {
+                bytes: config.metadata_log.retention_bytes,
+                age: config.metadata_log.retention_age,
+            },
         }
     }
 

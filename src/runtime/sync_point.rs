@@ -37,7 +37,7 @@ sync_points! {
     MetaPropertiesFile = "meta-properties-file";
     /// `bootstrap.checkpoint` before its rename.
     BootstrapFile = "bootstrap-file";
-    /// A `*.checkpoint` of the metadata log before its rename.
+    /// The 0-0 checkpoint that a directory is formatted with, before its rename.
     SnapshotFile = "snapshot-file";
     /// The entries that must exist before `meta.properties` calls the directory formatted.
     FormatDir = "format-dir";
@@ -51,6 +51,13 @@ sync_points! {
     MetadataLog = "metadata-log";
     /// Entries of new segments of the metadata log.
     MetadataSegmentDir = "metadata-segment-dir";
+    /// A snapshot of the metadata log before its rename: the log in front of it may go then.
+    MetadataSnapshotFile = "metadata-snapshot-file";
+    /// The entry of a snapshot of the metadata log, for the same reason.
+    MetadataSnapshotDir = "metadata-snapshot-dir";
+    /// The removal of the metadata log's oldest segment, before the next one goes: a log with a
+    /// gap in it would lose what is behind the gap.
+    MetadataTrimDir = "metadata-trim-dir";
     /// The entry of a new partition directory, and of the recovery points without an older log of
     /// its name.
     PartitionDir = "partition-dir";

@@ -198,10 +198,15 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_meta_properties(&self, meta: &MetaProperties) -> Result<(), DirError> {
+    pub fn write_meta_properties(
+        &self,
+        meta: &MetaProperties,
+        now: Timestamp,
+    ) -> Result<(), DirError> {
         let point = Some(SyncPoint::MetaPropertiesFile);
         let path = self.path.join(META_PROPERTIES);
-        let written = self.disk.write_atomically(&path, meta.to_text().as_bytes(), point, None);
+        let text = meta.to_text(now);
+        let written = self.disk.write_atomically(&path, text.as_bytes(), point, None);
         written.map_err(|error| self.failed(META_PROPERTIES, error))
     }
 

@@ -26,7 +26,7 @@ pub use health::DirHealth;
 pub use leader_epochs::LeaderEpochs;
 pub use log::{
     AppendInfo, AppendPlan, BatchLocation, Extent, FlushJob, IncomingBatch, Log, LogOptions,
-    Origin, ReadLimit, Recovered, Shutdown, SyncPoints,
+    Origin, ReadLimit, Recovered, Shutdown, SyncPoints, TrimJob,
 };
 pub use log_dirs::{LogDir, LogDirs};
 pub use meta_properties::MetaProperties;

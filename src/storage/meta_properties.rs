@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::io;
 
 use ottla_config::Properties;
-use ottla_types::{NodeId, Uuid};
+use ottla_types::{NodeId, Timestamp, Uuid};
 
 /// Content of the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,10 +18,10 @@ pub struct MetaProperties {
 }
 
 impl MetaProperties {
-    /// The text of the file.
+    /// The text of the file, with the time of writing as Kafka has it.
     #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut text = format!("#\nnode.id={}\n", self.node_id);
+    pub fn to_text(&self, now: Timestamp) -> String {
+        let mut text = format!("#\n#{}\nnode.id={}\n", java_date(now), self.node_id);
         if let Some(id) = self.directory_id {
             let _ = writeln!(text, "directory.id={id}");
         }
@@ -56,6 +56,36 @@ impl MetaProperties {
     }
 }
 
+/// A moment as `java.util.Date.toString` writes it, in UTC.
+fn java_date(now: Timestamp) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let seconds = now.0.max(0) / 1000;
+    let (mut days, time) = (seconds / 86_400, seconds % 86_400);
+    let weekday = DAYS[usize::try_from(days % 7).expect("below 7")];
+    let mut year = 1970;
+    while days >= days_in(year) {
+        days -= days_in(year);
+        year += 1;
+    }
+    let february = days_in(year) - 337;
+    let lengths = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let mut month = 0;
+    while days >= lengths[month] {
+        days -= lengths[month];
+        month += 1;
+    }
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    let (month, day) = (MONTHS[month], days + 1);
+    format!("{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02} UTC {year}")
+}
+
+fn days_in(year: i64) -> i64 {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    365 + i64::from(leap)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +97,19 @@ mod tests {
         let meta = MetaProperties::parse(text.as_bytes()).expect("valid");
         assert_eq!(meta.cluster_id, "5L6g3nShT-eMCtK--X86sw");
         assert_eq!((meta.node_id, meta.directory_id), (NodeId(1), Some(Uuid::METADATA_TOPIC)));
-        assert_eq!(MetaProperties::parse(meta.to_text().as_bytes()).unwrap(), meta);
+        let text_of_ours = meta.to_text(Timestamp(1_795_233_267_891));
+        assert_eq!(text_of_ours, text);
+    }
+
+    #[test]
+    fn dates_are_javas() {
+        let check = |ms: i64, expected: &str| assert_eq!(java_date(Timestamp(ms)), expected);
+        check(0, "Thu Jan 01 00:00:00 UTC 1970");
+        check(951_782_399_000, "Mon Feb 28 23:59:59 UTC 2000");
+        check(951_782_400_000, "Tue Feb 29 00:00:00 UTC 2000");
+        check(951_868_800_000, "Wed Mar 01 00:00:00 UTC 2000");
+        check(1_798_761_599_999, "Thu Dec 31 23:59:59 UTC 2026");
+        check(-1, "Thu Jan 01 00:00:00 UTC 1970");
     }
 
     #[test]

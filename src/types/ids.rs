@@ -72,18 +72,18 @@ impl LeaderEpoch {
     /// Kafka's "no epoch".
     pub const NONE: LeaderEpoch = LeaderEpoch(-1);
 
-    /// The next epoch.
+    /// The next epoch; `None` behind the last one that can be counted.
     #[must_use]
-    pub fn next(self) -> LeaderEpoch {
-        LeaderEpoch(self.0 + 1)
+    pub fn next(self) -> Option<LeaderEpoch> {
+        self.0.checked_add(1).map(LeaderEpoch)
     }
 }
 
 impl PartitionEpoch {
-    /// The next epoch.
+    /// The next epoch; `None` behind the last one that can be counted.
     #[must_use]
-    pub fn next(self) -> PartitionEpoch {
-        PartitionEpoch(self.0 + 1)
+    pub fn next(self) -> Option<PartitionEpoch> {
+        self.0.checked_add(1).map(PartitionEpoch)
     }
 }
 

@@ -13,7 +13,9 @@
 mod handle;
 mod image_cell;
 mod run;
+mod snapshots;
 
 pub use handle::{ControllerError, ControllerHandle};
 pub use image_cell::ImageCell;
 pub use run::{MetadataSetup, Published, start};
+pub use snapshots::SnapshotPolicy;

@@ -3,14 +3,16 @@
 use std::collections::VecDeque;
 
 use ottla_protocol::Writer;
+use ottla_protocol::control::ControlRecord;
 use ottla_raft::core::OffsetAndEpoch;
-use ottla_raft::driver::{CommittedBatch, QuorumEvent, QuorumHandle};
+use ottla_raft::driver::{CommittedBatch, QuorumEvent, QuorumHandle, SnapshotRequest};
 use ottla_raft::snapshot::{SnapshotBatch, SnapshotReader};
 use ottla_runtime::{Plane, Runtime};
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use super::handle::{COMMANDS_MAX, Command, ControllerError, ControllerHandle, ReplyTo};
+use super::snapshots::{SnapshotClock, SnapshotPolicy};
 use crate::controller::{BrokerError, Controller, Decision, Moment, Settings, TopicError};
 use crate::image::{Delta, Provenance};
 use crate::loader::{LoadError, Loader, LogBatch};
@@ -32,6 +34,8 @@ pub struct MetadataSetup {
     pub deltas: mpsc::UnboundedSender<Delta>,
     /// Up to where the node has published images.
     pub published: watch::Receiver<Published>,
+    /// When snapshots are taken.
+    pub snapshots: SnapshotPolicy,
 }
 
 /// End of what the node has published: every record below is visible to its handlers.
@@ -53,6 +57,7 @@ pub fn start(runtime: &Runtime, quorum: &QuorumHandle, setup: MetadataSetup) -> 
         events: setup.events,
         deltas: setup.deltas,
         published: setup.published,
+        snapshots: SnapshotClock::new(setup.snapshots, runtime.clock().now()),
         committed: Offset::ZERO,
     };
     runtime.spawn_vital(Plane::Control, "metadata", task.run());
@@ -70,6 +75,7 @@ struct MetadataTask {
     events: mpsc::UnboundedReceiver<QuorumEvent>,
     deltas: mpsc::UnboundedSender<Delta>,
     published: watch::Receiver<Published>,
+    snapshots: SnapshotClock,
     /// End of what is committed.
     committed: Offset,
 }
@@ -110,6 +116,7 @@ impl MetadataTask {
             }
             self.fence_stale_brokers();
             self.answer_waiting();
+            self.snapshot_if_due();
         }
     }
 
@@ -118,8 +125,10 @@ impl MetadataTask {
     async fn wait(&mut self, events: &mut Vec<QuorumEvent>, commands: &mut Vec<Command>) {
         const TURN_MAX: usize = 256;
         let clock = self.runtime.clock();
-        let deadline = self.active.as_ref().and_then(|active| active.controller.next_deadline());
-        let session_end = async {
+        let session = self.active.as_ref().and_then(|active| active.controller.next_deadline());
+        let snapshot = self.snapshots.deadline().filter(|_| self.is_between_transactions());
+        let deadline = session.into_iter().chain(snapshot).min();
+        let something_due = async {
             match deadline {
                 Some(deadline) => clock.sleep_until(deadline).await,
                 None => std::future::pending().await,
@@ -143,13 +152,14 @@ impl MetadataTask {
                     std::future::pending::<()>().await;
                 }
             }
-            () = session_end => {}
+            () = something_due => {}
         }
     }
 
     fn take_event(&mut self, event: QuorumEvent) {
         match event {
             QuorumEvent::Snapshot { id, bytes } => self.load_snapshot(id, &bytes),
+            QuorumEvent::SnapshotDone => self.snapshots.done(),
             QuorumEvent::Committed(batches) => {
                 for batch in &batches {
                     self.load(batch);
@@ -178,26 +188,27 @@ impl MetadataTask {
             self.loader.load_batch(&decoded)
         });
         self.committed = header.next_offset();
+        self.snapshots.committed(header.size() as u64);
         self.publish(loaded);
     }
 
     fn load_snapshot(&mut self, id: OffsetAndEpoch, bytes: &[u8]) {
-        let provenance = Provenance {
-            offset: Offset(id.offset.0 - 1),
-            epoch: id.epoch,
-            timestamp: Timestamp::NONE,
-        };
+        let mut timestamp = Timestamp::NONE;
         let mut records = Vec::new();
         for batch in SnapshotReader::new(bytes) {
-            let batch = batch.expect("the driver has checked the snapshot");
-            let SnapshotBatch::Data(values) = batch else { continue };
-            for value in values {
-                match MetadataRecord::decode(value) {
-                    Ok((record, _)) => records.push(record),
-                    Err(error) => panic!("a record of snapshot {id:?} cannot be read: {error}"),
-                }
+            match batch.expect("the driver has checked the snapshot") {
+                SnapshotBatch::Control(control) => timestamp = last_timestamp(&control, timestamp),
+                SnapshotBatch::Data(values) => records.extend(values.into_iter().map(|value| {
+                    let decoded = MetadataRecord::decode(value);
+                    decoded.map(|(record, _)| record).unwrap_or_else(|error| {
+                        panic!("a record of snapshot {id:?} cannot be read: {error}")
+                    })
+                })),
             }
         }
+        let offset = Offset(id.offset.0 - 1);
+        let provenance = Provenance { offset, epoch: id.epoch, timestamp };
+        self.snapshots.loaded(self.runtime.clock().now());
         self.committed = id.offset;
         // The snapshot at 0 holds no records: it names the voters.
         if id.offset > Offset::ZERO {
@@ -284,6 +295,29 @@ impl MetadataTask {
         }
     }
 
+    /// Asks for a snapshot of what is committed. The records are made beside, from this image.
+    fn snapshot_if_due(&mut self) {
+        let now = self.runtime.clock().now();
+        if !self.snapshots.is_due(now) || !self.is_between_transactions() {
+            return;
+        }
+        let image = self.loader.image().clone();
+        let Provenance { offset, epoch, timestamp } = image.provenance();
+        self.snapshots.begun(now);
+        self.quorum.snapshot(SnapshotRequest {
+            id: OffsetAndEpoch { offset: offset.plus(1), epoch },
+            timestamp,
+            records: Box::new(move |out| {
+                image.for_each_record(&mut |record| out(&encode(&record)));
+            }),
+        });
+    }
+
+    /// Whether the image ends where a batch does, as a snapshot must.
+    fn is_between_transactions(&self) -> bool {
+        self.loader.open_transaction().is_none()
+    }
+
     fn fence_stale_brokers(&mut self) {
         let now = self.runtime.clock().now();
         let Some(active) = &mut self.active else { return };
@@ -350,6 +384,14 @@ impl Active {
             quorum.propose(self.epoch, batch);
         }
     }
+}
+
+fn last_timestamp(control: &[ControlRecord], known: Timestamp) -> Timestamp {
+    let header = control.iter().find_map(|record| match record {
+        ControlRecord::SnapshotHeader(header) => Some(header.last_contained_log_timestamp),
+        _ => None,
+    });
+    header.unwrap_or(known)
 }
 
 fn encode(record: &VersionedRecord) -> Vec<u8> {

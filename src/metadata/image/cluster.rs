@@ -271,9 +271,10 @@ impl Cluster {
         touched.controllers.insert(record.controller_id);
     }
 
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
-        let brokers = self.brokers().map(|it| VersionedRecord::new(it.to_record(), version));
-        out.extend(brokers);
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
+        for broker in self.brokers() {
+            out(VersionedRecord::new(broker.to_record(), version));
+        }
         for node in self.controllers() {
             let record = RegisterControllerRecord {
                 controller_id: node.id,
@@ -282,7 +283,7 @@ impl Cluster {
                 end_points: node.endpoints.clone(),
                 features: node.features.clone(),
             };
-            out.push(VersionedRecord::new(record, version));
+            out(VersionedRecord::new(record, version));
         }
     }
 }

@@ -97,7 +97,7 @@ impl Configs {
         }
     }
 
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
         for (resource, configs) in self.iter() {
             for (name, value) in configs {
                 let record = ConfigRecord {
@@ -106,7 +106,7 @@ impl Configs {
                     name: name.clone(),
                     value: Some(value.clone()),
                 };
-                out.push(VersionedRecord::new(record, version));
+                out(VersionedRecord::new(record, version));
             }
         }
     }

@@ -31,6 +31,8 @@ pub enum ReplayError {
     UnknownPartition(TopicIdPartition),
     /// The partition does not name one directory for each replica.
     BadDirectories(TopicIdPartition),
+    /// The partition's leaders or changes cannot be counted any further.
+    EpochsExhausted(TopicIdPartition),
     /// No ACL has this id.
     UnknownAcl(Uuid),
     /// An ACL has this id already.
@@ -77,6 +79,9 @@ impl fmt::Display for ReplayError {
             }
             ReplayError::BadDirectories(partition) => {
                 write!(f, "partition {partition} has not as many directories as replicas")
+            }
+            ReplayError::EpochsExhausted(partition) => {
+                write!(f, "partition {partition} has the last epoch that there is")
             }
             ReplayError::UnknownAcl(id) => write!(f, "no ACL has the id {id}"),
             ReplayError::DuplicateAcl(id) => write!(f, "an ACL has the id {id} already"),

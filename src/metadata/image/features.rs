@@ -71,16 +71,16 @@ impl Features {
     }
 
     /// `metadata.version` first: it says how the rest is to be read.
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
         let is_first = |name: &str| name == METADATA_VERSION;
         let first = self.levels.iter().filter(|(name, _)| is_first(name));
         let others = self.levels.iter().filter(|(name, _)| !is_first(name));
         for (name, level) in first.chain(others) {
             let record = FeatureLevelRecord { name: name.clone(), feature_level: *level };
-            out.push(VersionedRecord::new(record, version));
+            out(VersionedRecord::new(record, version));
         }
         if let Some(zk_migration_state) = self.zk_migration_state {
-            out.push(VersionedRecord::new(ZkMigrationStateRecord { zk_migration_state }, version));
+            out(VersionedRecord::new(ZkMigrationStateRecord { zk_migration_state }, version));
         }
     }
 }

@@ -183,22 +183,27 @@ impl Image {
         Ok(())
     }
 
-    /// The records that make this image out of an empty one: the data of a snapshot, in the order
-    /// in which Kafka writes it.
+    /// Gives the records that make this image out of an empty one: the data of a snapshot, in the
+    /// order in which Kafka writes it. One at a time, as all of them may be many.
+    pub fn for_each_record(&self, out: &mut dyn FnMut(VersionedRecord)) {
+        let version = self.metadata_version();
+        self.features.write(version, out);
+        self.cluster.write(version, out);
+        self.topics.write(version, out);
+        self.configs.write(version, out);
+        self.quotas.write(version, out);
+        self.producer_ids.write(version, out);
+        self.acls.write(version, out);
+        self.scram.write(version, out);
+        self.tokens.write(version, out);
+    }
+
+    /// The same records all at once.
     #[must_use]
     pub fn to_records(&self) -> Vec<VersionedRecord> {
-        let version = self.metadata_version();
-        let mut out = Vec::new();
-        self.features.write(version, &mut out);
-        self.cluster.write(version, &mut out);
-        self.topics.write(version, &mut out);
-        self.configs.write(version, &mut out);
-        self.quotas.write(version, &mut out);
-        self.producer_ids.write(version, &mut out);
-        self.acls.write(version, &mut out);
-        self.scram.write(version, &mut out);
-        self.tokens.write(version, &mut out);
-        out
+        let mut records = Vec::new();
+        self.for_each_record(&mut |record| records.push(record));
+        records
     }
 
     /// Asserts what holds in every image.

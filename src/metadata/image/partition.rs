@@ -116,6 +116,9 @@ impl Partition {
         let replicas = list(&record.replicas, &self.replicas);
         let named = record.directories.as_ref().unwrap_or(&self.directories);
         let leader_stays = record.leader == LEADER_STAYS;
+        let exhausted = || ReplayError::EpochsExhausted(id);
+        let leader_epoch =
+            if leader_stays { Some(self.leader_epoch) } else { self.leader_epoch.next() };
         Ok(Partition {
             directories: directories(id, named, replicas.len())?,
             replicas,
@@ -129,8 +132,8 @@ impl Partition {
                 -1 => self.recovery,
                 code => LeaderRecovery::from_code(code)?,
             },
-            leader_epoch: if leader_stays { self.leader_epoch } else { self.leader_epoch.next() },
-            partition_epoch: self.partition_epoch.next(),
+            leader_epoch: leader_epoch.ok_or_else(exhausted)?,
+            partition_epoch: self.partition_epoch.next().ok_or_else(exhausted)?,
         })
     }
 

@@ -61,7 +61,7 @@ impl ClientQuotas {
         touched.quotas.insert(entity);
     }
 
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
         for (entity, quotas) in self.iter() {
             let part = |(entity_type, entity_name): (&String, &Option<String>)| EntityData {
                 entity_type: entity_type.clone(),
@@ -71,7 +71,7 @@ impl ClientQuotas {
             for (key, value) in quotas {
                 let (entity, key) = (parts.clone(), key.clone());
                 let record = ClientQuotaRecord { entity, key, value: *value, remove: false };
-                out.push(VersionedRecord::new(record, version));
+                out(VersionedRecord::new(record, version));
             }
         }
     }
@@ -107,15 +107,15 @@ impl ProducerIds {
     }
 
     /// To whom the last block went is not kept, as in Kafka's snapshots.
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
-        out.extend(self.next.map(|next_producer_id| {
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
+        if let Some(next_producer_id) = self.next {
             let record = ProducerIdsRecord {
                 broker_id: NO_NODE,
                 broker_epoch: BrokerEpoch::UNKNOWN,
                 next_producer_id,
             };
-            VersionedRecord::new(record, version)
-        }));
+            out(VersionedRecord::new(record, version));
+        }
     }
 }
 
@@ -159,8 +159,8 @@ impl Acls {
         Ok(())
     }
 
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
-        out.extend(self.iter().map(|record| VersionedRecord::new(record.clone(), version)));
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
+        self.iter().for_each(|record| out(VersionedRecord::new(record.clone(), version)));
     }
 }
 
@@ -211,8 +211,8 @@ impl ScramCredentials {
         Ok(())
     }
 
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
-        out.extend(self.iter().map(|record| VersionedRecord::new(record.clone(), version)));
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
+        self.iter().for_each(|record| out(VersionedRecord::new(record.clone(), version)));
     }
 }
 
@@ -245,7 +245,7 @@ impl DelegationTokens {
         touched.tokens.insert(record.token_id.clone());
     }
 
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
-        out.extend(self.iter().map(|record| VersionedRecord::new(record.clone(), version)));
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
+        self.iter().for_each(|record| out(VersionedRecord::new(record.clone(), version)));
     }
 }

@@ -190,12 +190,13 @@ impl Topics {
         self.by_id.get_mut(&id).map(Arc::make_mut).ok_or(ReplayError::UnknownTopicId(id))
     }
 
-    pub(super) fn write(&self, version: MetadataVersion, out: &mut Vec<VersionedRecord>) {
+    pub(super) fn write(&self, version: MetadataVersion, out: &mut dyn FnMut(VersionedRecord)) {
         for topic in self.iter() {
             let record = TopicRecord { name: topic.name.clone(), topic_id: topic.id };
-            out.push(VersionedRecord::new(record, version));
-            let partitions = topic.partitions().map(|(id, it)| it.to_record(topic.id, id));
-            out.extend(partitions.map(|record| VersionedRecord::new(record, version)));
+            out(VersionedRecord::new(record, version));
+            for (id, partition) in topic.partitions() {
+                out(VersionedRecord::new(partition.to_record(topic.id, id), version));
+            }
         }
     }
 

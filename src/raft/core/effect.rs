@@ -44,6 +44,9 @@ pub enum Input {
         /// Its control records: `kraft.version` and voters, if it has them.
         control: Vec<ControlRecord>,
     },
+    /// The snapshot of an [`Effect::InstallSnapshot`] is not sound, or there was no room for it;
+    /// nothing was changed.
+    SnapshotUnsound(OffsetAndEpoch),
     /// Give up the leadership of this epoch; nothing happens in another one.
     Resign(LeaderEpoch),
     /// Leave in good order: [`Effect::ShutdownComplete`] tells when.
@@ -173,7 +176,7 @@ pub enum Effect {
     WriteSnapshot(SnapshotChunk),
     /// The snapshot's temporary file is complete: check it, give it its name, and let the log
     /// begin, empty, at its end. Nothing else may happen before; the next input is
-    /// [`Input::SnapshotInstalled`].
+    /// [`Input::SnapshotInstalled`] or [`Input::SnapshotUnsound`].
     InstallSnapshot(OffsetAndEpoch),
     /// Nothing holds this replica any longer: another leads, or none is needed.
     ShutdownComplete,

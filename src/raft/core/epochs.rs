@@ -9,8 +9,8 @@ use ottla_types::{ErrorCode, LeaderEpoch, NodeId, ReplicaKey};
 use super::Core;
 use super::effect::{Effect, Response};
 use super::messages::{
-    BeginQuorumEpoch, CallId, EndQuorumEpoch, Fetched, LeaderAndEpoch, Peer, Reply, ReplyBody,
-    Request, RequestId,
+    BeginQuorumEpoch, CallId, EPOCH_MAX, EndQuorumEpoch, Fetched, LeaderAndEpoch, Peer, Reply,
+    ReplyBody, Request, RequestId,
 };
 use super::mutant::Mutant;
 use super::role::{Role, RoleName};
@@ -127,9 +127,12 @@ impl Core {
         true
     }
 
-    /// Whether a message names another leader than this replica knows, or this one for an epoch
-    /// that it does not lead.
+    /// Whether a message names another leader than this replica knows, this one for an epoch that
+    /// it does not lead, or an epoch that cannot be.
     fn contradicts(&self, heard: LeaderAndEpoch) -> bool {
+        if heard.epoch > EPOCH_MAX {
+            return true;
+        }
         let Some(leader) = heard.leader else { return false };
         let same_epoch = heard.epoch == self.election.epoch;
         match self.election.leader {

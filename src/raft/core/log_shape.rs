@@ -105,6 +105,12 @@ impl LogShape {
         }
     }
 
+    /// Whether nothing was truncated since the mark was made.
+    #[must_use]
+    pub fn is_current(&self, mark: LogMark) -> bool {
+        mark.truncations == self.truncations
+    }
+
     pub(super) fn mark(&self) -> LogMark {
         LogMark { end_offset: self.end, truncations: self.truncations }
     }
@@ -121,7 +127,7 @@ impl LogShape {
 
     /// Notes what is on disk; a mark from before a truncation says nothing any more.
     pub(super) fn flushed_to(&mut self, mark: LogMark) {
-        if mark.truncations == self.truncations {
+        if self.is_current(mark) {
             assert!(mark.end_offset <= self.end, "only what was appended can be flushed");
             self.flushed = self.flushed.max(mark.end_offset);
         }

@@ -12,6 +12,10 @@ use bytes::Bytes;
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
 use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset, ReplicaKey};
 
+/// Epochs above this are refused, wherever they come from: an epoch counts elections, of which no
+/// quorum has had so many, and the last one could have no successor.
+pub(crate) const EPOCH_MAX: LeaderEpoch = LeaderEpoch(i32::MAX - (1 << 20));
+
 /// Names a request that came in; the driver's choice. Each is answered once; the answer of one
 /// whose connection is gone is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -274,6 +278,19 @@ pub struct FetchedBatch {
     pub epoch: LeaderEpoch,
     /// Its control records with their offsets; empty for a batch of data.
     pub control: Vec<(Offset, ControlRecord)>,
+}
+
+impl Request {
+    /// The epoch it speaks of.
+    pub(super) fn epoch(&self) -> LeaderEpoch {
+        match self {
+            Request::Vote(vote) => vote.epoch,
+            Request::BeginQuorumEpoch(begin) => begin.epoch,
+            Request::EndQuorumEpoch(end) => end.epoch,
+            Request::Fetch(fetch) => fetch.epoch,
+            Request::FetchSnapshot(fetch) => fetch.epoch,
+        }
+    }
 }
 
 /// What a refused request is answered with.

@@ -46,13 +46,14 @@ mod voters;
 
 use std::time::Duration;
 
-use ottla_protocol::control::VoterEndpoint;
+use ottla_protocol::control::{VoterEndpoint, Voters};
 use ottla_types::{ErrorCode, LeaderEpoch, MonoTime, NodeId, Offset, ReplicaKey};
 
 pub use config::{CoreConfig, Restored, Timeouts};
 pub use effect::{Effect, Input, Payload, Proposal, Rejection, Response, SnapshotRange, Token};
 pub use leader::ReplicaProgress;
 pub use log_shape::{LogMark, LogShape};
+pub(crate) use messages::EPOCH_MAX;
 pub use messages::{
     BeginQuorumEpoch, CallId, ElectionState, EndQuorumEpoch, FetchOutcome, FetchReply,
     FetchRequest, FetchSnapshot, Fetched, FetchedBatch, LeaderAndEpoch, OffsetAndEpoch, Peer,
@@ -163,6 +164,7 @@ impl Core {
             Input::SnapshotInstalled { snapshot, control } => {
                 self.on_snapshot_installed(snapshot, &control);
             }
+            Input::SnapshotUnsound(snapshot) => self.on_snapshot_unsound(snapshot),
             Input::Resign(epoch) => self.on_resign(epoch),
             Input::Shutdown => self.on_shutdown(),
         }
@@ -172,6 +174,10 @@ impl Core {
         if cluster_id.is_some_and(|cluster| cluster != self.config.cluster_id) {
             let body = messages::empty_body(&request);
             return self.answer(id, ErrorCode::InconsistentClusterId, body);
+        }
+        if request.epoch() > EPOCH_MAX {
+            let body = messages::empty_body(&request);
+            return self.answer(id, ErrorCode::InvalidRequest, body);
         }
         match request {
             Request::Vote(vote) => self.on_vote(id, vote),
@@ -207,7 +213,7 @@ impl Core {
             RoleName::Prospective => self.after_lost_pre_vote(),
             RoleName::Leader => self.become_resigned(),
             // A higher epoch, so that nobody takes this replica for the leader any more.
-            RoleName::Resigned => self.become_unattached(self.election.epoch.next(), None),
+            RoleName::Resigned => self.become_unattached(self.next_epoch(), None),
         }
         true
     }
@@ -278,6 +284,10 @@ impl Core {
 
     fn after(&self, wait: Duration) -> MonoTime {
         self.now.after(wait)
+    }
+
+    fn next_epoch(&self) -> LeaderEpoch {
+        self.election.epoch.next().expect("what comes from outside is far below the last epoch")
     }
 
     fn is_voter(&self) -> bool {
@@ -356,6 +366,13 @@ impl Core {
     #[must_use]
     pub fn kraft_version(&self) -> i16 {
         self.voters.kraft_version()
+    }
+
+    /// `kraft.version` and voters as the log below `offset` has them, for a snapshot that ends
+    /// there; `None` with `kraft.version` 0.
+    #[must_use]
+    pub fn voters_before(&self, offset: Offset) -> Option<(i16, Voters)> {
+        self.voters.before(offset)
     }
 
     /// The shape of the log.

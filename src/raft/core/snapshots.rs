@@ -9,7 +9,7 @@ use ottla_types::{ErrorCode, Offset};
 
 use super::Core;
 use super::effect::{Effect, SnapshotRange};
-use super::messages::{FetchSnapshot, OffsetAndEpoch, ReplyBody, RequestId, SnapshotChunk};
+use super::messages::{FetchSnapshot, OffsetAndEpoch, Peer, ReplyBody, RequestId, SnapshotChunk};
 use super::role::Role;
 use super::voters::BEFORE_LOG;
 
@@ -64,6 +64,16 @@ impl Core {
     pub(super) fn give_up_snapshot(&mut self) {
         if let Role::Follower(follower) = &mut self.role {
             follower.snapshot = None;
+        }
+    }
+
+    /// Gives up a snapshot that could not be installed, and leaves the leader alone for a while.
+    pub(super) fn on_snapshot_unsound(&mut self, snapshot: OffsetAndEpoch) {
+        let Role::Follower(follower) = &mut self.role else { return };
+        if follower.snapshot.as_ref().is_some_and(|fetch| fetch.id == snapshot) {
+            follower.snapshot = None;
+            let leader = Peer::Node(self.election.leader.expect("a follower has a leader"));
+            self.requests.back_off(leader, self.after(self.config.timeouts.retry_backoff));
         }
     }
 

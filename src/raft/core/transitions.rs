@@ -164,7 +164,7 @@ impl Core {
         assert!(self.is_voter(), "only voters stand for election");
         let mut election = self.election;
         if self.planted(Mutant::PreVoteRaisesEpoch) {
-            election = ElectionState { epoch: election.epoch.next(), ..ElectionState::default() };
+            election = ElectionState { epoch: self.next_epoch(), ..ElectionState::default() };
         }
         let tally = Tally::new(self.voters(), self.config.me);
         let deadline = self.election_deadline();
@@ -186,7 +186,7 @@ impl Core {
         let me = self.config.me;
         let tally = Tally::new(self.voters(), me);
         let deadline = self.election_deadline();
-        let epoch = self.election.epoch.next();
+        let epoch = self.next_epoch();
         let election = ElectionState { epoch, leader: None, voted: Some(me) };
         self.change_role(Role::Candidate(Nominee { tally, deadline }), election);
         self.lead_if_elected();

@@ -144,6 +144,12 @@ impl VoterHistory {
         self.kraft_versions.last().map_or(0, |(_, version)| *version)
     }
 
+    /// `kraft.version` and voters that the log below `end` names; `None` with version 0.
+    pub(super) fn before(&self, end: Offset) -> Option<(i16, Voters)> {
+        let version = latest(&self.kraft_versions, end).filter(|version| **version > 0)?;
+        Some((*version, latest(&self.voters, end)?.to_record()))
+    }
+
     /// Forgets what stood at `end` and behind it.
     pub(super) fn truncate_to(&mut self, end: Offset) {
         self.voters.retain(|(offset, _)| *offset < end);
@@ -155,6 +161,10 @@ impl VoterHistory {
         trim(&mut self.voters, start);
         trim(&mut self.kraft_versions, start);
     }
+}
+
+fn latest<T>(history: &[(Offset, T)], end: Offset) -> Option<&T> {
+    history.iter().rev().find(|(offset, _)| *offset < end).map(|(_, value)| value)
 }
 
 fn trim<T>(history: &mut Vec<(Offset, T)>, start: Offset) {

@@ -9,7 +9,8 @@ use crate::core::OffsetAndEpoch;
 
 /// Something that happened to the log, in order.
 pub enum QuorumEvent {
-    /// The newest snapshot on disk; it comes first, if at all.
+    /// A snapshot to begin anew with: the newest on disk, first of all, if there is one; later,
+    /// one of the leader's, where its log no longer has what would follow.
     Snapshot {
         /// Its name.
         id: OffsetAndEpoch,
@@ -18,6 +19,8 @@ pub enum QuorumEvent {
     },
     /// Committed batches.
     Committed(Vec<CommittedBatch>),
+    /// The snapshot that was asked for is on disk, or was given up.
+    SnapshotDone,
     /// This replica leads, and everything of earlier epochs was told before.
     Leader {
         /// Its epoch.

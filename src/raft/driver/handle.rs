@@ -5,10 +5,14 @@ use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
 use ottla_protocol::control::VoterEndpoint;
-use ottla_types::{LeaderEpoch, NodeId, Offset};
+use ottla_storage::LogError;
+use ottla_types::{LeaderEpoch, NodeId, Offset, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::{CallId, LeaderAndEpoch, LogMark, Peer, Reply, Request, Response, Served};
+use super::snapshotting::Written;
+use crate::core::{
+    CallId, LeaderAndEpoch, LogMark, OffsetAndEpoch, Peer, Reply, Request, Response, Served,
+};
 
 /// Requests from other replicas that wait for the driver.
 pub(super) const REQUESTS_MAX: usize = 256;
@@ -28,8 +32,25 @@ pub(super) enum Command {
     Response { call: CallId, response: Response },
     /// A flush is done.
     Flushed { mark: LogMark, end: Offset },
+    /// Write a snapshot, unless there is one already, or one is under way.
+    Snapshot(SnapshotRequest),
+    /// What came of writing one.
+    SnapshotWritten(Result<Written, LogError>),
     /// Leave in good order.
     Shutdown { done: oneshot::Sender<()> },
+}
+
+/// Gives a snapshot its records, in order. Called on a thread that may stall.
+pub type SnapshotRecords = Box<dyn FnOnce(&mut dyn FnMut(&[u8])) + Send>;
+
+/// A snapshot to be written.
+pub struct SnapshotRequest {
+    /// Its name: all below the offset is committed, and a batch of the epoch ends there.
+    pub id: OffsetAndEpoch,
+    /// Time of the last record that it stands for.
+    pub timestamp: Timestamp,
+    /// Its records.
+    pub records: SnapshotRecords,
 }
 
 /// The driver has ended; the process ends with it.
@@ -93,6 +114,13 @@ impl QuorumHandle {
     pub fn propose(&self, epoch: LeaderEpoch, values: Vec<Vec<u8>>) {
         // When the driver has ended, the process is about to.
         let _ = self.own.send(Command::Propose { epoch, values });
+    }
+
+    /// Writes a snapshot beside. [`super::QuorumEvent::SnapshotDone`] tells when that is over,
+    /// whatever came of it.
+    pub fn snapshot(&self, request: SnapshotRequest) {
+        // When the driver has ended, the process is about to.
+        let _ = self.own.send(Command::Snapshot(request));
     }
 
     /// Leaves the quorum in good order and closes the log. Waits until that is done.

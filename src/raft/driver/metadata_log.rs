@@ -1,9 +1,11 @@
 //! The metadata log as the driver uses it: batches by offset, on the storage room's log.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind};
 use ottla_storage::{
-    AppendPlan, Extent, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit,
+    AppendPlan, Extent, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit, TrimJob,
 };
 use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
@@ -100,6 +102,25 @@ impl MetadataLog {
 
     pub(super) fn truncate_to(&mut self, end: Offset) -> Result<(), LogError> {
         self.log.truncate_to(end)
+    }
+
+    /// Lets the log begin at the end of a durable snapshot; the job is to be run beside.
+    pub(super) fn trim(&mut self, start: Offset) -> TrimJob {
+        self.log.trim(start)
+    }
+
+    /// Begins anew, empty, at the end of a durable snapshot.
+    pub(super) fn restart_at(&mut self, start: Offset, now: Timestamp) -> Result<(), LogError> {
+        self.log.restart_at(start, now)
+    }
+
+    /// Bytes in all segments.
+    pub(super) fn size(&self) -> u64 {
+        self.log.size()
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.log.dir()
     }
 
     pub(super) fn start_flush(&mut self) -> Result<Option<FlushJob>, LogError> {

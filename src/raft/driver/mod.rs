@@ -9,16 +9,24 @@
 //! before; flushes of the log run beside, one at a time, so that records that arrive meanwhile
 //! share the next one.
 //!
-//! An error of the disk fences the directory, and the process ends. Snapshots of a leader are not
-//! fetched yet: a quorum of one has nobody to fetch from.
+//! Snapshots are asked for by the one who follows the log, and written beside; the log is cut
+//! below them here (`snapshots.rs` says when). One of the leader's, where its log begins behind the
+//! end of this one, is installed on the spot: nothing may happen in between.
+//!
+//! An error of the disk fences the directory, and the process ends.
 
 mod events;
 mod handle;
 mod metadata_log;
 mod restore;
 mod run;
+mod snapshots;
+mod snapshotting;
 
 pub use events::{CommittedBatch, QuorumEvent};
-pub use handle::{Answered, QuorumClosed, QuorumHandle, Replies, Transport};
+pub use handle::{
+    Answered, QuorumClosed, QuorumHandle, Replies, SnapshotRecords, SnapshotRequest, Transport,
+};
 pub use restore::{QuorumError, QuorumSetup};
 pub use run::start;
+pub use snapshots::SnapshotRetention;

@@ -7,20 +7,18 @@ use std::path::{Path, PathBuf};
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
 use ottla_runtime::{Disk, Runtime};
 use ottla_storage::{Log, LogError, LogOptions, PartitionMetadata, Shutdown, SyncPoints};
-use ottla_types::{Offset, ReplicaKey, Uuid};
+use ottla_types::{LeaderEpoch, Offset, ReplicaKey, Uuid};
 
 use super::metadata_log::MetadataLog;
+use super::snapshots::{self, FoundSnapshots, LogSpan, SnapshotRetention};
 use crate::core::{
-    CoreConfig, ElectionState, LogShape, OffsetAndEpoch, Restored, SnapshotRange, Timeouts,
-    VoterHistory, VoterSet,
+    CoreConfig, EPOCH_MAX, ElectionState, LogShape, Restored, Timeouts, VoterHistory, VoterSet,
 };
 use crate::quorum_state::{self, QuorumStateError};
 use crate::records::{RecordsError, read_fetched};
-use crate::snapshot::{FileState, SnapshotBatch, SnapshotError, SnapshotReader, parse_file_name};
+use crate::snapshot::SnapshotError;
 
 const QUORUM_STATE_MAX: u64 = 64 << 10;
-/// A snapshot above this is none: Kafka's clusters of a million partitions stay below.
-const SNAPSHOT_MAX: u64 = 4 << 30;
 
 /// What the driver is started with.
 pub struct QuorumSetup {
@@ -40,6 +38,8 @@ pub struct QuorumSetup {
     pub timeouts: Timeouts,
     /// How the log is kept.
     pub log: LogOptions,
+    /// What is kept of snapshots and of the log below them.
+    pub retention: SnapshotRetention,
 }
 
 /// Why the quorum cannot start. The text is one line for the operator.
@@ -56,10 +56,24 @@ pub enum QuorumError {
     Log(LogError),
     /// `quorum-state` is not what Kafka writes.
     QuorumState(PathBuf, QuorumStateError),
-    /// A snapshot is not complete.
+    /// A snapshot is not sound, and the log does not have what it stood for.
     Snapshot(PathBuf, SnapshotError),
+    /// The log begins above 0, and no snapshot stands for what was before.
+    NoSnapshot {
+        /// The directory.
+        dir: PathBuf,
+        /// Where the log begins.
+        log_start: Offset,
+    },
     /// A batch of the log cannot be read.
     Records(PathBuf, RecordsError),
+    /// `quorum-state`, the log or a snapshot names an epoch that cannot be.
+    Epoch {
+        /// The directory.
+        dir: PathBuf,
+        /// The epoch.
+        epoch: LeaderEpoch,
+    },
     /// The log names other voters than this node and this directory.
     OtherVoters(Vec<ReplicaKey>),
 }
@@ -71,7 +85,19 @@ impl fmt::Display for QuorumError {
             QuorumError::Log(error) => error.fmt(f),
             QuorumError::QuorumState(path, error) => write!(f, "{}: {error}", path.display()),
             QuorumError::Snapshot(path, error) => write!(f, "{}: {error}", path.display()),
+            QuorumError::NoSnapshot { dir, log_start } => write!(
+                f,
+                "{}: the log begins at offset {log_start}, and there is no sound snapshot for \
+                 what was before",
+                dir.display()
+            ),
             QuorumError::Records(path, error) => write!(f, "{}: {error}", path.display()),
+            QuorumError::Epoch { dir, epoch } => write!(
+                f,
+                "{}: epoch {epoch} is too high to be true: quorum-state, the log or a snapshot is \
+                 damaged",
+                dir.display()
+            ),
             QuorumError::OtherVoters(ids) => {
                 let name = |key: &ReplicaKey| format!("{} ({})", key.id, key.directory_id);
                 let names: Vec<String> = ids.iter().map(name).collect();
@@ -94,7 +120,9 @@ impl std::error::Error for QuorumError {
             QuorumError::QuorumState(_, error) => Some(error),
             QuorumError::Snapshot(_, error) => Some(error),
             QuorumError::Records(_, error) => Some(error),
-            QuorumError::OtherVoters(_) => None,
+            QuorumError::NoSnapshot { .. }
+            | QuorumError::Epoch { .. }
+            | QuorumError::OtherVoters(_) => None,
         }
     }
 }
@@ -110,7 +138,7 @@ pub(super) struct Found {
     pub(super) log: MetadataLog,
     pub(super) config: CoreConfig,
     pub(super) restored: Restored,
-    pub(super) snapshot: Option<(OffsetAndEpoch, Vec<u8>)>,
+    pub(super) snapshots: FoundSnapshots,
 }
 
 /// Reads the directory. May stall: the log is checked and made durable.
@@ -119,25 +147,36 @@ pub(super) fn restore(runtime: &Runtime, setup: &QuorumSetup) -> Result<Found, Q
     let election = read_quorum_state(disk, &setup.dir)?;
     let mut log = open_log(runtime, setup)?;
     let mut voters = VoterHistory::new(setup.static_voters.clone());
-    let snapshot = newest_snapshot(disk, &setup.dir)?;
-    if let Some((id, bytes)) = &snapshot {
+    let mut snapshots = snapshots::find(disk, &setup.dir, span(&log))?;
+    let mut told = log.start();
+    if let Some((id, bytes)) = &snapshots.newest {
         let failed = |error| QuorumError::Snapshot(setup.dir.clone(), error);
-        for batch in SnapshotReader::new(bytes) {
-            if let SnapshotBatch::Control(records) = batch.map_err(failed)? {
-                note_voters(&mut voters, Offset(id.offset.0 - 1), &records);
+        let control = snapshots::check(bytes).map_err(failed)?;
+        note_voters(&mut voters, Offset(id.offset.0 - 1), &control);
+        if snapshots::is_ahead(*id, span(&log)) {
+            tracing::warn!(
+                end = log.end().0,
+                snapshot = id.offset.0,
+                "the snapshot is ahead of the metadata log, which begins anew behind it"
+            );
+            log.restart_at(id.offset, runtime.clock().wall())?;
+            make_durable(&mut log, &setup.dir)?;
+            for older in snapshots.all.forget_before(*id) {
+                let path = snapshots::path(&setup.dir, older);
+                let removed = disk.remove_file(&path);
+                removed.map_err(|source| QuorumError::Io { path, source })?;
             }
         }
+        told = id.offset;
     }
-    note_logged_voters(&mut log, &mut voters, &setup.dir)?;
+    note_logged_voters(&mut log, told, &mut voters, &setup.dir)?;
     if setup.alone && !voters.voters().is_only(setup.me) {
         return Err(QuorumError::OtherVoters(voters.voters().keys().collect()));
     }
-    let mut shape = LogShape::new(log.start(), log.end(), log.epochs());
-    // The snapshot at 0 is what the directory was formatted with, and stands for no record.
-    let is_real = |id: &OffsetAndEpoch| id.offset > Offset::ZERO;
-    if let Some((id, _)) = snapshot.as_ref().filter(|(id, _)| is_real(id)) {
-        let log_start = log.start();
-        shape = shape.with_snapshots(SnapshotRange { log_start, earliest: *id, latest: *id });
+    refuse_late_epochs(&setup.dir, election, &log, &snapshots)?;
+    let mut shape = LogShape::new(log.start(), log.end(), epochs(&log));
+    if let Some(range) = snapshots.all.range(log.start()) {
+        shape = shape.with_snapshots(range);
     }
     let config = CoreConfig {
         me: setup.me,
@@ -155,7 +194,22 @@ pub(super) fn restore(runtime: &Runtime, setup: &QuorumSetup) -> Result<Found, Q
         mutant: None,
     };
     let restored = Restored { election, log: shape, voters };
-    Ok(Found { log, config, restored, snapshot })
+    Ok(Found { log, config, restored, snapshots })
+}
+
+fn refuse_late_epochs(
+    dir: &Path,
+    election: Option<ElectionState>,
+    log: &MetadataLog,
+    snapshots: &FoundSnapshots,
+) -> Result<(), QuorumError> {
+    let logged = log.epochs().last().map(|(epoch, _)| *epoch);
+    let snapshot = snapshots.newest.as_ref().map(|(id, _)| id.epoch);
+    let elected = election.map(|election| election.epoch);
+    match [logged, snapshot, elected].into_iter().flatten().max() {
+        Some(epoch) if epoch > EPOCH_MAX => Err(QuorumError::Epoch { dir: dir.to_owned(), epoch }),
+        _ => Ok(()),
+    }
 }
 
 fn read_quorum_state(disk: &Disk, dir: &Path) -> Result<Option<ElectionState>, QuorumError> {
@@ -185,43 +239,38 @@ fn open_log(runtime: &Runtime, setup: &QuorumSetup) -> Result<MetadataLog, Quoru
         tracing::warn!(bytes = recovered.cut_bytes, end = log.end().0, "cut the metadata log");
     }
     let mut log = MetadataLog::new(log);
-    while let Some(job) = log.start_flush()? {
-        job.run().map_err(failed)?;
-        log.finish_flush(job.end);
-    }
+    make_durable(&mut log, dir)?;
     Ok(log)
 }
 
-/// The newest complete snapshot. What was left of unfinished ones is removed.
-fn newest_snapshot(
-    disk: &Disk,
-    dir: &Path,
-) -> Result<Option<(OffsetAndEpoch, Vec<u8>)>, QuorumError> {
-    let failed = |path: &Path, source| QuorumError::Io { path: path.to_owned(), source };
-    let mut newest = None;
-    for entry in disk.list(dir).map_err(|error| failed(dir, error))? {
-        let path = dir.join(&entry.name);
-        match parse_file_name(&entry.name) {
-            Some((id, FileState::Complete)) => newest = newest.max(Some((id, path))),
-            Some((_, FileState::Partial | FileState::Deleted)) => {
-                disk.remove_file(&path).map_err(|error| failed(&path, error))?;
-            }
-            None => {}
-        }
+fn make_durable(log: &mut MetadataLog, dir: &Path) -> Result<(), QuorumError> {
+    while let Some(job) = log.start_flush()? {
+        let done = job.run();
+        done.map_err(|source| QuorumError::Io { path: dir.to_owned(), source })?;
+        log.finish_flush(job.end);
     }
-    let Some((id, path)) = newest else { return Ok(None) };
-    let bytes = disk.read(&path, SNAPSHOT_MAX).map_err(|error| failed(&path, error))?;
-    let checked: Result<Vec<_>, _> = SnapshotReader::new(&bytes).collect();
-    checked.map_err(|error| QuorumError::Snapshot(path, error))?;
-    Ok(Some((id, bytes)))
+    Ok(())
 }
 
+/// The epochs that have records. A log that was begun anew may remember one that has none.
+fn epochs(log: &MetadataLog) -> Vec<(LeaderEpoch, Offset)> {
+    let mut epochs = log.epochs();
+    epochs.retain(|(_, start)| *start < log.end());
+    epochs
+}
+
+fn span(log: &MetadataLog) -> LogSpan {
+    let last_epoch = epochs(log).last().map_or(LeaderEpoch(0), |(epoch, _)| *epoch);
+    LogSpan { start: log.start(), end: log.end(), last_epoch }
+}
+
+/// Notes the voters that the log names from `offset` on: those below are in the snapshot.
 fn note_logged_voters(
     log: &mut MetadataLog,
+    mut offset: Offset,
     voters: &mut VoterHistory,
     dir: &Path,
 ) -> Result<(), QuorumError> {
-    let mut offset = log.start();
     while offset < log.end() {
         let bytes = log.read(offset, log.end(), 1 << 20)?;
         let failed = |error| QuorumError::Records(dir.to_owned(), error);

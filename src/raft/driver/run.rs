@@ -1,20 +1,21 @@
 //! The loop of the driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use ottla_runtime::{Plane, Runtime, SyncPoint};
 use ottla_storage::{DirHealth, LogError};
-use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::QuorumEvent;
 use super::handle::{Answered, Command, QuorumHandle, REQUESTS_MAX, Replies, Status, Transport};
 use super::metadata_log::MetadataLog;
 use super::restore::{QuorumError, QuorumSetup, restore};
+use super::snapshotting::SnapshotKeeper;
 use crate::core::{
-    Core, Effect, ElectionState, FetchOutcome, Input, LogMark, Payload, Proposal, ReplyBody,
+    Core, Effect, ElectionState, FetchOutcome, Input, LogMark, Payload, Proposal, Reply, ReplyBody,
     RequestId, Served, Token,
 };
 use crate::quorum_state::{self, Format};
@@ -22,16 +23,17 @@ use crate::quorum_state::{self, Format};
 /// Inputs taken before their effects are performed.
 const TURN_MAX: usize = 256;
 
-struct Driver {
-    runtime: Runtime,
-    core: Core,
-    log: MetadataLog,
+pub(super) struct Driver {
+    pub(super) runtime: Runtime,
+    pub(super) core: Core,
+    pub(super) log: MetadataLog,
+    pub(super) snapshots: SnapshotKeeper,
     quorum_state: PathBuf,
-    health: Arc<DirHealth>,
+    pub(super) health: Arc<DirHealth>,
     transport: Box<dyn Transport>,
     requests: mpsc::Receiver<Command>,
     own: mpsc::UnboundedReceiver<Command>,
-    handle: QuorumHandle,
+    pub(super) handle: QuorumHandle,
     events: mpsc::UnboundedSender<QuorumEvent>,
     /// Requests of other replicas that are not answered yet, with the bytes they may be given.
     open: BTreeMap<RequestId, (u64, oneshot::Sender<Answered>)>,
@@ -42,7 +44,7 @@ struct Driver {
     flush_wanted: Option<LogMark>,
     flushing: bool,
     /// End of what was told as committed.
-    told: Offset,
+    pub(super) told: Offset,
     /// This replica leads, which is told when everything before `start` was.
     to_be_told: Option<(LeaderEpoch, Offset)>,
     shutdown: Option<oneshot::Sender<()>>,
@@ -67,14 +69,15 @@ pub async fn start(
     transport: Box<dyn Transport>,
     events: mpsc::UnboundedSender<QuorumEvent>,
 ) -> Result<QuorumHandle, QuorumError> {
-    let dir = setup.dir.clone();
+    let (dir, retention) = (setup.dir.clone(), setup.retention);
     let opener = runtime.clone();
     let found = runtime.blocking(Plane::Control, move || restore(&opener, &setup)).await?;
     let (requests, requests_in) = mpsc::channel(REQUESTS_MAX);
     let (own, own_in) = mpsc::unbounded_channel();
     let handle = QuorumHandle { requests, own, status: Arc::new(RwLock::new(Status::default())) };
-    let told = found.snapshot.as_ref().map_or(Offset::ZERO, |(id, _)| id.offset);
-    if let Some((id, bytes)) = found.snapshot {
+    let newest = found.snapshots.newest;
+    let told = newest.as_ref().map_or(Offset::ZERO, |(id, _)| id.offset);
+    if let Some((id, bytes)) = newest {
         // The receiver is there before the driver starts.
         let _ = events.send(QuorumEvent::Snapshot { id, bytes });
     }
@@ -82,6 +85,7 @@ pub async fn start(
         core: Core::new(found.config, found.restored, runtime.clock().now()),
         runtime: runtime.clone(),
         log: found.log,
+        snapshots: SnapshotKeeper::new(found.snapshots.all, retention, runtime.clock().now()),
         quorum_state: dir.join(quorum_state::FILE_NAME),
         health,
         transport,
@@ -115,6 +119,10 @@ impl Driver {
             let command = self.next_command().await;
             self.take(command, &mut effects);
             for _ in 1..TURN_MAX {
+                // Nothing may come between this and its performance.
+                if effects.iter().any(|effect| matches!(effect, Effect::InstallSnapshot(_))) {
+                    break;
+                }
                 let Ok(command) = self.own.try_recv().or_else(|_| self.requests.try_recv()) else {
                     break;
                 };
@@ -126,7 +134,7 @@ impl Driver {
     /// The next command; `None` when the core's deadline comes first. Cancel safe.
     async fn next_command(&mut self) -> Option<Command> {
         let clock = self.runtime.clock();
-        let deadline = self.core.deadline();
+        let deadline = self.core.deadline().into_iter().chain(self.snapshots.clean_at()).min();
         let tick = async {
             match deadline {
                 Some(deadline) => clock.sleep_until(deadline).await,
@@ -144,7 +152,7 @@ impl Driver {
 
     fn take(&mut self, command: Option<Command>, effects: &mut Vec<Effect>) {
         let input = match command {
-            None => Input::Tick,
+            None => self.clean_if_due().unwrap_or(Input::Tick),
             Some(Command::Request { cluster_id, request, bytes_max, reply }) => {
                 let id = RequestId(self.fresh_id());
                 self.open.insert(id, (bytes_max, reply));
@@ -159,8 +167,18 @@ impl Driver {
             Some(Command::Response { call, response }) => Input::Response { call, response },
             Some(Command::Flushed { mark, end }) => {
                 self.flushing = false;
-                self.log.finish_flush(end);
+                // Behind a truncation, other records may stand below the same end.
+                if self.core.log().is_current(mark) {
+                    self.log.finish_flush(end);
+                }
                 Input::Flushed(mark)
+            }
+            Some(Command::Snapshot(request)) => {
+                self.begin_snapshot(request);
+                Input::Tick
+            }
+            Some(Command::SnapshotWritten(written)) => {
+                self.snapshot_written(written).unwrap_or(Input::Tick)
             }
             Some(Command::Shutdown { done }) => {
                 self.shutdown = Some(done);
@@ -177,10 +195,17 @@ impl Driver {
 
     async fn perform(&mut self, effects: Vec<Effect>) -> Result<Next, LogError> {
         let mut next = Next::GoOn;
-        for effect in effects {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::PersistQuorumState(election) => self.write_quorum_state(election).await?,
                 Effect::ShutdownComplete => next = Next::End,
+                Effect::InstallSnapshot(id) => {
+                    let installed = self.install_snapshot(id).await?;
+                    let mut more = Vec::new();
+                    self.core.step(self.runtime.clock().now(), installed, &mut more);
+                    effects.extend(more);
+                }
                 other => self.perform_now(other)?,
             }
         }
@@ -230,12 +255,10 @@ impl Driver {
             Effect::ProposalRejected { token, .. } => {
                 self.proposed.remove(&token);
             }
-            Effect::WriteSnapshot(_) | Effect::InstallSnapshot(_) => {
-                unreachable!("a quorum of one has nobody to fetch a snapshot from")
-            }
-            Effect::PersistQuorumState(_) | Effect::ShutdownComplete => {
-                unreachable!("performed by the caller")
-            }
+            Effect::WriteSnapshot(chunk) => self.write_chunk(&chunk)?,
+            Effect::PersistQuorumState(_)
+            | Effect::InstallSnapshot(_)
+            | Effect::ShutdownComplete => unreachable!("performed by the caller"),
         }
         Ok(())
     }
@@ -273,8 +296,11 @@ impl Driver {
         self.runtime.blocking(Plane::Control, work).await
     }
 
-    fn answer(&mut self, id: RequestId, reply: crate::core::Reply<Served>) -> Result<(), LogError> {
+    fn answer(&mut self, id: RequestId, mut reply: Reply<Served>) -> Result<(), LogError> {
         let Some((bytes_max, to)) = self.open.remove(&id) else { return Ok(()) };
+        if let (ErrorCode::None, ReplyBody::FetchSnapshot(chunk)) = (reply.error, &mut reply.body) {
+            reply.error = self.fill_chunk(chunk, bytes_max)?;
+        }
         let records = match &reply.body {
             ReplyBody::Fetch(fetch) => match &fetch.outcome {
                 FetchOutcome::Records(served) if served.from < served.to => {
@@ -318,7 +344,7 @@ impl Driver {
         }
     }
 
-    fn tell(&self, event: QuorumEvent) {
+    pub(super) fn tell(&self, event: QuorumEvent) {
         // The one who follows the log is a vital task: it is there as long as the process.
         let _ = self.events.send(event);
     }

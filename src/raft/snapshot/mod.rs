@@ -12,6 +12,7 @@
 //! The writer hands out finished batches, so that a snapshot need not be in memory whole; the
 //! reader borrows from bytes that are there whole.
 
+mod file;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use ottla_types::{LeaderEpoch, Offset, Timestamp};
 
 use crate::core::OffsetAndEpoch;
 
+pub use file::SnapshotFile;
 pub use read::{SnapshotBatch, SnapshotError, SnapshotReader};
 pub use write::SnapshotWriter;
 
@@ -50,6 +52,18 @@ pub enum FileState {
 #[must_use]
 pub fn file_name(id: OffsetAndEpoch) -> String {
     format!("{:0OFFSET_DIGITS$}-{:0EPOCH_DIGITS$}{SUFFIX}", id.offset.0, id.epoch.0)
+}
+
+/// The name of a snapshot's file while it is being written or fetched.
+#[must_use]
+pub fn partial_name(id: OffsetAndEpoch) -> String {
+    format!("{:0OFFSET_DIGITS$}-{:0EPOCH_DIGITS$}{PARTIAL_SUFFIX}", id.offset.0, id.epoch.0)
+}
+
+/// The name of a snapshot's file that is about to be deleted.
+#[must_use]
+pub fn deleted_name(id: OffsetAndEpoch) -> String {
+    format!("{:0OFFSET_DIGITS$}-{:0EPOCH_DIGITS$}{DELETED_SUFFIX}", id.offset.0, id.epoch.0)
 }
 
 /// Which snapshot a file is; `None` for other files.

@@ -232,6 +232,19 @@ impl Disk {
         }
     }
 
+    /// Lets nobody write to a file any more, as Kafka does with snapshots: mode 0400. Whoever has
+    /// it open still can.
+    ///
+    /// # Errors
+    /// Those of `chmod(2)`.
+    pub fn set_read_only(&self, path: &Path) -> io::Result<()> {
+        match &self.twin {
+            DiskTwin::Real => real::set_read_only(path),
+            // The simulated disk has one user, who may do everything.
+            DiskTwin::Sim(_) => Ok(()),
+        }
+    }
+
     /// Removes a directory with all that is in it.
     ///
     /// # Errors

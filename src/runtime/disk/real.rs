@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::FlockOperation;
@@ -22,6 +22,10 @@ pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
         }
     }
     options.open(path)
+}
+
+pub(super) fn set_read_only(path: &Path) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o400))
 }
 
 pub(super) fn list(path: &Path) -> io::Result<Vec<DirEntry>> {

@@ -31,6 +31,7 @@ pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
 pub use flush::FlushJob;
 pub use read::ReadLimit;
 pub use recover::{Recovered, Shutdown};
+pub use retention::TrimJob;
 
 use crate::error::LogError;
 use crate::leader_epochs::LeaderEpochs;
@@ -45,15 +46,23 @@ pub struct SyncPoints {
     pub data: SyncPoint,
     /// Names of segments.
     pub names: SyncPoint,
+    /// The removal of a segment before the next one is removed; of the metadata log alone.
+    pub trim: SyncPoint,
 }
 
 impl SyncPoints {
     /// For the log of a topic's partition.
-    pub const DATA: SyncPoints =
-        SyncPoints { data: SyncPoint::SegmentData, names: SyncPoint::SegmentDir };
+    pub const DATA: SyncPoints = SyncPoints {
+        data: SyncPoint::SegmentData,
+        names: SyncPoint::SegmentDir,
+        trim: SyncPoint::SegmentDir,
+    };
     /// For the metadata log.
-    pub const METADATA: SyncPoints =
-        SyncPoints { data: SyncPoint::MetadataLog, names: SyncPoint::MetadataSegmentDir };
+    pub const METADATA: SyncPoints = SyncPoints {
+        data: SyncPoint::MetadataLog,
+        names: SyncPoint::MetadataSegmentDir,
+        trim: SyncPoint::MetadataTrimDir,
+    };
 }
 
 /// What a log is kept with.
@@ -225,7 +234,7 @@ impl Log {
 
     /// Makes what was dropped stay dropped.
     fn sync_truncation(&mut self) -> Result<(), LogError> {
-        let SyncPoints { data, names } = self.options.sync_points;
+        let SyncPoints { data, names, .. } = self.options.sync_points;
         let synced = self.active_mut().file()?.sync(data);
         let synced = synced.and_then(|()| self.disk.sync_dir(&self.dir, names));
         // The file of epochs is replaced behind this.

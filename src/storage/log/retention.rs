@@ -8,14 +8,47 @@
 //! Whole segments only, the oldest first, and only below the high watermark. A log always keeps a
 //! segment: the one that is written to is rolled first when it is to go. A segment without
 //! timestamps is as old as this process knows it. Source: `UnifiedLog.deleteOldSegments`.
+//!
+//! The metadata log is cut below a snapshot by a [`TrimJob`]: its start is not written anywhere, so
+//! each segment's end is made durable before the next one goes, and whatever a crash leaves has no
+//! gap.
 //! Deliberately absent: DeleteRecords, which moves the start inside a segment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use ottla_runtime::{Disk, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
+use super::segment::Segment;
 use super::{Log, LogError};
+use crate::leader_epochs::LeaderEpochs;
 use crate::names::SegmentFile;
+
+/// Takes the files of a log's oldest segments away, the oldest first.
+pub struct TrimJob {
+    disk: Disk,
+    dir: PathBuf,
+    segments: Vec<Segment>,
+    names: SyncPoint,
+    start: Offset,
+}
+
+impl TrimJob {
+    /// Renames the files; returns them, to be removed when nobody can still read them. May stall.
+    ///
+    /// # Errors
+    /// Those of renaming and of `fsync(2)`: the directory must be fenced.
+    pub fn run(self) -> Result<Vec<PathBuf>, LogError> {
+        let mut files = Vec::new();
+        for segment in self.segments {
+            files.extend(segment.rename_to_deleted()?);
+            let synced = self.disk.sync_dir(&self.dir, self.names);
+            synced.map_err(|error| LogError::io(&self.dir, error))?;
+        }
+        remove_snapshots_below(&self.disk, &self.dir, self.start)?;
+        Ok(files)
+    }
+}
 
 impl Log {
     /// Where the log is to begin; `None` when no segment is to go. May begin the next segment.
@@ -45,7 +78,7 @@ impl Log {
         }
         let last = self.segments.len() - 1;
         let may_go = |index: usize| {
-            let next = self.segments.get(index + 1).map_or(self.end, super::Segment::base);
+            let next = self.segments.get(index + 1).map_or(self.end, Segment::base);
             next <= high_watermark && (index < last || self.segments[index].size() > 0)
         };
         let mut count = 0;
@@ -58,7 +91,7 @@ impl Log {
         }
         let Some(age_max) = config.retention_age else { return count };
         let age_max = i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX);
-        let is_old = |segment: &super::Segment| {
+        let is_old = |segment: &Segment| {
             // A time in the future makes a negative age.
             now.0.saturating_sub(segment.latest_time().0) > age_max
         };
@@ -84,6 +117,33 @@ impl Log {
         Ok(files)
     }
 
+    /// Lets the log begin at `start`, which a durable snapshot stands for: the job takes the files
+    /// of segments wholly below it away. A job that is not run leaves a longer log to the next
+    /// start.
+    pub fn trim(&mut self, start: Offset) -> TrimJob {
+        self.begin_at(start);
+        let count = self.segments[1..].partition_point(|next| next.base() <= start);
+        let segments = self.segments.drain(..count).collect();
+        let (disk, dir) = (self.disk.clone(), self.dir.clone());
+        TrimJob { disk, dir, segments, names: self.options.sync_points.trim, start }
+    }
+
+    /// Drops everything and goes on at `start`, where a durable snapshot ends. Durable with the
+    /// next flush; until then a start finds the snapshot ahead of the log and does this again.
+    ///
+    /// # Errors
+    /// Those of removing and creating; the directory must be fenced then.
+    pub fn restart_at(&mut self, start: Offset, now: Timestamp) -> Result<(), LogError> {
+        self.log_start = start;
+        self.begin_again_at(now)?;
+        self.recovery_point = start;
+        self.names_unsynced = true;
+        self.epochs = LeaderEpochs::default();
+        self.write_epochs()?;
+        self.remove_snapshots_below(Offset(i64::MAX))?;
+        self.rebuild_producers()
+    }
+
     /// Moves the start; it never goes back. `leader-epoch-checkpoint` keeps its older entries until
     /// it is written next, and loading cuts them again.
     pub(super) fn begin_at(&mut self, start: Offset) {
@@ -94,11 +154,7 @@ impl Log {
 
     /// Removes snapshots of producers that only a deleted piece of the log could complete.
     fn remove_snapshots_below(&self, start: Offset) -> Result<(), LogError> {
-        for offset in self.snapshots()?.into_iter().filter(|offset| *offset < start) {
-            let path = self.dir.join(SegmentFile::Snapshot.name(offset));
-            self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
-        }
-        Ok(())
+        remove_snapshots_below(&self.disk, &self.dir, start)
     }
 
     /// Removes what deletions before left in the directory: renamed files, and of `bases` those
@@ -115,7 +171,7 @@ impl Log {
         }
         let count = bases.iter().skip(1).take_while(|next| **next <= start).count();
         for base in bases.drain(..count) {
-            super::Segment::unindexed(&self.disk, &self.dir, base, Timestamp(0)).delete()?;
+            Segment::unindexed(&self.disk, &self.dir, base, Timestamp(0)).delete()?;
         }
         self.remove_snapshots_below(start)?;
         Ok(bases)
@@ -127,9 +183,22 @@ impl Log {
         for segment in self.segments.drain(..) {
             segment.delete()?;
         }
-        let segment = super::Segment::create(&self.disk, &self.dir, self.log_start, now)?;
+        let segment = Segment::create(&self.disk, &self.dir, self.log_start, now)?;
         self.segments.push(segment);
         self.end = self.log_start;
         Ok(())
     }
+}
+
+fn remove_snapshots_below(disk: &Disk, dir: &Path, start: Offset) -> Result<(), LogError> {
+    let entries = disk.list(dir).map_err(|error| LogError::io(dir, error))?;
+    for entry in &entries {
+        if let Some((SegmentFile::Snapshot, offset)) = SegmentFile::parse(&entry.name)
+            && offset < start
+        {
+            let path = dir.join(&entry.name);
+            disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+        }
+    }
+    Ok(())
 }

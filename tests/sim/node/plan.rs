@@ -115,6 +115,15 @@ impl Plan {
         config.recovery_point_interval = ms(dice.pick(&[20, 100, 500, 60_000]));
         config.high_watermark_interval = ms(dice.pick(&[20, 100, 500, 5_000]));
         config.retention_check_interval = ms(dice.pick(&[10, 50, 200]));
+        if dice.chance(60) {
+            let log = &mut config.metadata_log;
+            log.snapshot_bytes = dice.pick(&[300, 1_000, 5_000]);
+            log.snapshot_interval = dice.pick(&[None, Some(ms(50)), Some(ms(500))]);
+            log.segment_bytes = dice.pick(&[6_000, 20_000]);
+            log.segment_age_max = ms(dice.pick(&[20, 100, 1_000_000]));
+            log.retention_bytes = dice.pick(&[Some(0), Some(3_000), None]);
+            log.retention_age = dice.pick(&[None, Some(ms(200))]);
+        }
         let topics = &mut config.topic_defaults;
         match self.retention {
             Retention::All => {}

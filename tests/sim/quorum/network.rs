@@ -19,6 +19,8 @@ use crate::dice::Dice;
 pub const CLUSTER: &str = "simulated-quorum-clust";
 /// Bytes that a Fetch asks for.
 const FETCH_BYTES_MAX: u64 = 2_000;
+/// Bytes of a piece of a snapshot.
+const SNAPSHOT_BYTES_MAX: u64 = 700;
 
 /// All voters that can be reached. Copies share them.
 #[derive(Clone)]
@@ -81,6 +83,10 @@ impl Transport for Link {
         let Peer::Node(to) = to else { return replies.tell(Response::Failed) };
         let (me, network, runtime) = (self.me, self.network.clone(), self.runtime.clone());
         let timeout = self.request_timeout;
+        let bytes_max = match request {
+            Request::FetchSnapshot(_) => SNAPSHOT_BYTES_MAX,
+            _ => FETCH_BYTES_MAX,
+        };
         let call = async move {
             let clock = runtime.clock().clone();
             let exchange = async {
@@ -88,7 +94,7 @@ impl Transport for Link {
                 clock.sleep(delay).await;
                 let cluster = Some(CLUSTER.to_owned());
                 let answered = match receiver {
-                    Some(receiver) => receiver.request(cluster, request, FETCH_BYTES_MAX).await,
+                    Some(receiver) => receiver.request(cluster, request, bytes_max).await,
                     None => std::future::pending().await,
                 };
                 let (delay, way_back) = network.route(to, me);

@@ -6,15 +6,20 @@ use std::time::Duration;
 
 use ottla_config::TopicConfig;
 use ottla_protocol::control::{ControlRecord, KRaftVersionRange, Voter as VoterRecord, Voters};
-use ottla_raft::core::{Timeouts, VoterHistory, VoterSet};
-use ottla_raft::driver::{QuorumEvent, QuorumHandle, QuorumSetup, start};
+use ottla_raft::core::{OffsetAndEpoch, Timeouts, VoterHistory, VoterSet};
+use ottla_raft::driver::{
+    QuorumEvent, QuorumHandle, QuorumSetup, SnapshotRequest, SnapshotRetention, start,
+};
+use ottla_raft::snapshot::{
+    SnapshotBatch, SnapshotFile, SnapshotReader, SnapshotStart, SnapshotWriter,
+};
 use ottla_runtime::sim::SimNode;
-use ottla_runtime::{Plane, Runtime, SyncPoint};
+use ottla_runtime::{Disk, Plane, Runtime, SyncPoint};
 use ottla_storage::{DirHealth, LogOptions, SyncPoints};
-use ottla_types::{LeaderEpoch, NodeId, Offset, ReplicaKey, Uuid};
+use ottla_types::{LeaderEpoch, NodeId, Offset, ReplicaKey, Timestamp, Uuid};
 use tokio::sync::mpsc;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, State, replay};
 use super::network::{CLUSTER, Link, Network};
 use crate::dice::Dice;
 use crate::findings::Findings;
@@ -30,6 +35,12 @@ pub struct Quorum {
     pub network: Network,
     pub log: TopicConfig,
     pub timeouts: Timeouts,
+    /// Whether the log names the voters (`kraft.version` 1), or the configuration.
+    pub dynamic: bool,
+    /// What is kept of snapshots.
+    pub retention: SnapshotRetention,
+    /// Percentage of idle moments in which a voter takes a snapshot.
+    pub snapshot_percent: u64,
     ledger: Arc<Mutex<Ledger>>,
 }
 
@@ -44,8 +55,18 @@ pub struct Voter {
 
 impl Quorum {
     pub fn new(dice: Dice, findings: Findings, log: TopicConfig, timeouts: Timeouts) -> Quorum {
-        let network = Network::new(dice.clone());
-        Quorum { dice, findings, network, log, timeouts, ledger: Arc::default() }
+        let bytes = dice.pick(&[None, Some(0), Some(2_000), Some(10_000)]);
+        Quorum {
+            network: Network::new(dice.clone()),
+            findings,
+            log,
+            timeouts,
+            dynamic: dice.chance(50),
+            retention: SnapshotRetention { bytes, age: None },
+            snapshot_percent: dice.pick(&[0, 2, 10, 30]),
+            ledger: Arc::default(),
+            dice,
+        }
     }
 
     /// The common memory. Never held over an `await`.
@@ -65,8 +86,13 @@ impl Voter {
     pub fn new(id: NodeId, machine: SimNode, quorum: Quorum) -> Voter {
         let disk = Runtime::simulated(&machine).disk().clone();
         let made = disk.create_dir(&PathBuf::from(DIR));
-        made.and_then(|()| disk.sync_dir(&PathBuf::from("/"), SyncPoint::FormatDir))
-            .expect("nothing is planned for the disk yet");
+        let formatted = made.and_then(|()| {
+            if quorum.dynamic {
+                write_first_snapshot(&disk)?;
+            }
+            disk.sync_dir(&PathBuf::from("/"), SyncPoint::FormatDir)
+        });
+        formatted.expect("nothing is planned for the disk yet");
         Voter { id, machine, quorum, told: Arc::default() }
     }
 
@@ -85,24 +111,20 @@ impl Voter {
             runtime: runtime.clone(),
             told: self.told.clone(),
             leads: None,
+            state: State::new(),
+            last: None,
         };
         runtime.spawn(Plane::Control, "voter", process.run(self.setup()));
         self.quorum.findings.count(|stats| stats.starts += 1);
     }
 
     fn setup(&self) -> QuorumSetup {
-        let voters = [1, 2, 3].map(|id| VoterRecord {
-            voter_id: NodeId(id),
-            voter_directory_id: Uuid::ZERO,
-            endpoints: Vec::new(),
-            k_raft_version_feature: KRaftVersionRange {
-                min_supported_version: 0,
-                max_supported_version: 1,
-            },
-        });
         let mut history = VoterHistory::new(VoterSet::default());
-        let record = ControlRecord::Voters(Voters { version: 0, voters: voters.to_vec() });
-        history.record(Offset::ZERO, &record);
+        if !self.quorum.dynamic {
+            // A static voter is known by its id alone.
+            let record = ControlRecord::Voters(all_voters(Uuid::ZERO));
+            history.record(Offset::ZERO, &record);
+        }
         let log = self.quorum.log.clone();
         QuorumSetup {
             dir: PathBuf::from(DIR),
@@ -113,8 +135,32 @@ impl Voter {
             static_voters: history.voters().clone(),
             timeouts: self.quorum.timeouts,
             log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
+            retention: self.quorum.retention,
         }
     }
+}
+
+fn all_voters(directory_id: Uuid) -> Voters {
+    let voters = [1, 2, 3].map(|id| VoterRecord {
+        voter_id: NodeId(id),
+        voter_directory_id: directory_id,
+        endpoints: Vec::new(),
+        k_raft_version_feature: KRaftVersionRange {
+            min_supported_version: 0,
+            max_supported_version: 1,
+        },
+    });
+    Voters { version: 0, voters: voters.to_vec() }
+}
+
+/// What a directory of a dynamic quorum is formatted with.
+fn write_first_snapshot(disk: &Disk) -> std::io::Result<()> {
+    let (dir, id, now) = (PathBuf::from(DIR), OffsetAndEpoch::default(), Timestamp(0));
+    let voters = Some((1, all_voters(Uuid::METADATA_TOPIC)));
+    let start = SnapshotStart { id, last_contained_log_timestamp: now, voters };
+    let mut file = SnapshotFile::create(disk, &dir, id)?;
+    file.append(&SnapshotWriter::new(&start, 1_000, now).finish(now))?;
+    file.finish(SyncPoint::SnapshotFile, Some(SyncPoint::FormatMetadataDir))
 }
 
 struct Process {
@@ -123,6 +169,10 @@ struct Process {
     runtime: Runtime,
     told: Arc<Mutex<Offset>>,
     leads: Option<LeaderEpoch>,
+    /// What snapshot and log made.
+    state: State,
+    /// Epoch and time of the last batch.
+    last: Option<(LeaderEpoch, Timestamp)>,
 }
 
 impl Process {
@@ -151,7 +201,10 @@ impl Process {
             match self.runtime.clock().timeout(idle, events_in.recv()).await {
                 Some(Some(event)) => self.notice(event),
                 Some(None) => return,
-                None => self.propose(&handle),
+                None => {
+                    self.propose(&handle);
+                    self.take_snapshot(&handle);
+                }
             }
         }
     }
@@ -169,11 +222,52 @@ impl Process {
         handle.propose(epoch, values);
     }
 
+    /// Asks for a snapshot of what this process was told.
+    fn take_snapshot(&self, handle: &QuorumHandle) {
+        let Some((epoch, timestamp)) = self.last else { return };
+        if !self.quorum.dice.chance(self.quorum.snapshot_percent) {
+            return;
+        }
+        let (state, offset) = (self.state.clone(), *self.told.lock().expect("a number"));
+        handle.snapshot(SnapshotRequest {
+            id: OffsetAndEpoch { offset, epoch },
+            timestamp,
+            records: Box::new(move |out| {
+                for (at, value) in state.values() {
+                    out(&[&at.0.to_be_bytes()[..], value].concat());
+                }
+            }),
+        });
+    }
+
+    /// Begins anew with a snapshot.
+    fn load(&mut self, id: OffsetAndEpoch, bytes: &[u8]) {
+        let mut state = State::new();
+        for batch in SnapshotReader::new(bytes) {
+            let SnapshotBatch::Data(values) = batch.expect("the driver checks it") else {
+                continue;
+            };
+            for value in values {
+                let (at, value) = value.split_at(8);
+                let at = Offset(i64::from_be_bytes(at.try_into().expect("eight bytes")));
+                replay(&mut state, at, value);
+            }
+        }
+        let loaded = self.quorum.ledger().loaded(self.id, id.offset, &state);
+        self.quorum.check(loaded);
+        self.quorum.findings.note(|| format!("{} loads snapshot {id:?}", self.id));
+        self.state = state;
+        let mut told = self.told.lock().expect("a number");
+        if *told > id.offset {
+            self.quorum.findings.violated(format!("{} goes back from {told} to {id:?}", self.id));
+        }
+        *told = id.offset;
+    }
+
     fn notice(&mut self, event: QuorumEvent) {
         match event {
-            QuorumEvent::Snapshot { .. } => {
-                self.quorum.findings.violated("a snapshot that nobody wrote");
-            }
+            QuorumEvent::Snapshot { id, bytes } => self.load(id, &bytes),
+            QuorumEvent::SnapshotDone => {}
             QuorumEvent::Leader { epoch, next_offset } => {
                 self.quorum.findings.note(|| format!("{} leads epoch {epoch}", self.id));
                 self.quorum.findings.count(|stats| stats.elections += 1);
@@ -190,7 +284,7 @@ impl Process {
         }
     }
 
-    fn committed(&self, batch: &ottla_raft::driver::CommittedBatch) {
+    fn committed(&mut self, batch: &ottla_raft::driver::CommittedBatch) {
         let (first, epoch) = (batch.header.base_offset, batch.header.leader_epoch);
         let mut told = self.told.lock().expect("a number");
         if first != *told {
@@ -198,15 +292,20 @@ impl Process {
             self.quorum.findings.violated(format!("{id} tells {first} behind {told}"));
         }
         *told = batch.header.next_offset();
+        drop(told);
+        self.last = Some((epoch, batch.header.max_timestamp));
         self.quorum.findings.count(|stats| stats.acknowledged += 1);
         match batch.values() {
-            // A control record.
+            // Control records.
             Ok(values) if values.is_empty() => {
-                let noted = self.quorum.ledger().committed(self.id, first, epoch, b"");
-                self.quorum.check(noted);
+                for offset in (first.0..batch.header.next_offset().0).map(Offset) {
+                    let noted = self.quorum.ledger().committed(self.id, offset, epoch, b"");
+                    self.quorum.check(noted);
+                }
             }
             Ok(values) => {
                 for (offset, value) in (first.0..).map(Offset).zip(values) {
+                    replay(&mut self.state, offset, value);
                     let noted = self.quorum.ledger().committed(self.id, offset, epoch, value);
                     self.quorum.check(noted);
                 }
