@@ -1,9 +1,11 @@
-//! The command line: `ottla [--config FILE] [--override key=value]…`, and `ottla storage`.
+//! The command line: `ottla [--config FILE] [--override key=value]…`, `ottla storage` and
+//! `ottla dump-log`.
 //!
 //! Exit codes: 0 after a clean stop, 1 when the node could not start or had to end, 2 for wrong
-//! arguments. What went wrong is one line on standard error. `ottla storage` has Kafka's texts and
-//! exit codes instead.
+//! arguments. What went wrong is one line on standard error. The tools have Kafka's texts instead,
+//! and end with 1 whatever is wrong.
 
+mod dump_log;
 mod log_line;
 mod storage;
 
@@ -45,6 +47,8 @@ enum Command {
     /// Formats data directories and tells about them, as kafka-storage does.
     #[command(subcommand, arg_required_else_help = false)]
     Storage(storage::Command),
+    /// Shows what is in log segments, indexes and snapshots, as kafka-dump-log does.
+    DumpLog(dump_log::DumpLog),
 }
 
 /// What clap says in front of its advice.
@@ -70,12 +74,15 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Nothing is left to tell when standard error is closed.
             let _ = writeln!(std::io::stderr(), "ottla: {}", one_line(&error.to_string()));
-            let is_storage = std::env::args_os().nth(1).is_some_and(|word| word == "storage");
-            return ExitCode::from(if is_storage { storage::FAILED } else { WRONG_ARGUMENTS });
+            let first = std::env::args_os().nth(1);
+            let is_tool = first.is_some_and(|word| word == "storage" || word == "dump-log");
+            return ExitCode::from(if is_tool { storage::FAILED } else { WRONG_ARGUMENTS });
         }
     };
-    if let Some(Command::Storage(command)) = &arguments.command {
-        return storage::run(command);
+    match &arguments.command {
+        Some(Command::Storage(command)) => return storage::run(command),
+        Some(Command::DumpLog(command)) => return dump_log::run(command),
+        None => {}
     }
     let level: LevelFilter = arguments.log_level.parse().expect("one of the possible values");
     tracing_subscriber::fmt().event_format(log_line::LogLine).with_max_level(level).init();

@@ -98,7 +98,7 @@ fn print(text: &str) -> Done {
 }
 
 /// Gives `act` the machine; nothing here waits.
-fn on_machine<T: Send + 'static>(
+pub(crate) fn on_machine<T: Send + 'static>(
     act: impl FnOnce(&Runtime) -> T + Send + 'static,
 ) -> Result<T, String> {
     Runtime::run(1, |runtime| async move { act(&runtime) }).map_err(|error| error.to_string())

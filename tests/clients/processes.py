@@ -91,7 +91,7 @@ class Jvm:
         # It runs Jvm.java as it is: javac's work is a second of its start.
         self.errors = pathlib.Path(directory) / "jvm.log"
         self.process = subprocess.Popen(
-            ["java", "-Xmx1g", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
+            ["java", "-Xmx1g", "-Dfile.encoding=UTF-8", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
              "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*",
              str(HERE / "java" / "Jvm.java")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.errors, "wb"))

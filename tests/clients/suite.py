@@ -13,6 +13,7 @@ import traceback
 import dump
 import line_clients as lines
 import python_clients as python
+import twin_dump
 from processes import Failed, Jvm, Node, check, environment, run
 from records import ANY, FEWER_NULLS, FIRST_TIME, LINES, STEP, difference, from_hex
 from records import to_hex, with_offsets
@@ -147,6 +148,13 @@ class Suite:
         self.dump()
         dump.sees_damage(self.jvm, self.node.directory, self.scratch)
 
+    def dump_twins(self):
+        """ottla dump-log prints what DumpLogSegments prints, of Kafka's files and of Ottla's."""
+        binary = self.node.binary
+        twin_dump.stored(self.jvm, binary)
+        twin_dump.directory(self.jvm, binary, self.node.directory)
+        twin_dump.damaged(self.jvm, binary, self.scratch)
+
     def dump(self):
         expected = 20000 + sum(map(len, self.topics.values()))
         found = dump.dump_everything(self.jvm, self.node.directory)
@@ -178,8 +186,8 @@ class Suite:
 
 
 STAGES = [Suite.kafka_topics, Suite.java_admin, Suite.write, Suite.read, Suite.stored_as_sent,
-          Suite.kcat_lists, Suite.offsets, Suite.perf_test, Suite.dump_ours, Suite.takeover,
-          Suite.give_back]
+          Suite.kcat_lists, Suite.offsets, Suite.perf_test, Suite.dump_ours, Suite.dump_twins,
+          Suite.takeover, Suite.give_back]
 
 
 def main():

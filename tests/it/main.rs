@@ -14,6 +14,7 @@ mod authorizer;
 mod client;
 mod crash;
 mod dirs;
+mod dump_log;
 
 mod hostile;
 mod node;

@@ -1,8 +1,11 @@
 //! What `ottla storage` does, with the texts of Kafka's `kafka-storage`: formatting the data
-//! directories, telling what is in them, and what levels of features belong together.
+//! directories, telling what is in them, and what levels of features belong together. And what
+//! `ottla dump-log` does ([`dump`]).
 //!
-//! Each function gives back what is to be printed; an error's text is Kafka's where Kafka has one.
+//! Each function of storage gives back what is to be printed; an error's text is Kafka's where
+//! Kafka has one.
 
+pub mod dump;
 mod format;
 mod info;
 mod levels;

@@ -66,6 +66,7 @@ impl Attributes {
     const TIMESTAMP_TYPE: i16 = 1 << 3;
     const TRANSACTIONAL: i16 = 1 << 4;
     const CONTROL: i16 = 1 << 5;
+    const DELETE_HORIZON: i16 = 1 << 6;
 
     /// Codec of the records; `None` for a number that no codec has.
     #[must_use]
@@ -93,6 +94,13 @@ impl Attributes {
     #[must_use]
     pub fn is_control(self) -> bool {
         self.0 & Attributes::CONTROL != 0
+    }
+
+    /// Whether the base timestamp is the time at which compaction may drop the batch's tombstones
+    /// (KIP-534).
+    #[must_use]
+    pub fn has_delete_horizon(self) -> bool {
+        self.0 & Attributes::DELETE_HORIZON != 0
     }
 
     /// With the flag of control batches.

@@ -24,3 +24,26 @@ pub use records::{Record, RecordHeader, Records};
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
+
+/// CRC-32C of bytes that come in pieces.
+pub struct Crc32c(crc_fast::Digest);
+
+impl Crc32c {
+    /// Of no bytes so far.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "nothing asks for a default")]
+    pub fn new() -> Crc32c {
+        Crc32c(crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi))
+    }
+
+    /// Takes the bytes that follow.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all bytes.
+    #[must_use]
+    pub fn finish(self) -> u32 {
+        self.0.finalize() as u32
+    }
+}

@@ -156,20 +156,25 @@ impl Field for Option<Bytes> {
     }
 }
 
-/// A struct that may be null has a byte in front: 1, or -1 for null.
+/// A struct that may be null has a byte in front: 1, or -1 for null. As a tagged field it has 0 for
+/// null.
 impl<T: Message> Field for Option<T> {
     const BYTES_MIN: usize = 1;
 
     fn write(&self, writer: &mut Writer, format: Format) {
-        writer.i8(if self.is_some() { 1 } else { -1 });
-        if let Some(message) = self {
-            message.write(writer, format);
+        match self {
+            Some(message) => {
+                writer.i8(1);
+                message.write(writer, format);
+            }
+            None => writer.i8(if format.tagged { 0 } else { -1 }),
         }
     }
 
     fn read(reader: &mut Reader<'_>, format: Format) -> Decoded<Option<T>> {
         // Java takes any negative number for null.
-        if reader.i8()? < 0 { Ok(None) } else { T::read(reader, format).map(Some) }
+        let is_null = if format.tagged { reader.uvarint()? == 0 } else { reader.i8()? < 0 };
+        if is_null { Ok(None) } else { T::read(reader, format).map(Some) }
     }
 
     fn json(&self, version: i16) -> Json {

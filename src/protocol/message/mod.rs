@@ -22,6 +22,24 @@ pub struct Format {
     pub version: i16,
     /// Whether the version is a flexible one (KIP-482).
     pub flexible: bool,
+    /// Whether the value is a tagged field itself.
+    pub tagged: bool,
+}
+
+impl Format {
+    fn of(version: i16, flexible_from: i16) -> Format {
+        Format { version, flexible: version >= flexible_from, tagged: false }
+    }
+
+    /// For what is inside the value.
+    pub(crate) fn inside(self) -> Format {
+        Format { tagged: false, ..self }
+    }
+
+    /// For the value of a tag.
+    pub(crate) fn in_tag(self) -> Format {
+        Format { tagged: true, ..self }
+    }
 }
 
 /// A type that can be a field.
@@ -58,7 +76,7 @@ pub trait Message: Field + Default {
     /// Panics when the schema has no such version: versions are chosen by the writer.
     fn encode(&self, writer: &mut Writer, version: i16) {
         assert!((Self::VERSION_MIN..=Self::VERSION_MAX).contains(&version), "version {version}");
-        self.write(writer, Format { version, flexible: version >= Self::FLEXIBLE_FROM });
+        self.write(writer, Format::of(version, Self::FLEXIBLE_FROM));
     }
 
     /// Reads a message of `version`.
@@ -69,7 +87,7 @@ pub trait Message: Field + Default {
         if !(Self::VERSION_MIN..=Self::VERSION_MAX).contains(&version) {
             return Err(DecodeError::UnsupportedVersion);
         }
-        Self::read(reader, Format { version, flexible: version >= Self::FLEXIBLE_FROM })
+        Self::read(reader, Format::of(version, Self::FLEXIBLE_FROM))
     }
 }
 
@@ -124,6 +142,7 @@ macro_rules! messages {
 
             #[allow(unused_variables, unused_mut, reason = "a message may have no fields")]
             fn write(&self, writer: &mut $crate::codec::Writer, format: $crate::message::Format) {
+                let format = format.inside();
                 $(if $crate::message::messages!(@tag $($tag)?).is_none()
                     && $crate::message::messages!(@has $min $($max)?).contains(&format.version)
                 {
@@ -147,6 +166,7 @@ macro_rules! messages {
                 reader: &mut $crate::codec::Reader<'_>,
                 format: $crate::message::Format,
             ) -> Result<$name, $crate::codec::DecodeError> {
+                let format = format.inside();
                 let mut this = $name::default();
                 $(if $crate::message::messages!(@tag $($tag)?).is_none()
                     && $crate::message::messages!(@has $min $($max)?).contains(&format.version)
@@ -161,7 +181,7 @@ macro_rules! messages {
                     $(if $crate::message::messages!(@tag $($tag)?) == Some(tag)
                         && $crate::message::messages!(@has $min $($max)?).contains(&format.version)
                     {
-                        this.$field = $crate::message::Field::read(&mut value, format)?;
+                        this.$field = $crate::message::Field::read(&mut value, format.in_tag())?;
                         continue;
                     })*
                     $(this.$keeps.push(tag, bytes);)?
@@ -225,7 +245,7 @@ pub(crate) struct TagSection {
 impl TagSection {
     pub(crate) fn add(&mut self, tag: u32, value: &impl Field, format: Format) {
         let mut writer = Writer::new();
-        value.write(&mut writer, format);
+        value.write(&mut writer, format.in_tag());
         self.fields.push((tag, writer.into_bytes()));
     }
 

@@ -95,8 +95,10 @@ messages! {
         rebalance_timeout_ms: i32 = -1 => 0+,
         /// The assignor it asks for.
         server_assignor: Option<String> = Some(String::new()) => 0+,
-        /// Present when it speaks the classic protocol.
-        classic_member_metadata: Option<ClassicMemberMetadata> => 0+ tag 0,
+        /// What it said in the classic protocol; `None` when it does not speak that. A record
+        /// that says nothing stands for an empty one.
+        classic_member_metadata: Option<ClassicMemberMetadata> =
+            Some(ClassicMemberMetadata::default()) => 0+ tag 0,
     }
 
     /// A group whose target assignment was made.
