@@ -302,6 +302,14 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
          the process may open.",
     ),
     key(
+        "ottla.unprotected.loopback",
+        Kind::Boolean,
+        Some("false"),
+        "Whether to start although the configuration names an authorizer, or the metadata holds \
+         ACLs or client quotas, none of which is built yet: for a look at the data. Only taken \
+         when all listeners are bound to loopback addresses.",
+    ),
+    key(
         "process.roles",
         Kind::List,
         Some("broker,controller"),

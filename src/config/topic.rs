@@ -6,6 +6,9 @@ use crate::key::TopicKey;
 use crate::table::TOPIC_KEYS;
 use crate::values::Values;
 
+/// Least `segment.bytes` before Kafka 4.0 (KIP-1030): metadata may still hold such.
+const SEGMENT_BYTES_ONCE: i32 = 14;
+
 /// Whose time a record gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimestampSource {
@@ -20,6 +23,8 @@ pub enum TimestampSource {
 pub struct TopicConfig {
     /// Whether `cleanup.policy` holds `delete`: else retention takes nothing.
     pub deletes: bool,
+    /// Whether it holds `compact`: such a log, written by Kafka, may have gaps anywhere.
+    pub compacts: bool,
     /// `file.delete.delay.ms`.
     pub file_delete_delay: Duration,
     /// `flush.messages`.
@@ -73,7 +78,8 @@ impl TopicConfig {
             .or(values.long("log.retention.minutes").map(|minutes| minutes * 60_000))
             .unwrap_or(i64::from(values.int("log.retention.hours")) * 3_600_000);
         TopicConfig {
-            deletes: holds_delete(values.text("log.cleanup.policy").expect("has a default")),
+            deletes: holds(values.text("log.cleanup.policy").expect("has a default"), "delete"),
+            compacts: false,
             file_delete_delay: milliseconds(long("log.segment.delete.delay.ms")),
             flush_messages: long("log.flush.interval.messages"),
             index_interval_bytes: values.int("log.index.interval.bytes").unsigned_abs(),
@@ -92,7 +98,7 @@ impl TopicConfig {
 
     /// These configs with a topic's own on top. Keys that nothing reads and values that no check
     /// let pass (both can be in a log written by another version) change nothing, but for
-    /// `cleanup.policy`: Kafka's other policies keep what is there.
+    /// `cleanup.policy`, whose other values keep what is there, and `segment.bytes`.
     #[must_use]
     pub fn with_overrides<'a>(
         &self,
@@ -100,9 +106,14 @@ impl TopicConfig {
     ) -> TopicConfig {
         let mut config = self.clone();
         for (name, value) in overrides {
+            let is_old_size =
+                || value.trim().parse::<i32>().is_ok_and(|bytes| bytes >= SEGMENT_BYTES_ONCE);
             if name == "cleanup.policy" {
-                config.deletes = holds_delete(value);
-            } else if check_topic_config(name, value).is_ok() {
+                config.deletes = holds(value, "delete");
+                config.compacts = holds(value, "compact");
+            } else if check_topic_config(name, value).is_ok()
+                || (name == "segment.bytes" && is_old_size())
+            {
                 config.set(name, value.trim());
             }
         }
@@ -138,8 +149,8 @@ fn limit_of(ms: i64) -> Option<Duration> {
     u64::try_from(ms).ok().map(Duration::from_millis)
 }
 
-fn holds_delete(policies: &str) -> bool {
-    policies.split(',').any(|policy| policy.trim() == "delete")
+fn holds(policies: &str, wanted: &str) -> bool {
+    policies.split(',').any(|policy| policy.trim() == wanted)
 }
 
 fn timestamp_source(text: &str) -> TimestampSource {
@@ -201,6 +212,10 @@ mod tests {
             |policy| defaults().with_overrides([("cleanup.policy", policy)].into_iter()).deletes;
         assert!(deletes("delete") && deletes("compact, delete"));
         assert!(!deletes("compact") && !deletes("") && !deletes("something"));
+        let compacts =
+            |policy| defaults().with_overrides([("cleanup.policy", policy)].into_iter()).compacts;
+        assert!(compacts("compact") && compacts("compact, delete"));
+        assert!(!compacts("delete") && !compacts(""));
     }
 
     #[test]
@@ -208,7 +223,9 @@ mod tests {
         let unknown = check_topic_config("retention.m", "1").unwrap_err();
         assert_eq!(unknown, "Unknown topic config name: retention.m");
         assert!(check_topic_config("segment.bytes", "14").is_err());
-        let overrides = [("segment.bytes", "14"), ("nothing", "1")];
+        let overrides = [("segment.bytes", "13"), ("nothing", "1")];
         assert_eq!(defaults().with_overrides(overrides.into_iter()), defaults());
+        let of_kafka_3 = [("segment.bytes", "14")];
+        assert_eq!(defaults().with_overrides(of_kafka_3.into_iter()).segment_bytes, 14);
     }
 }

@@ -15,10 +15,12 @@ mod dirs;
 mod features;
 mod format;
 mod listeners;
+mod protections;
 mod publisher;
 mod start;
 pub mod tool;
 mod topic_configs;
 
 pub use format::FormatError;
+pub use protections::Unprotected;
 pub use start::{NodeParts, StartError, Stopped, run};

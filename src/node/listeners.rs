@@ -41,24 +41,33 @@ pub(crate) struct Sockets {
 }
 
 /// Takes the addresses of all listeners.
+///
+/// # Errors
+/// The first listener that cannot have its address, or that other machines could reach while
+/// `ottla.unprotected.loopback` is set.
 pub(crate) async fn bind_all(runtime: &Runtime, config: &NodeConfig) -> Result<Sockets, BindError> {
+    let only_loopback = config.unprotected_loopback;
     let mut sockets = Sockets { broker: Vec::new(), controller: Vec::new() };
     for (index, listener) in config.broker_listeners.iter().enumerate() {
-        let bound = bind(runtime.net(), listener).await?;
+        let bound = bind(runtime.net(), listener, only_loopback).await?;
         sockets.broker.push((ListenerId::Broker(index), bound));
     }
     for (index, listener) in config.controller_listeners.iter().enumerate() {
-        let bound = bind(runtime.net(), listener).await?;
+        let bound = bind(runtime.net(), listener, only_loopback).await?;
         sockets.controller.push((ListenerId::Controller(index), bound));
     }
     Ok(sockets)
 }
 
-async fn bind(net: &Net, listener: &Listener) -> Result<Bound, BindError> {
+async fn bind(net: &Net, listener: &Listener, only_loopback: bool) -> Result<Bound, BindError> {
     let failed = |source| BindError { listener: listener.clone(), source };
     let Endpoint { host, port } = &listener.endpoint;
     let addresses = net.resolve(host, *port).await.map_err(failed)?;
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    if only_loopback && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        let reason = "ottla.unprotected.loopback takes loopback addresses only, such as 127.0.0.1";
+        return Err(failed(io::Error::other(reason)));
+    }
     for address in addresses {
         match net.bind(address) {
             Ok(bound) => return Ok(bound),

@@ -1,8 +1,8 @@
 //! Starting, running and stopping a node.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ottla_config::NodeConfig;
 use ottla_coordinator::ProducerIds;
@@ -29,6 +29,7 @@ use crate::dir_watch;
 use crate::dirs::Dirs;
 use crate::format::{FormatError, bootstrap, only_voter};
 use crate::listeners::{BindError, Sockets, announce, bind_all, registered, voter_endpoints};
+use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
 
 /// Why a node did not start, or had to end. The text is one line for the operator.
@@ -42,6 +43,8 @@ pub enum StartError {
     Quorum(QuorumError),
     /// The registration.
     Register(ControllerError),
+    /// The metadata asks for a protection that is not built.
+    Unprotected(Unprotected),
     /// The data directory failed while the node ran.
     Fenced(String),
     /// The operating system refused something else.
@@ -55,6 +58,7 @@ impl fmt::Display for StartError {
             StartError::Bind(error) => error.fmt(f),
             StartError::Quorum(error) => error.fmt(f),
             StartError::Register(error) => write!(f, "the broker cannot register: {error}"),
+            StartError::Unprotected(unprotected) => unprotected.fmt(f),
             StartError::Fenced(reason) => write!(f, "the data directory failed: {reason}"),
             StartError::Io(error) => error.fmt(f),
         }
@@ -69,7 +73,7 @@ impl std::error::Error for StartError {
             StartError::Quorum(error) => Some(error),
             StartError::Register(error) => Some(error),
             StartError::Io(error) => Some(error),
-            StartError::Fenced(_) => None,
+            StartError::Fenced(_) | StartError::Unprotected(_) => None,
         }
     }
 }
@@ -181,44 +185,78 @@ impl Node {
     ) -> Result<Stopped, StartError> {
         let followers = self.start_followers(endpoints, dir_events).await?;
         let services = self.services(&followers);
-        let controller_tasks = self.listen(&services, sockets.controller).await?;
-        let Followers { mut broker, open_logs, quorum, .. } = followers;
+        let Followers { images, mut broker, open_logs, quorum, .. } = followers;
         tokio::pin!(stop);
         let opened = AtomicBool::new(false);
+        let accepting = Mutex::new(Vec::new());
         let started = async {
             broker.register().await.map_err(StartError::Register)?;
+            self.check_protections(&images)?;
+            let tasks = self.listen(&services, sockets.controller).await?;
+            lock(&accepting).extend(tasks);
             self.open_logs(open_logs).await;
             opened.store(true, Ordering::Relaxed);
             on_open(&self.replicas);
             broker.unfence().await.map_err(StartError::Register)?;
             self.replicas.start_housekeeping();
             let tasks = self.listen(&services, sockets.broker).await?;
+            lock(&accepting).extend(tasks);
             announce(self.runtime.net(), &self.config);
             tracing::info!("Kafka Server started");
-            Ok::<_, StartError>(tasks)
+            Ok(())
         };
-        let broker_tasks = tokio::select! {
+        let refused = tokio::select! {
             biased;
-            started = started => Some(started?),
+            started = started => match started {
+                Ok(()) => {
+                    tokio::select! {
+                        biased;
+                        asked = &mut stop => asked.map_err(StartError::Io)?,
+                        () = broker.keep_alive() => {}
+                    }
+                    None
+                }
+                Err(StartError::Unprotected(unprotected)) => Some(unprotected),
+                Err(error) => return Err(error),
+            },
+            // Whoever is asked to stop while it starts has no heartbeats to send.
             asked = &mut stop => {
                 asked.map_err(StartError::Io)?;
                 None
             }
         };
-        // Whoever was asked to stop while it started has no heartbeats to send.
-        if broker_tasks.is_some() {
-            tokio::select! {
-                biased;
-                asked = &mut stop => asked.map_err(StartError::Io)?,
-                () = broker.keep_alive() => {}
-            }
-        }
         tracing::info!("stopping");
         broker.leave().await;
-        broker_tasks.iter().flatten().chain(&controller_tasks).for_each(Task::abort);
-        // KAFKA-10471: a start that was interrupted leaves logs that nobody has looked into.
-        let closed = opened.into_inner().then(|| CleanShutdown { broker_epoch: broker.epoch() });
-        self.close(&quorum, closed).await
+        lock(&accepting).iter().for_each(Task::abort);
+        // KAFKA-10471: a start that was interrupted leaves logs that nobody has looked into; one
+        // that was refused has not touched them, and leaves the directory as clean as it was.
+        let opened = opened.into_inner();
+        if opened {
+            // Else the checkpoints of logs that were not looked into stay as they are.
+            self.replicas.close().await;
+        }
+        let is_clean = opened || (refused.is_some() && self.were_clean());
+        let closed = is_clean.then(|| CleanShutdown { broker_epoch: broker.epoch() });
+        let stopped = self.close(&quorum, closed).await?;
+        refused.map_or(Ok(stopped), |unprotected| Err(StartError::Unprotected(unprotected)))
+    }
+
+    /// Whether every directory was stopped cleanly.
+    fn were_clean(&self) -> bool {
+        self.dirs.dirs().iter().all(|dir| dir.clean().is_some())
+    }
+
+    /// Refuses what the metadata protects and this version does not, before any port is open.
+    fn check_protections(&self, images: &ImageCell) -> Result<(), StartError> {
+        match Unprotected::of(&images.load()) {
+            Some(found) if self.config.unprotected_loopback => {
+                let Unprotected { acls, quotas } = found;
+                tracing::warn!(acls, quotas, "not enforced: ottla.unprotected.loopback is set");
+                Ok(())
+            }
+            Some(found) => Err(StartError::Unprotected(found)),
+            None => Ok(()),
+        }
     }
 
     /// Opens the metadata log and starts everything that follows it.
@@ -383,14 +421,13 @@ impl Node {
         Ok(tasks)
     }
 
-    /// Closes everything, durably; `clean` is noted when the next start need not look into the
+    /// Closes the quorum and the directories, durably; `clean` is noted when the next start need not look into the
     /// logs.
     async fn close(
         self,
         quorum: &QuorumHandle,
         clean: Option<CleanShutdown>,
     ) -> Result<Stopped, StartError> {
-        self.replicas.close().await;
         quorum.shut_down().await;
         let metadata = self.dirs.metadata().health();
         if metadata.is_fenced() {
@@ -405,6 +442,10 @@ impl Node {
         tracing::info!("stopped");
         Ok(Stopped)
     }
+}
+
+fn lock(tasks: &Mutex<Vec<Task<()>>>) -> MutexGuard<'_, Vec<Task<()>>> {
+    tasks.lock().expect("nothing panics while it is held")
 }
 
 fn replicas_config(config: &NodeConfig) -> ReplicasConfig {

@@ -166,9 +166,10 @@ impl Log {
                 self.segments.push(segment);
                 continue;
             }
-            // Above the recovery point nothing was compacted: a gap is the lost end of the
-            // segment before.
-            if *base > durable && *base != self.end {
+            // Above the recovery point a gap is the lost end of the segment before, but in a log
+            // that Kafka's cleaner works on: it does not wait for recovery points to be written.
+            let may_have_gaps = self.options.config.compacts;
+            if *base > durable && *base != self.end && !may_have_gaps {
                 self.drop_behind(&bases[index..], now, recovered)?;
                 break;
             }

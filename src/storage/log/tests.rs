@@ -434,5 +434,6 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
     });
 }
 
+mod compacted;
 mod retention;
 mod transactions;

@@ -1,5 +1,6 @@
 //! Starting and stopping the process.
 
+mod protections;
 mod refusals;
 mod restarts;
 mod serving;

@@ -14,7 +14,7 @@ use crate::requests::{
 use ottla_types::ErrorCode;
 
 /// Starts a node that must refuse with one line that holds all of `words`.
-fn refuses(setup: &Setup, words: &[&str]) {
+pub(super) fn refuses(setup: &Setup, words: &[&str]) {
     let mut command = binary();
     command.args(setup.arguments());
     assert_refused(&setup.fails_with(1, &mut command), words);
