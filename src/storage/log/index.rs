@@ -237,8 +237,9 @@ impl OffsetIndex {
         self.entries.truncate(count)
     }
 
+    /// Forgets everything, also what an earlier process left in the file.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.entries.truncate(0)
+        self.entries.remove()
     }
 
     pub(super) fn seal(&mut self) -> io::Result<()> {
@@ -331,8 +332,9 @@ impl TimeIndex {
         self.entries.truncate(count)
     }
 
+    /// Forgets everything, also what an earlier process left in the file.
     pub(super) fn clear(&mut self) -> io::Result<()> {
-        self.entries.truncate(0)
+        self.entries.remove()
     }
 
     pub(super) fn seal(&mut self) -> io::Result<()> {
