@@ -421,8 +421,8 @@ impl Node {
         Ok(tasks)
     }
 
-    /// Closes the quorum and the directories, durably; `clean` is noted when the next start need not look into the
-    /// logs.
+    /// Closes the quorum and the directories, durably; `clean` is noted when the next start need
+    /// not look into the logs.
     async fn close(
         self,
         quorum: &QuorumHandle,
