@@ -11,13 +11,15 @@ use crate::message::{Message, messages};
 
 messages! {
     /// A voter in a [`LeaderChange`].
-    pub struct ChangeVoter { versions: 0..=0, flexible: 0;
+    pub struct ChangeVoter { versions: 0..=1, flexible: 0;
         /// Its id.
         voter_id: NodeId => 0+,
+        /// `directory.id` of its metadata directory; not written so far.
+        voter_directory_id: Uuid => 1+,
     }
 
     /// Written first by every new leader of the quorum.
-    pub struct LeaderChange { versions: 0..=0, flexible: 0;
+    pub struct LeaderChange { versions: 0..=1, flexible: 0;
         /// Version of this schema.
         version: i16 => 0+,
         /// The new leader.
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn leader_change_has_the_bytes_that_kafka_writes() {
         // Value of the first batch of a metadata log written by Kafka 4.3.1.
-        let voter = || vec![ChangeVoter { voter_id: NodeId(1) }];
+        let voter = || vec![ChangeVoter { voter_id: NodeId(1), ..ChangeVoter::default() }];
         let change = LeaderChange {
             version: 0,
             leader_id: NodeId(1),

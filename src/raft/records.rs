@@ -140,7 +140,7 @@ mod tests {
     ];
 
     fn leader_change() -> ControlRecord {
-        let voters = || vec![ChangeVoter { voter_id: NodeId(1) }];
+        let voters = || vec![ChangeVoter { voter_id: NodeId(1), ..ChangeVoter::default() }];
         ControlRecord::LeaderChange(LeaderChange {
             version: 0,
             leader_id: NodeId(1),

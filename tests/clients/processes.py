@@ -88,12 +88,14 @@ class Jvm:
     """The Java process: each question is one line of JSON, and so is its answer."""
 
     def __init__(self, jars, directory):
-        # It runs Jvm.java as it is: javac's work is a second of its start.
         self.errors = pathlib.Path(directory) / "jvm.log"
+        classes = pathlib.Path(directory) / "classes"
+        run("javac", "-J-XX:TieredStopAtLevel=1", "-nowarn", "-cp", f"{jars}/*", "-d", str(classes),
+            *map(str, sorted((HERE / "java").glob("*.java"))), timeout=60)
         self.process = subprocess.Popen(
             ["java", "-Xmx1g", "-Dfile.encoding=UTF-8", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC",
-             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*",
-             str(HERE / "java" / "Jvm.java")],
+             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*:{classes}",
+             "Jvm"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=open(self.errors, "wb"))
         self.ready = selectors.DefaultSelector()
         self.ready.register(self.process.stdout, selectors.EVENT_READ)

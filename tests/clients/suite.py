@@ -4,12 +4,14 @@ Each stage is a method of `Suite` and runs on what the earlier ones left; the fi
 does not hold ends it all.
 """
 
+import os
 import pathlib
 import sys
 import tempfile
 import time
 import traceback
 
+import codec_oracle
 import dump
 import line_clients as lines
 import python_clients as python
@@ -148,6 +150,10 @@ class Suite:
         self.dump()
         dump.sees_damage(self.jvm, self.node.directory, self.scratch)
 
+    def codecs(self):
+        """Kafka's generated classes and our codecs read and write the same, every record schema."""
+        codec_oracle.agree(self.jvm, os.environ["OTTLA_CODEC"], self.scratch)
+
     def dump_twins(self):
         """ottla dump-log prints what DumpLogSegments prints, of Kafka's files and of Ottla's."""
         binary = self.node.binary
@@ -183,11 +189,12 @@ class Suite:
         self.compare("kafka-python", python.read_kafka_python)
         self.node.stop()
         self.dump()
+        twin_dump.directory(self.jvm, self.node.binary, self.node.directory)
 
 
 STAGES = [Suite.kafka_topics, Suite.java_admin, Suite.write, Suite.read, Suite.stored_as_sent,
           Suite.kcat_lists, Suite.offsets, Suite.perf_test, Suite.dump_ours, Suite.dump_twins,
-          Suite.takeover, Suite.give_back]
+          Suite.codecs, Suite.takeover, Suite.give_back]
 
 
 def main():

@@ -61,7 +61,7 @@ impl Core {
     /// left; with `kraft.version` 1 it also names the voters, if the log does not yet, or if this
     /// one now listens elsewhere.
     pub(super) fn append_leader_change(&mut self, granting: Vec<NodeId>) {
-        let change_voter = |voter_id| ChangeVoter { voter_id };
+        let change_voter = |voter_id| ChangeVoter { voter_id, ..ChangeVoter::default() };
         let mut records = vec![ControlRecord::LeaderChange(LeaderChange {
             version: 0,
             leader_id: self.config.me.id,

@@ -84,6 +84,8 @@ public final class Jvm {
             case "admin" -> admin(ask);
             case "start" -> start(ask);
             case "stop" -> stop();
+            case "codec_cases" -> Codec.cases(ask);
+            case "codec_check" -> Codec.check(ask);
             default -> throw new IllegalArgumentException(ask.toString());
         };
     }
