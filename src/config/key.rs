@@ -12,6 +12,13 @@ pub enum Kind {
         /// Smallest value allowed.
         min: i32,
     },
+    /// A 32-bit number between these.
+    IntRange {
+        /// Smallest value allowed.
+        min: i32,
+        /// Largest value allowed.
+        max: i32,
+    },
     /// A 64-bit number from `min` on.
     Long {
         /// Smallest value allowed.
@@ -21,6 +28,8 @@ pub enum Kind {
     Text,
     /// Texts separated by commas.
     List,
+    /// Levels of gzip: 1 to 9, or -1 for the library's own.
+    GzipLevel,
     /// One of these texts.
     OneOf(&'static [&'static str]),
     /// What becomes of old records: a list of Kafka's policies, of which one is built.
@@ -76,6 +85,12 @@ impl Kind {
         let good = match self {
             Kind::Boolean => parse_bool(value).is_some(),
             Kind::Int { min } => value.parse::<i32>().is_ok_and(|number| number >= min),
+            Kind::IntRange { min, max } => {
+                value.parse::<i32>().is_ok_and(|number| (min..=max).contains(&number))
+            }
+            Kind::GzipLevel => {
+                value.parse::<i32>().is_ok_and(|level| level == -1 || (1..=9).contains(&level))
+            }
             Kind::Long { min } => value.parse::<i64>().is_ok_and(|number| number >= min),
             Kind::Text | Kind::List => true,
             Kind::OneOf(allowed) => allowed.contains(&value),
@@ -91,6 +106,9 @@ impl fmt::Display for Kind {
             Kind::Boolean => f.write_str("true or false"),
             Kind::Int { min: i32::MIN } => f.write_str("a 32-bit number"),
             Kind::Int { min } => write!(f, "a 32-bit number from {min} on"),
+            Kind::IntRange { min, max } if min == max => write!(f, "{min}"),
+            Kind::IntRange { min, max } => write!(f, "a number from {min} to {max}"),
+            Kind::GzipLevel => f.write_str("a number from 1 to 9, or -1"),
             Kind::Long { min: i64::MIN } => f.write_str("a 64-bit number"),
             Kind::Long { min } => write!(f, "a 64-bit number from {min} on"),
             Kind::Text => f.write_str("text"),

@@ -12,6 +12,7 @@ mod key;
 mod listener;
 mod metadata_log;
 mod node;
+mod produce;
 mod properties;
 mod table;
 mod topic;
@@ -22,7 +23,10 @@ pub use key::{ConfigKey, Kind, TopicKey};
 pub use listener::{Endpoint, Listener, SecurityProtocol};
 pub use metadata_log::MetadataLogConfig;
 pub use node::{ConnectionLimits, NodeConfig, QuorumTimeouts};
+pub use produce::{ProduceConfig, ProduceValidation};
 pub use properties::{Properties, PropertyError};
 pub use table::{BROKER_KEYS, TOPIC_KEYS};
-pub use topic::{TimestampSource, TopicConfig, check_topic_config};
+pub use topic::{
+    CompressionConfig, CompressionType, TimestampSource, TopicConfig, check_topic_config,
+};
 pub use values::{ConfigError, Values};

@@ -8,6 +8,7 @@ use ottla_types::NodeId;
 use crate::key::TopicKey;
 use crate::listener::{Endpoint, Listener, SecurityProtocol};
 use crate::metadata_log::MetadataLogConfig;
+use crate::produce::ProduceConfig;
 use crate::properties::Properties;
 use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
@@ -94,6 +95,8 @@ pub struct NodeConfig {
     pub replication_factor_default: i16,
     /// `fetch.max.bytes`.
     pub fetch_bytes_max: u32,
+    /// What producers are held to.
+    pub produce: ProduceConfig,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`.
@@ -178,6 +181,7 @@ impl NodeConfig {
                 values.refuse("default.replication.factor", "must be a 16-bit number from 1 on")
             })?,
             fetch_bytes_max: values.int("fetch.max.bytes").unsigned_abs(),
+            produce: ProduceConfig::read(values),
             producer_id_expiration: ms("producer.id.expiration.ms"),
             recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),
             retention_check_interval: Duration::from_millis(

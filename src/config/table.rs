@@ -20,6 +20,11 @@ const fn topic(
     TopicKey { name, broker_keys, kind, doc }
 }
 
+const COMPRESSION_TYPES: Kind =
+    Kind::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]);
+/// The library has one level: that which Kafka's default stands for.
+const LZ4_LEVELS: Kind = Kind::IntRange { min: 9, max: 9 };
+const ZSTD_LEVELS: Kind = Kind::IntRange { min: -131_072, max: 22 };
 const TIMESTAMP_TYPES: Kind = Kind::OneOf(&["CreateTime", "LogAppendTime"]);
 
 /// Keys of the node.
@@ -50,6 +55,10 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         Some("9000"),
         "Time without a heartbeat after which the controller fences a broker, ms.",
     ),
+    key("compression.gzip.level", Kind::GzipLevel, Some("-1"), "Default of the topic's key."),
+    key("compression.lz4.level", LZ4_LEVELS, Some("9"), "Default of the topic's key."),
+    key("compression.type", COMPRESSION_TYPES, Some("producer"), "Default of the topic's key."),
+    key("compression.zstd.level", ZSTD_LEVELS, Some("3"), "Default of the topic's key."),
     key(
         "connections.max.idle.ms",
         Kind::Long { min: -1 },
@@ -164,6 +173,18 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         Kind::Int { min: 4 },
         Some("10485760"),
         "Default of `segment.index.bytes`.",
+    ),
+    key(
+        "log.message.timestamp.after.max.ms",
+        Kind::Long { min: 0 },
+        Some("3600000"),
+        "Default of `message.timestamp.after.max.ms`.",
+    ),
+    key(
+        "log.message.timestamp.before.max.ms",
+        Kind::Long { min: 0 },
+        Some("9223372036854775807"),
+        "Default of `message.timestamp.before.max.ms`.",
     ),
     key(
         "log.message.timestamp.type",
@@ -302,6 +323,21 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
          the process may open.",
     ),
     key(
+        "ottla.produce.decompressed.max.bytes",
+        Kind::Int { min: 1 },
+        Some("268435456"),
+        "Most bytes that the records of one produced batch may take when they are decompressed, \
+         where they are looked at.",
+    ),
+    key(
+        "ottla.produce.validation",
+        Kind::OneOf(&["strict", "relaxed"]),
+        Some("strict"),
+        "strict looks at every record of a produced batch, as Kafka does. relaxed takes the \
+         producer's word for what is inside compressed batches and for the times of records; \
+         batches without a largest time, or for compacted topics, are looked at all the same.",
+    ),
+    key(
         "ottla.unprotected.loopback",
         Kind::Boolean,
         Some("false"),
@@ -352,6 +388,31 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
          policy is compact keeps all its records.",
     ),
     topic(
+        "compression.gzip.level",
+        &["compression.gzip.level"],
+        Kind::GzipLevel,
+        "Level at which batches are compressed with gzip, 1 to 9; -1 is the library's own.",
+    ),
+    topic(
+        "compression.lz4.level",
+        &["compression.lz4.level"],
+        LZ4_LEVELS,
+        "Level at which batches are compressed with lz4. There is one.",
+    ),
+    topic(
+        "compression.type",
+        &["compression.type"],
+        COMPRESSION_TYPES,
+        "Codec of the batches in the log. A batch that comes with another one is compressed \
+         again; producer keeps that of each batch.",
+    ),
+    topic(
+        "compression.zstd.level",
+        &["compression.zstd.level"],
+        ZSTD_LEVELS,
+        "Level at which batches are compressed with zstd.",
+    ),
+    topic(
         "file.delete.delay.ms",
         &["log.segment.delete.delay.ms"],
         Kind::Long { min: 0 },
@@ -374,7 +435,19 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "max.message.bytes",
         &["message.max.bytes"],
         Kind::Int { min: 0 },
-        "Largest batch that is accepted, in bytes, as it is sent.",
+        "Largest batch that is accepted, in bytes, as it is sent and as it is stored.",
+    ),
+    topic(
+        "message.timestamp.after.max.ms",
+        &["log.message.timestamp.after.max.ms"],
+        Kind::Long { min: 0 },
+        "How far a record's time may lie in the future, ms, where it is the producer's.",
+    ),
+    topic(
+        "message.timestamp.before.max.ms",
+        &["log.message.timestamp.before.max.ms"],
+        Kind::Long { min: 0 },
+        "How far a record's time may lie in the past, ms, where it is the producer's.",
     ),
     topic(
         "message.timestamp.type",

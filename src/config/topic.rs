@@ -18,12 +18,45 @@ pub enum TimestampSource {
     LogAppendTime,
 }
 
+/// The codec that a topic's batches are stored with (`compression.type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CompressionType {
+    /// That of each batch as it came.
+    Producer,
+    /// None.
+    Uncompressed,
+    /// gzip.
+    Gzip,
+    /// snappy.
+    Snappy,
+    /// lz4.
+    Lz4,
+    /// zstd.
+    Zstd,
+}
+
+/// The codec of a topic, and how hard each tries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompressionConfig {
+    /// `compression.type`.
+    pub codec: CompressionType,
+    /// `compression.gzip.level`; `None` is the library's own.
+    pub gzip_level: Option<u32>,
+    /// `compression.lz4.level`: there is one.
+    pub lz4_level: i32,
+    /// `compression.zstd.level`.
+    pub zstd_level: i32,
+}
+
 /// The configs of a topic, typed. Ranges are those of the table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicConfig {
+    /// `compression.type` and the levels.
+    pub compression: CompressionConfig,
     /// Whether `cleanup.policy` holds `delete`: else retention takes nothing.
     pub deletes: bool,
-    /// Whether it holds `compact`: such a log, written by Kafka, may have gaps anywhere.
+    /// Whether it holds `compact`: every record that is produced needs a key, and such a log,
+    /// written by Kafka, may have gaps anywhere.
     pub compacts: bool,
     /// `file.delete.delay.ms`.
     pub file_delete_delay: Duration,
@@ -33,6 +66,10 @@ pub struct TopicConfig {
     pub index_interval_bytes: u32,
     /// `max.message.bytes`.
     pub message_bytes_max: u32,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max_ms: i64,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max_ms: i64,
     /// `message.timestamp.type`.
     pub timestamp_source: TimestampSource,
     /// `min.insync.replicas`.
@@ -77,16 +114,24 @@ impl TopicConfig {
             .long("log.retention.ms")
             .or(values.long("log.retention.minutes").map(|minutes| minutes * 60_000))
             .unwrap_or(i64::from(values.int("log.retention.hours")) * 3_600_000);
+        let text = |name| values.text(name).expect("has a default");
         TopicConfig {
-            deletes: holds(values.text("log.cleanup.policy").expect("has a default"), "delete"),
+            // The node's own key takes `delete` only.
             compacts: false,
+            compression: CompressionConfig {
+                codec: compression_type(text("compression.type")),
+                gzip_level: u32::try_from(values.int("compression.gzip.level")).ok(),
+                lz4_level: values.int("compression.lz4.level"),
+                zstd_level: values.int("compression.zstd.level"),
+            },
+            deletes: holds(text("log.cleanup.policy"), "delete"),
             file_delete_delay: milliseconds(long("log.segment.delete.delay.ms")),
             flush_messages: long("log.flush.interval.messages"),
             index_interval_bytes: values.int("log.index.interval.bytes").unsigned_abs(),
             message_bytes_max: values.int("message.max.bytes").unsigned_abs(),
-            timestamp_source: timestamp_source(
-                values.text("log.message.timestamp.type").expect("has a default"),
-            ),
+            timestamp_after_max_ms: long("log.message.timestamp.after.max.ms"),
+            timestamp_before_max_ms: long("log.message.timestamp.before.max.ms"),
+            timestamp_source: timestamp_source(text("log.message.timestamp.type")),
             min_insync_replicas: values.int("min.insync.replicas").unsigned_abs(),
             retention_bytes: u64::try_from(long("log.retention.bytes")).ok(),
             retention_age: limit_of(retention_ms),
@@ -123,11 +168,18 @@ impl TopicConfig {
     fn set(&mut self, name: &str, value: &str) {
         let number = || value.parse::<i64>().expect("checked");
         let int = || u32::try_from(number()).expect("checked");
+        let level = || i32::try_from(number()).expect("checked");
         match name {
+            "compression.gzip.level" => self.compression.gzip_level = u32::try_from(number()).ok(),
+            "compression.lz4.level" => self.compression.lz4_level = level(),
+            "compression.type" => self.compression.codec = compression_type(value),
+            "compression.zstd.level" => self.compression.zstd_level = level(),
             "file.delete.delay.ms" => self.file_delete_delay = milliseconds(number()),
             "flush.messages" => self.flush_messages = number(),
             "index.interval.bytes" => self.index_interval_bytes = int(),
             "max.message.bytes" => self.message_bytes_max = int(),
+            "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = number(),
+            "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number(),
             "message.timestamp.type" => self.timestamp_source = timestamp_source(value),
             "min.insync.replicas" => self.min_insync_replicas = int(),
             "retention.bytes" => self.retention_bytes = u64::try_from(number()).ok(),
@@ -153,6 +205,17 @@ fn holds(policies: &str, wanted: &str) -> bool {
     policies.split(',').any(|policy| policy.trim() == wanted)
 }
 
+fn compression_type(text: &str) -> CompressionType {
+    match text {
+        "uncompressed" => CompressionType::Uncompressed,
+        "gzip" => CompressionType::Gzip,
+        "snappy" => CompressionType::Snappy,
+        "lz4" => CompressionType::Lz4,
+        "zstd" => CompressionType::Zstd,
+        _ => CompressionType::Producer,
+    }
+}
+
 fn timestamp_source(text: &str) -> TimestampSource {
     if text == "LogAppendTime" {
         TimestampSource::LogAppendTime
@@ -175,6 +238,10 @@ mod tests {
         for key in TOPIC_KEYS {
             let value = match key.name {
                 "message.timestamp.type" => "LogAppendTime",
+                "compression.type" => "lz4",
+                "compression.gzip.level" | "compression.zstd.level" => "7",
+                // The one level that there is, and the default.
+                "compression.lz4.level" => "9",
                 // The one policy that a client can ask for is the default.
                 "cleanup.policy" => "compact",
                 _ => "2000000",
@@ -182,7 +249,8 @@ mod tests {
             let accepted = check_topic_config(key.name, value).is_ok();
             assert_eq!(accepted, key.name != "cleanup.policy");
             let changed = defaults().with_overrides([(key.name, value)].into_iter());
-            assert_ne!(changed, defaults(), "{} changes something", key.name);
+            let same = key.name == "compression.lz4.level";
+            assert_eq!(changed == defaults(), same, "{} changes something", key.name);
         }
     }
 
@@ -223,6 +291,15 @@ mod tests {
         let unknown = check_topic_config("retention.m", "1").unwrap_err();
         assert_eq!(unknown, "Unknown topic config name: retention.m");
         assert!(check_topic_config("segment.bytes", "14").is_err());
+        let levels = [
+            ("compression.gzip.level", ["-1", "1", "9"], ["0", "10", "-2"]),
+            ("compression.lz4.level", ["9", "9", "9"], ["8", "1", "17"]),
+            ("compression.zstd.level", ["-131072", "0", "22"], ["-131073", "23", ""]),
+        ];
+        for (name, good, bad) in levels {
+            assert!(good.iter().all(|level| check_topic_config(name, level).is_ok()), "{name}");
+            assert!(bad.iter().all(|level| check_topic_config(name, level).is_err()), "{name}");
+        }
         let overrides = [("segment.bytes", "13"), ("nothing", "1")];
         assert_eq!(defaults().with_overrides(overrides.into_iter()), defaults());
         let of_kafka_3 = [("segment.bytes", "14")];

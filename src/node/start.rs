@@ -14,7 +14,7 @@ use ottla_raft::core::{Peer, Request, Response, Timeouts, VoterHistory, VoterSet
 use ottla_raft::driver::{
     QuorumError, QuorumHandle, QuorumSetup, Replies, SnapshotRetention, Transport,
 };
-use ottla_replication::{Replicas, ReplicasConfig};
+use ottla_replication::{Replicas, ReplicasConfig, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
@@ -385,6 +385,7 @@ impl Node {
             },
             images: followers.images.clone(),
             replicas: self.replicas.clone(),
+            validator: Validator::new(self.config.produce),
             controller: followers.controller.clone(),
             quorum: followers.quorum.clone(),
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),

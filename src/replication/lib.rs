@@ -8,6 +8,8 @@
 //!   append ──> log ──> core: high watermark ──> acks that wait, fetches that wait
 //!                └─ flush.messages reached ──> flush task: fsync without the lock ──> core
 //! ```
+//! A client's batch is first judged without the lock ([`validation`], [`Validator`]).
+//!
 //! [`Replicas`] is all partitions of the node: it opens and creates them as the metadata says,
 //! and keeps their checkpoints.
 //!
@@ -23,6 +25,8 @@ mod placement;
 mod replicas;
 mod request;
 mod retention;
+pub mod validation;
+mod validator;
 
 pub use core::LeaderCore;
 pub use fetch_wait::{FetchWait, Watch};
@@ -33,6 +37,7 @@ pub use request::{
     AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
     PartitionOffsets,
 };
+pub use validator::Validator;
 
 #[cfg(test)]
 mod tests;

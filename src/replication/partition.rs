@@ -333,7 +333,7 @@ impl Partition {
     ///
     /// # Errors
     /// `Offline`.
-    pub(crate) fn log_start(&self) -> Result<Offset, PartitionError> {
+    pub fn log_start(&self) -> Result<Offset, PartitionError> {
         Ok(self.lock()?.log.log_start())
     }
 

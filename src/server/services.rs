@@ -6,7 +6,7 @@ use ottla_config::NodeConfig;
 use ottla_coordinator::ProducerIds;
 use ottla_metadata::{ControllerHandle, ImageCell};
 use ottla_raft::driver::QuorumHandle;
-use ottla_replication::Replicas;
+use ottla_replication::{Replicas, Validator};
 use ottla_runtime::Runtime;
 use ottla_security::Authorizer;
 use ottla_types::NodeId;
@@ -26,6 +26,8 @@ pub struct Services {
     pub images: ImageCell,
     /// The partitions of this node.
     pub replicas: Replicas,
+    /// Looks into the batches of clients.
+    pub validator: Validator,
     /// The controller.
     pub controller: ControllerHandle,
     /// The metadata quorum.

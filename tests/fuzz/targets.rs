@@ -1,16 +1,24 @@
 //! The decoders of files and of records.
 
+use std::io::Write;
 use std::panic::RefUnwindSafe;
 
 use bytes::Bytes;
+use ottla_config::{ProduceValidation, TopicConfig};
 use ottla_metadata::image::Provenance;
 use ottla_metadata::{Loader, LogBatch};
-use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind, Records, crc32c};
-use ottla_protocol::compression::Compression;
+use ottla_protocol::batch::{
+    ATTRIBUTES_AT, BATCH_OVERHEAD, BatchBuilder, BatchHeader, BatchKind, LOG_OVERHEAD, Records,
+    crc32c,
+};
+use ottla_protocol::compression::{Codec, Compression, Compressor};
 use ottla_protocol::metadata::MetadataRecord;
 use ottla_raft::snapshot::{SnapshotBatch, SnapshotReader};
-use ottla_storage::{Checkpoint, MetaProperties, ProducerState};
-use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+use ottla_replication::validation::{Rules, Workspace, validate_records};
+use ottla_storage::{Checkpoint, IncomingBatch, MetaProperties, ProducerState};
+use ottla_types::{
+    LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicPartition,
+};
 
 const LOG: &[u8] = include_bytes!("../../src/metadata/testdata/kafka-4.3.1-three-brokers.log");
 const RESTARTS: &[u8] = include_bytes!("../../src/metadata/testdata/kafka-4.3.1-restarts.log");
@@ -112,7 +120,73 @@ pub fn all() -> Vec<Target> {
         target.fixed = 16 << 20;
         all.push(target);
     }
+    for (name, codec, validation) in [
+        ("strict", Codec::None, ProduceValidation::Strict),
+        ("relaxed", Codec::None, ProduceValidation::Relaxed),
+        ("gzip", Codec::Gzip(None), ProduceValidation::Strict),
+        ("snappy", Codec::Snappy, ProduceValidation::Strict),
+        ("lz4", Codec::Lz4, ProduceValidation::Strict),
+        ("zstd", Codec::Zstd(3), ProduceValidation::Strict),
+    ] {
+        for compression_type in ["producer", "zstd"] {
+            let input = compressed(&batch, codec);
+            let decode = validate(validation, compression_type);
+            let name = format!("validate-{name}-{compression_type}");
+            let mut target = Target::new(&name, &[&input], decode).mending(mend_batch);
+            // The window, and what the codecs of both sides take.
+            target.fixed = 24 << 20;
+            all.push(target);
+        }
+    }
     all
+}
+
+/// The batch with its records compressed.
+fn compressed(batch: &[u8], codec: Codec) -> Vec<u8> {
+    let mut records = Compressor::new(codec, Vec::new()).expect("a codec");
+    records.write_all(&batch[BATCH_OVERHEAD..]).expect("memory takes it");
+    let records = records.finish().expect("memory takes it");
+    let mut batch = [&batch[..BATCH_OVERHEAD], &records].concat();
+    let length = (batch.len() - LOG_OVERHEAD) as i32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[ATTRIBUTES_AT + 1] |= codec.compression() as u8;
+    mend_batch(&mut batch);
+    batch
+}
+
+/// Validates a batch as a producer's; what passes must be readable to the end.
+fn validate(
+    validation: ProduceValidation,
+    compression_type: &str,
+) -> impl Fn(&[u8]) -> bool + RefUnwindSafe + 'static {
+    let given = format!("compression.type={compression_type}");
+    let properties = ottla_config::Properties::parse(given.as_bytes()).expect("a property");
+    let values = ottla_config::Values::new(properties).expect("a good value");
+    let topic = TopicConfig::defaults(&values);
+    let partition = TopicPartition { topic: "t".into(), partition: PartitionId(0) };
+    move |bytes| {
+        let Ok(header) = BatchHeader::read_checked(bytes) else { return false };
+        let bytes = Bytes::copy_from_slice(&bytes[..header.size()]);
+        let rules = Rules {
+            topic: &topic,
+            partition: &partition,
+            validation,
+            decompressed_bytes_max: DECOMPRESSED_MAX,
+            now: Timestamp(1 << 41),
+        };
+        let batch = IncomingBatch { header, bytes };
+        let Ok(taken) = validate_records(batch, &rules, &mut Workspace::default()) else {
+            return false;
+        };
+        let header = BatchHeader::read_checked(&taken.bytes).expect("a checksum that is right");
+        let codec = header.attributes.compression().unwrap_or(Compression::None);
+        let records = codec.decompress(&taken.bytes[BATCH_OVERHEAD..header.size()], usize::MAX);
+        let records = records.expect("it was decompressed before");
+        let read =
+            Records::new(&header, &records).map(|record| record.expect("it was walked over"));
+        assert_eq!(read.count() as i32, header.record_count.max(0), "all records are there");
+        true
+    }
 }
 
 const QUORUM_STATES: &[&[u8]] = &[
@@ -156,7 +230,7 @@ fn read_batch(bytes: &[u8]) -> bool {
     let Ok(header) = BatchHeader::read_checked(bytes) else { return false };
     let (first, last) = (header.next_offset(), header.last_sequence());
     std::hint::black_box((first, last));
-    let records = &bytes[ottla_protocol::batch::BATCH_OVERHEAD..header.size()];
+    let records = &bytes[BATCH_OVERHEAD..header.size()];
     Records::new(&header, records).all(|record| {
         record.is_ok_and(|record| record.headers().all(|header| header.key.len() < bytes.len()))
     })
@@ -191,7 +265,7 @@ fn mend_batches(mut bytes: &mut [u8]) {
 fn values(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut values = Vec::new();
     while let Ok(header) = BatchHeader::read_checked(bytes) {
-        let records = &bytes[ottla_protocol::batch::BATCH_OVERHEAD..header.size()];
+        let records = &bytes[BATCH_OVERHEAD..header.size()];
         if !header.attributes.is_control() {
             let found = Records::new(&header, records).flatten();
             values.extend(found.filter_map(|record| record.value.map(<[u8]>::to_vec)));
@@ -205,7 +279,7 @@ fn values(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 fn replay_log(mut bytes: &[u8]) -> bool {
     let mut loader = Loader::new();
     while let Ok(header) = BatchHeader::read_checked(bytes) {
-        let records = &bytes[ottla_protocol::batch::BATCH_OVERHEAD..header.size()];
+        let records = &bytes[BATCH_OVERHEAD..header.size()];
         bytes = &bytes[header.size()..];
         if header.attributes.is_control() {
             continue;

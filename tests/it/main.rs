@@ -15,7 +15,6 @@ mod client;
 mod crash;
 mod dirs;
 mod dump_log;
-
 mod hostile;
 mod node;
 mod produce_fetch;
@@ -23,3 +22,4 @@ mod requests;
 mod retention;
 mod start;
 mod storage;
+mod validation;

@@ -115,8 +115,13 @@ impl Attributes {
         Attributes(self.0 | Attributes::TRANSACTIONAL)
     }
 
-    fn with_log_append_time(self) -> Attributes {
-        Attributes(self.0 | Attributes::TIMESTAMP_TYPE)
+    /// With the flag of who set the timestamps.
+    #[must_use]
+    pub fn with_timestamp_type(self, timestamp_type: TimestampType) -> Attributes {
+        match timestamp_type {
+            TimestampType::CreateTime => Attributes(self.0 & !Attributes::TIMESTAMP_TYPE),
+            TimestampType::LogAppendTime => Attributes(self.0 | Attributes::TIMESTAMP_TYPE),
+        }
     }
 }
 
@@ -215,6 +220,15 @@ impl BatchHeader {
         self.base_sequence.wrapping_add(self.last_offset_delta) & i32::MAX
     }
 
+    /// Time of a record whose delta this is: the producer's, or the batch's when the broker set it.
+    #[must_use]
+    pub fn timestamp_of(&self, delta: i64) -> Timestamp {
+        match self.attributes.timestamp_type() {
+            TimestampType::LogAppendTime => self.max_timestamp,
+            TimestampType::CreateTime => Timestamp(self.base_timestamp.0.wrapping_add(delta)),
+        }
+    }
+
     /// Whether the batch carries a producer id.
     #[must_use]
     pub fn has_producer_id(&self) -> bool {
@@ -264,7 +278,7 @@ impl RestampedHeader {
     ) -> RestampedHeader {
         let bytes = &mut self.0;
         let attributes = i16::from_be_bytes([bytes[ATTRIBUTES_AT], bytes[ATTRIBUTES_AT + 1]]);
-        let attributes = Attributes(attributes).with_log_append_time();
+        let attributes = Attributes(attributes).with_timestamp_type(TimestampType::LogAppendTime);
         bytes[ATTRIBUTES_AT..ATTRIBUTES_AT + 2].copy_from_slice(&attributes.0.to_be_bytes());
         bytes[MAX_TIMESTAMP_AT..MAX_TIMESTAMP_AT + 8].copy_from_slice(&now.0.to_be_bytes());
         let head = u64::from(crc32c(&bytes[ATTRIBUTES_AT..]));

@@ -1,4 +1,4 @@
-//! Record batches (magic 2): the header, the records inside, and building them.
+//! Record batches (magic 2): the header, the records inside, building them, and writing them anew.
 //!
 //! ```text
 //!  0 base offset i64 | 8 length i32 | 12 leader epoch i32 | 16 magic i8 | 17 crc u32
@@ -11,6 +11,8 @@
 mod build;
 mod header;
 mod records;
+mod rewrite;
+mod walk;
 
 pub use build::{BatchBuilder, BatchKind};
 pub use header::{
@@ -18,6 +20,8 @@ pub use header::{
     MAGIC_V2, RestampedHeader, TimestampType,
 };
 pub use records::{Record, RecordHeader, Records};
+pub use rewrite::{RewriteGoal, Rewritten, rewrite_batch, with_max_timestamp};
+pub use walk::{PieceBytes, RecordBody, RecordBytes, RecordFront, SliceBytes, WalkError, Walked};
 
 /// CRC-32C (Castagnoli).
 #[must_use]

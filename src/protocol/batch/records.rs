@@ -2,7 +2,7 @@
 
 use ottla_types::{Offset, Timestamp};
 
-use super::{BatchHeader, TimestampType};
+use super::BatchHeader;
 use crate::codec::{DecodeError, Decoded, Reader};
 
 /// Fewest bytes of a record: length, attributes, two deltas, key and value null, no headers.
@@ -76,12 +76,7 @@ impl<'a> Records<'a> {
         if record.remaining() > 0 {
             return Err(DecodeError::TrailingBytes);
         }
-        let timestamp = match self.header.attributes.timestamp_type() {
-            TimestampType::LogAppendTime => self.header.max_timestamp,
-            TimestampType::CreateTime => {
-                Timestamp(self.header.base_timestamp.0.wrapping_add(timestamp_delta))
-            }
-        };
+        let timestamp = self.header.timestamp_of(timestamp_delta);
         let offset = Offset(self.header.base_offset.0.wrapping_add(i64::from(offset_delta)));
         Ok(Record { offset, timestamp, key, value, headers, header_count })
     }
@@ -116,11 +111,9 @@ fn read_header<'a>(reader: &mut Reader<'a>) -> Decoded<RecordHeader<'a>> {
 
 fn nullable<'a>(reader: &mut Reader<'a>) -> Decoded<Option<&'a [u8]>> {
     match reader.varint()? {
-        -1 => Ok(None),
-        len => {
-            let len = usize::try_from(len).map_err(|_| DecodeError::BadLength)?;
-            reader.take(len).map(Some)
-        }
+        // Kafka's readers take every negative length for null, not only -1.
+        len if len < 0 => Ok(None),
+        len => reader.take(len.unsigned_abs() as usize).map(Some),
     }
 }
 

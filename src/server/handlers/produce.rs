@@ -3,8 +3,9 @@
 //! Versions: 3-13 (0-2 are shown and refused, KAFKA-18659). 5 log start offset, 7 zstd (KIP-110), 8
 //! errors of single records (KIP-467), 9 flexible, 10 the leader's address on errors (KIP-951), 13
 //! topics by id (KIP-516).
-//! - One batch of magic 2 for each partition; its checksum, size and header are checked before the
-//!   partition's lock is taken. Records inside stay as they were sent.
+//! - One batch of magic 2 for each partition; its checksum, size, header and records are checked
+//!   before the partition's lock is taken, and it is compressed again for `compression.type`.
+//! - Single records at fault are named (KIP-467), the first 1,000 of a request.
 //! - acks 0 is not answered, and an error closes the connection, so that the client looks again.
 //!   acks 1 is answered after the append (with `flush.messages=1` when it is durable), acks -1 when
 //!   the high watermark has passed it.
@@ -22,17 +23,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_metadata::image::Image;
-use ottla_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use ottla_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use ottla_protocol::messages::{ProduceResponse, StrBytes, TopicName as WireName, to_wire_uuid};
 use ottla_protocol::produce::{PartitionRecords, ProduceRequest, TopicRecords, TopicRef};
 use ottla_protocol::{Decoded, RequestHeader};
-use ottla_replication::{AckWait, Acks, Appended, Partition, PartitionError, Replicas};
+use ottla_replication::validation::{RECORD_ERRORS_MAX, RecordError, Refusal};
+use ottla_replication::{AckWait, Acks, Appended, Partition, Replicas, Validator};
 use ottla_runtime::{Clock, Plane};
 use ottla_security::Operation;
 use ottla_types::{ErrorCode, MonoTime, Offset, PartitionId, Timestamp, TopicIdPartition};
 
-use super::produced::{Refused, check_batch};
+use super::produced::{check_batch, one_batch};
 use super::{FoundTopic, Permissions, find_topic, is_internal};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
@@ -52,13 +57,15 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let appender = Appender {
         image: &image,
         replicas: &services.replicas,
+        validator: &services.validator,
         permissions: Permissions { authorizer: &*services.authorizer, peer },
         header: &header,
         acks: body.acks,
         now: services.runtime.clock().wall(),
         plane: peer.plane,
     };
-    let outcomes = appender.append_all(&body);
+    let mut outcomes = appender.append_all(&body);
+    limit_record_errors(&mut outcomes);
     if body.acks == 0 {
         let failed = outcomes.iter().flat_map(|t| &t.partitions).any(|p| p.result.is_err());
         return Ok(if failed { Reply::Close } else { Reply::None });
@@ -91,9 +98,33 @@ impl PartitionOutcome {
     }
 }
 
+/// Why nothing was appended to a partition.
+#[derive(Debug)]
+struct Refused {
+    code: ErrorCode,
+    message: Option<String>,
+    records: Vec<RecordError>,
+    log_start: Option<Offset>,
+}
+
+impl From<ErrorCode> for Refused {
+    fn from(code: ErrorCode) -> Refused {
+        Refused { code, message: None, records: Vec::new(), log_start: None }
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        tracing::debug!(code = ?refusal.code, reason = %refusal.reason, "batch refused");
+        let Refusal { code, message, records, .. } = refusal;
+        Refused { code, message, records, log_start: None }
+    }
+}
+
 struct Appender<'a> {
     image: &'a Image,
     replicas: &'a Replicas,
+    validator: &'a Validator,
     permissions: Permissions<'a>,
     header: &'a RequestHeader,
     acks: i16,
@@ -146,14 +177,23 @@ impl Appender<'_> {
 
     fn append(&self, topic: &FoundTopic, records: &PartitionRecords) -> Result<Appended, Refused> {
         let partition = self.leader(topic, records.index)?;
-        let config = partition.config().map_err(refused)?;
-        let batch = check_batch(records.records.as_ref(), &config, self.header.api_version)?;
-        let acks = if self.acks == -1 { Acks::All } else { Acks::Leader };
-        let appended = partition.append(&batch, acks, self.now).map_err(refused)?;
+        let batch = one_batch(records.records.as_ref(), self.header.api_version)?;
+        let appended = self.append_batch(&partition, batch).map_err(|mut refused| {
+            refused.log_start = start_told(&partition, refused.code);
+            refused
+        })?;
         if appended.start_flush {
             self.replicas.flush(partition, self.plane);
         }
         Ok(appended)
+    }
+
+    fn append_batch(&self, partition: &Partition, batch: Bytes) -> Result<Appended, Refused> {
+        let config = partition.config().map_err(|error| error.code())?;
+        let batch = check_batch(batch, &config)?;
+        let batch = self.validator.validate(batch, &config, partition.name(), self.now)?;
+        let acks = if self.acks == -1 { Acks::All } else { Acks::Leader };
+        Ok(partition.append(&batch, acks, self.now).map_err(|error| error.code())?)
     }
 
     fn leader(&self, topic: &FoundTopic, index: i32) -> Result<Arc<Partition>, ErrorCode> {
@@ -168,8 +208,27 @@ impl Appender<'_> {
     }
 }
 
-fn refused(error: PartitionError) -> Refused {
-    error.code().into()
+/// The log's start, which Kafka tells with the errors that it found in the batch itself.
+fn start_told(partition: &Partition, code: ErrorCode) -> Option<Offset> {
+    match code {
+        ErrorCode::NotLeaderOrFollower
+        | ErrorCode::MessageTooLarge
+        | ErrorCode::RecordListTooLarge
+        | ErrorCode::CorruptMessage
+        | ErrorCode::KafkaStorageError => None,
+        _ => partition.log_start().ok(),
+    }
+}
+
+/// Single records take more room in the answer than in the request.
+fn limit_record_errors(outcomes: &mut [TopicOutcome]) {
+    let mut left = RECORD_ERRORS_MAX;
+    for outcome in outcomes.iter_mut().flat_map(|topic| &mut topic.partitions) {
+        if let Err(refused) = &mut outcome.result {
+            refused.records.truncate(left);
+            left -= refused.records.len();
+        }
+    }
 }
 
 /// Waits until every append is acknowledged or the time is over.
@@ -222,13 +281,19 @@ fn partition_answer(outcome: PartitionOutcome) -> PartitionProduceResponse {
             .with_log_append_time_ms(appended.info.append_time.0)
             .with_log_start_offset(appended.log_start.0),
         Err(refused) => {
-            let unknown = Offset(-1).0;
+            let unknown = Offset(-1);
+            let record = |record: RecordError| {
+                BatchIndexAndErrorMessage::default()
+                    .with_batch_index(record.index)
+                    .with_batch_index_error_message(Some(StrBytes::from_string(record.message)))
+            };
             answer
                 .with_error_code(refused.code.code())
-                .with_error_message(refused.message.map(StrBytes::from_static_str))
-                .with_base_offset(unknown)
+                .with_error_message(refused.message.map(StrBytes::from_string))
+                .with_record_errors(refused.records.into_iter().map(record).collect())
+                .with_base_offset(unknown.0)
                 .with_log_append_time_ms(Timestamp::NONE.0)
-                .with_log_start_offset(unknown)
+                .with_log_start_offset(refused.log_start.unwrap_or(unknown).0)
         }
     }
 }

@@ -1,24 +1,22 @@
-//! What a client's batch must be before a partition looks at it (`LogValidator`, `ProduceRequest`).
+//! What a client's batch must be before its records are looked at (`ProduceRequest`,
+//! `UnifiedLog.analyzeAndValidateRecords`, `LogValidator.validateBatch`).
 //!
-//! Versions: those of Produce. Pure checks on the batch's bytes and header; records inside a batch
-//! are not looked at.
+//! Versions: those of Produce. Pure checks on the batch's bytes and header.
 //!
 //! Errors: `CORRUPT_MESSAGE` for a length below a header's, a magic that never was or a wrong
-//! checksum; `INVALID_RECORD` for null, nothing, a cut batch, magic 0 or 1, a second batch, a
-//! control batch, a count that does not fit the offsets or a producer without sequence numbers;
-//! `MESSAGE_TOO_LARGE`; `INVALID_TIMESTAMP` for a client that claims the broker's time in a topic
-//! of the broker's time; `UNSUPPORTED_COMPRESSION_TYPE`; `INVALID_TXN_STATE` for a transactional
-//! batch. Kafka answers `UNKNOWN_SERVER_ERROR` to a codec that does not exist and to a length near
-//! 2 GiB; here both are `INVALID_RECORD`, which no client tries again.
+//! checksum; `INVALID_RECORD` for null, nothing, a cut batch, magic 0 or 1, a second batch, a base
+//! offset, a control batch, a count that does not fit the offsets or a producer without sequence
+//! numbers; `MESSAGE_TOO_LARGE`; `UNSUPPORTED_COMPRESSION_TYPE`; `INVALID_TXN_STATE` for a
+//! transactional batch. Kafka answers `UNKNOWN_SERVER_ERROR` to a codec that does not exist and to
+//! a length near 2 GiB; here both are `INVALID_RECORD`, which no client tries again.
 
 use bytes::Bytes;
-use ottla_config::{TimestampSource, TopicConfig};
-use ottla_protocol::batch::{
-    ATTRIBUTES_AT, BatchError, BatchHeader, CRC_AT, LOG_OVERHEAD, TimestampType, crc32c,
-};
+use ottla_config::TopicConfig;
+use ottla_protocol::batch::{BatchError, BatchHeader, LOG_OVERHEAD};
 use ottla_protocol::compression::Compression;
+use ottla_replication::validation::Refusal;
 use ottla_storage::IncomingBatch;
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, Offset};
 
 const ZSTD_FROM: i16 = 7;
 const LENGTH_AT: usize = 8;
@@ -26,118 +24,86 @@ const MAGIC_AT: usize = 16;
 const NEWEST_MAGIC: u8 = 2;
 /// Bytes of the shortest record of magic 0 (`LegacyRecord.RECORD_OVERHEAD_V0`).
 const OLDEST_RECORD_MIN: i32 = 14;
-/// The attribute in the lower byte.
-const LOG_APPEND_TIME: u8 = 1 << 3;
 
-/// Why a batch is refused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refused {
-    /// What the client is told.
-    pub code: ErrorCode,
-    /// Why, in words.
-    pub message: Option<&'static str>,
-}
-
-impl From<ErrorCode> for Refused {
-    fn from(code: ErrorCode) -> Refused {
-        Refused { code, message: None }
-    }
-}
-
-fn invalid(message: &'static str) -> Refused {
-    Refused { code: ErrorCode::InvalidRecord, message: Some(message) }
-}
-
-/// Checks the records of one partition: they must be one sound batch.
+/// The one batch that the records of a partition must be, not looked at yet.
 ///
 /// # Errors
 /// Why they are refused.
-pub fn check_batch(
-    records: Option<&Bytes>,
-    config: &TopicConfig,
-    version: i16,
-) -> Result<IncomingBatch, Refused> {
-    let records = records.ok_or_else(|| invalid("the records are null"))?;
-    let size = front_batch(records)?.ok_or_else(|| invalid("there is no whole batch"))?;
+pub fn one_batch(records: Option<&Bytes>, version: i16) -> Result<Bytes, Refusal> {
+    let records = records.ok_or_else(|| Refusal::invalid("the records are null"))?;
+    let size = front_batch(records)?.ok_or_else(|| Refusal::invalid("there is no whole batch"))?;
     if front_batch(&records[size..])?.is_some() {
-        return Err(invalid("there is more than one batch"));
+        return Err(Refusal::invalid("there is more than one batch"));
     }
     let header = BatchHeader::read(&records[..size]).map_err(unreadable)?;
     check_compression(&header, version)?;
-    if size > config.message_bytes_max as usize {
-        return Err(ErrorCode::MessageTooLarge.into());
+    Ok(records.slice(..size))
+}
+
+/// Checks size, checksum and header of a batch.
+///
+/// # Errors
+/// Why it is refused.
+pub fn check_batch(batch: Bytes, config: &TopicConfig) -> Result<IncomingBatch, Refusal> {
+    let header = BatchHeader::read(&batch).map_err(unreadable)?;
+    if header.base_offset != Offset::ZERO {
+        return Err(Refusal::invalid("the base offset is not 0"));
     }
-    BatchHeader::read_checked(records).map_err(unreadable)?;
-    check_header(&header, config)?;
-    let bytes = match header.attributes.timestamp_type() {
-        TimestampType::CreateTime => records.clone(),
-        TimestampType::LogAppendTime => with_own_time(&records[..size]),
-    };
-    let header = BatchHeader::read(&bytes).map_err(unreadable)?;
-    Ok(IncomingBatch { header, bytes })
+    if batch.len() > config.message_bytes_max as usize {
+        return Err(Refusal::new(ErrorCode::MessageTooLarge, "it exceeds max.message.bytes"));
+    }
+    BatchHeader::read_checked(&batch).map_err(unreadable)?;
+    check_header(&header)?;
+    Ok(IncomingBatch { header, bytes: batch })
 }
 
 /// Size of the whole batch at the front, if one is there (`ByteBufferLogInputStream`): a cut one
 /// counts as none.
-fn front_batch(bytes: &[u8]) -> Result<Option<usize>, Refused> {
+fn front_batch(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
     let Some(length) = bytes.get(LENGTH_AT..LOG_OVERHEAD) else { return Ok(None) };
     let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
     if length < OLDEST_RECORD_MIN {
-        return Err(ErrorCode::CorruptMessage.into());
+        return Err(Refusal::new(ErrorCode::CorruptMessage, "the length is too short"));
     }
     let Some(magic) = bytes.get(MAGIC_AT) else { return Ok(None) };
     if *magic > NEWEST_MAGIC {
-        return Err(ErrorCode::CorruptMessage.into());
+        return Err(Refusal::new(ErrorCode::CorruptMessage, "there is no such magic"));
     }
     let size = LOG_OVERHEAD + length.unsigned_abs() as usize;
     Ok((size <= bytes.len()).then_some(size))
 }
 
-fn check_compression(header: &BatchHeader, version: i16) -> Result<(), Refused> {
+fn check_compression(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
     let compression = header.attributes.compression();
-    let compression = compression.ok_or_else(|| invalid("no codec has this number"))?;
+    let compression = compression.ok_or_else(|| Refusal::invalid("no codec has this number"))?;
     if compression == Compression::Zstd && version < ZSTD_FROM {
-        return Err(ErrorCode::UnsupportedCompressionType.into());
+        let reason = "zstd needs version 7";
+        return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, reason));
     }
     Ok(())
 }
 
-fn check_header(header: &BatchHeader, config: &TopicConfig) -> Result<(), Refused> {
+fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     if header.record_count <= 0 || header.last_offset_delta != header.record_count - 1 {
-        return Err(invalid("the count of records does not fit their offsets"));
+        return Err(Refusal::invalid("the count of records does not fit their offsets"));
     }
     if header.attributes.is_control() {
-        return Err(invalid("clients do not write control records"));
+        return Err(Refusal::invalid("clients do not write control records"));
     }
     if header.has_producer_id() && header.base_sequence < 0 {
-        return Err(invalid("a producer with an id needs sequence numbers"));
-    }
-    if header.attributes.timestamp_type() == TimestampType::LogAppendTime
-        && config.timestamp_source == TimestampSource::LogAppendTime
-    {
-        return Err(ErrorCode::InvalidTimestamp.into());
+        return Err(Refusal::invalid("a producer with an id needs sequence numbers"));
     }
     if header.attributes.is_transactional() {
-        return Err(ErrorCode::InvalidTxnState.into());
+        return Err(Refusal::new(ErrorCode::InvalidTxnState, "no transaction can be open"));
     }
     Ok(())
 }
 
-/// The batch with times that are the producer's: Kafka corrects a claim that they are the broker's
-/// where the topic keeps producers' times.
-fn with_own_time(batch: &[u8]) -> Bytes {
-    let mut batch = batch.to_vec();
-    batch[ATTRIBUTES_AT + 1] &= !LOG_APPEND_TIME;
-    let crc = crc32c(&batch[ATTRIBUTES_AT..]);
-    batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
-    batch.into()
-}
-
-fn unreadable(error: BatchError) -> Refused {
+fn unreadable(error: BatchError) -> Refusal {
     match error {
-        BatchError::UnsupportedMagic(_) => invalid("only batches of magic 2 are taken"),
+        BatchError::UnsupportedMagic(_) => Refusal::invalid("only batches of magic 2 are taken"),
         BatchError::Truncated | BatchError::BadLength | BatchError::BadCrc => {
-            ErrorCode::CorruptMessage.into()
+            Refusal::new(ErrorCode::CorruptMessage, error.to_string())
         }
     }
 }
@@ -145,8 +111,8 @@ fn unreadable(error: BatchError) -> Refused {
 #[cfg(test)]
 mod tests {
     use ottla_config::{Properties, Values};
-    use ottla_protocol::batch::{BatchBuilder, BatchKind};
-    use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
+    use ottla_protocol::batch::{BatchBuilder, BatchKind, crc32c};
+    use ottla_types::{LeaderEpoch, ProducerEpoch, ProducerId, Timestamp};
 
     use super::*;
 
@@ -171,12 +137,17 @@ mod tests {
         batch
     }
 
-    fn code(records: &[u8]) -> ErrorCode {
+    fn code_of(records: &[u8], config: &TopicConfig, version: i16) -> ErrorCode {
         let records = Bytes::copy_from_slice(records);
-        match check_batch(Some(&records), &config(), 9) {
+        let checked = one_batch(Some(&records), version);
+        match checked.and_then(|batch| check_batch(batch, config)) {
             Ok(_) => ErrorCode::None,
             Err(refused) => refused.code,
         }
+    }
+
+    fn code(records: &[u8]) -> ErrorCode {
+        code_of(records, &config(), 9)
     }
 
     #[test]
@@ -216,22 +187,11 @@ mod tests {
                 .with_producer(ProducerId(1), ProducerEpoch(0), -1);
         unsequenced.push(None, None);
         check(&unsequenced.build(), ErrorCode::InvalidRecord, "a producer without sequence");
-        assert!(check_batch(None, &config(), 9).is_err());
+        assert!(one_batch(None, 9).is_err());
+        check(&changed(7, &[1]), ErrorCode::InvalidRecord, "base offset 1");
         let small = TopicConfig { message_bytes_max: 70, ..config() };
-        let refused = check_batch(Some(&batch().into()), &small, 9).err().map(|r| r.code);
-        assert_eq!(refused, Some(ErrorCode::MessageTooLarge));
-        let zstd = check_batch(Some(&changed(22, &[4]).into()), &config(), 6).err().map(|r| r.code);
-        assert_eq!(zstd, Some(ErrorCode::UnsupportedCompressionType));
-    }
-
-    #[test]
-    fn only_the_broker_says_that_a_time_is_its_own() {
-        let claims = Bytes::from(changed(22, &[8]));
-        let taken = check_batch(Some(&claims), &config(), 9).expect("corrected");
-        assert_eq!(taken.bytes, batch(), "the time is the producer's");
-        let source = TimestampSource::LogAppendTime;
-        let stamped = TopicConfig { timestamp_source: source, ..config() };
-        let refused = check_batch(Some(&claims), &stamped, 9).err().map(|r| r.code);
-        assert_eq!(refused, Some(ErrorCode::InvalidTimestamp));
+        assert_eq!(code_of(&batch(), &small, 9), ErrorCode::MessageTooLarge);
+        let zstd = code_of(&changed(22, &[4]), &config(), 6);
+        assert_eq!(zstd, ErrorCode::UnsupportedCompressionType);
     }
 }

@@ -4,14 +4,19 @@
 //! versions, then blocks with a four-byte length), as Java writes it, or one bare block, as
 //! librdkafka does. lz4: frames. zstd: frames.
 
+mod decode;
+mod encode;
+
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
+
+pub use decode::{Decompressor, Scratch};
+pub use encode::{Codec, Compressor};
 
 const XERIAL_MAGIC: &[u8] = &[0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_LEN: usize = 16;
-/// zstd may ask for a window of up to 2 GiB; no producer's level needs more than 2^26.
-const ZSTD_WINDOW_LOG_MAX: u32 = 26;
-
+const PIECE_LEN_MIN: usize = 4 << 10;
+const PIECE_LEN_MAX: usize = 1 << 20;
 /// A codec, by its number in a batch's attributes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Compression {
@@ -73,56 +78,20 @@ impl Compression {
     /// # Errors
     /// `TooLarge` as soon as more would come out; `Corrupt`.
     pub fn decompress(self, bytes: &[u8], len_max: usize) -> Result<Vec<u8>, DecompressError> {
-        match self {
-            Compression::None if bytes.len() > len_max => Err(DecompressError::TooLarge),
-            Compression::None => Ok(bytes.to_vec()),
-            Compression::Gzip => read_limited(flate2::read::MultiGzDecoder::new(bytes), len_max),
-            Compression::Snappy => snappy(bytes, len_max),
-            Compression::Lz4 => read_limited(lz4_flex::frame::FrameDecoder::new(bytes), len_max),
-            Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)
-                    .map_err(DecompressError::Corrupt)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(DecompressError::Corrupt)?;
-                read_limited(decoder, len_max)
+        let mut scratch = Scratch::default();
+        let mut decompressor = Decompressor::new(self, bytes, len_max, &mut scratch)?;
+        let mut out = Vec::new();
+        loop {
+            let len = out.len();
+            // Grown by what came out, never by what is claimed.
+            out.resize(len + (len / 2).clamp(PIECE_LEN_MIN, PIECE_LEN_MAX), 0);
+            let count = decompressor.read(&mut out[len..])?;
+            out.truncate(len + count);
+            if count == 0 {
+                return Ok(out);
             }
         }
     }
-}
-
-fn read_limited(decoder: impl Read, len_max: usize) -> Result<Vec<u8>, DecompressError> {
-    let mut out = Vec::new();
-    let mut limited = decoder.take(len_max as u64 + 1);
-    limited.read_to_end(&mut out).map_err(DecompressError::Corrupt)?;
-    if out.len() > len_max { Err(DecompressError::TooLarge) } else { Ok(out) }
-}
-
-fn snappy(bytes: &[u8], len_max: usize) -> Result<Vec<u8>, DecompressError> {
-    if !bytes.starts_with(XERIAL_MAGIC) {
-        return snappy_block(bytes, len_max);
-    }
-    let mut blocks = bytes.get(XERIAL_HEADER_LEN..).ok_or_else(cut)?;
-    let mut out = Vec::new();
-    while !blocks.is_empty() {
-        let (len, rest) = blocks.split_first_chunk::<4>().ok_or_else(cut)?;
-        let len = usize::try_from(i32::from_be_bytes(*len)).map_err(|_| cut())?;
-        let block = rest.get(..len).ok_or_else(cut)?;
-        out.extend(snappy_block(block, len_max - out.len())?);
-        blocks = &rest[len..];
-    }
-    Ok(out)
-}
-
-/// One bare block. Its claimed length is compared with the limit before memory is taken.
-fn snappy_block(block: &[u8], len_max: usize) -> Result<Vec<u8>, DecompressError> {
-    let corrupt = |error: snap::Error| DecompressError::Corrupt(io::Error::other(error));
-    if snap::raw::decompress_len(block).map_err(corrupt)? > len_max {
-        return Err(DecompressError::TooLarge);
-    }
-    snap::raw::Decoder::new().decompress_vec(block).map_err(corrupt)
-}
-
-fn cut() -> DecompressError {
-    DecompressError::Corrupt(io::ErrorKind::UnexpectedEof.into())
 }
 
 #[cfg(test)]
@@ -131,23 +100,10 @@ mod tests {
 
     use super::*;
 
-    fn compress(codec: Compression, bytes: &[u8]) -> Vec<u8> {
-        match codec {
-            Compression::None => bytes.to_vec(),
-            Compression::Gzip => {
-                let mut encoder =
-                    flate2::write::GzEncoder::new(vec![], flate2::Compression::fast());
-                encoder.write_all(bytes).unwrap();
-                encoder.finish().unwrap()
-            }
-            Compression::Snappy => snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
-            Compression::Lz4 => {
-                let mut encoder = lz4_flex::frame::FrameEncoder::new(vec![]);
-                encoder.write_all(bytes).unwrap();
-                encoder.finish().unwrap()
-            }
-            Compression::Zstd => zstd::encode_all(bytes, 3).unwrap(),
-        }
+    fn compress(codec: impl Into<Codec>, bytes: &[u8]) -> Vec<u8> {
+        let mut compressor = Compressor::new(codec.into(), Vec::new()).unwrap();
+        compressor.write_all(bytes).unwrap();
+        compressor.finish().unwrap()
     }
 
     #[test]
@@ -172,7 +128,7 @@ mod tests {
     #[test]
     fn xerial_blocks_follow_each_other() {
         let block = |bytes: &[u8]| {
-            let packed = compress(Compression::Snappy, bytes);
+            let packed = snap::raw::Encoder::new().compress_vec(bytes).unwrap();
             [(packed.len() as i32).to_be_bytes().to_vec(), packed].concat()
         };
         let head = [XERIAL_MAGIC, &[0, 0, 0, 1, 0, 0, 0, 1]].concat();
