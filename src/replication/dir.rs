@@ -89,19 +89,30 @@ impl Dir {
         Ok(open)
     }
 
-    /// Takes a deleted log's offsets out of the checkpoints before a new log takes its name: they
+    /// Fences the directory when something in it failed.
+    pub(crate) fn fence_on_error(&self, done: Result<(), DirError>) {
+        if let Err(error) = done {
+            self.health().fence(error.to_string());
+        }
+    }
+
+    /// Takes deleted logs' offsets out of the checkpoints before new logs take their names: they
     /// would call the new records deleted, or durable.
-    pub(crate) fn forget_older_log(&self, name: &TopicPartition) -> Result<(), DirError> {
+    pub(crate) fn forget_older_logs(&self, names: &[&TopicPartition]) -> Result<(), DirError> {
+        let forget = |known: &mut OffsetCheckpoint| {
+            let before = known.offsets.len();
+            for name in names {
+                known.offsets.remove(*name);
+            }
+            known.offsets.len() != before
+        };
         let mut starts = self.log_starts.lock().expect("never poisoned");
-        if starts.offsets.remove(name).is_some() {
+        if forget(&mut starts) {
             self.data().write_log_starts(&starts)?;
         }
         drop(starts);
         let mut points = self.recovery_points.lock().expect("never poisoned");
-        if points.offsets.remove(name).is_none() {
-            return Ok(());
-        }
-        self.data().write_recovery_points(&points)
+        if forget(&mut points) { self.data().write_recovery_points(&points) } else { Ok(()) }
     }
 }
 

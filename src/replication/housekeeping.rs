@@ -20,6 +20,9 @@ const PRODUCER_CHECK_INTERVAL: Duration = Duration::from_mins(10);
 /// Time between looks for files that nobody uses; they close after twice that at the latest.
 const UNUSED_FILES_INTERVAL: Duration = Duration::from_mins(1);
 
+/// Logs that are closed at the same time.
+const CLOSERS: usize = 8;
+
 /// Time after the start within which everything is done once (`InitialTaskDelayMs` of Kafka's).
 const FIRST_RUN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -54,17 +57,40 @@ impl Replicas {
     /// Closes all logs and makes them durable, so that the next start need not look into them.
     /// A directory where that cannot be done is fenced.
     pub async fn close(&self) {
+        self.close_partitions().await;
         let replicas = self.clone();
         let work = move || {
             replicas.in_each_dir("closing", |dir| {
-                let partitions = replicas.all_in(dir);
-                partitions.iter().try_for_each(|partition| replicas.close_one(partition))?;
                 replicas.write_recovery_points(dir)?;
                 replicas.write_high_watermarks(dir)?;
                 replicas.write_log_starts_at_stop(dir)
             });
         };
         self.shared.runtime.blocking(Plane::Data(0), work).await;
+    }
+
+    /// Closes all logs. Several at a time, because each waits for the disk and they can share what
+    /// they wait for.
+    async fn close_partitions(&self) {
+        let partitions = self.all();
+        let share = partitions.len().div_ceil(CLOSERS).max(1);
+        let mut closers = Vec::new();
+        for (index, chunk) in partitions.chunks(share).enumerate() {
+            let (replicas, chunk) = (self.clone(), chunk.to_vec());
+            let plane = Plane::Data(index % self.shared.runtime.data_threads());
+            let work = move || chunk.iter().for_each(|partition| replicas.close_one(partition));
+            let runtime = self.shared.runtime.clone();
+            let task = async move { runtime.blocking(plane, work).await };
+            closers.push(self.shared.runtime.spawn(plane, "close logs", task));
+        }
+        for (mut closer, chunk) in closers.into_iter().zip(partitions.chunks(share)) {
+            if closer.join().await.is_none() {
+                let fence = |partition: &Arc<Partition>| {
+                    partition.dir().health().fence("closing panicked".to_owned());
+                };
+                chunk.iter().for_each(fence);
+            }
+        }
     }
 
     /// Does something in each directory that is not fenced, and fences those where it fails.
@@ -80,11 +106,22 @@ impl Replicas {
         }
     }
 
-    fn close_one(&self, partition: &Arc<Partition>) -> Result<(), LoadError> {
+    /// Closes a log, or fences its directory.
+    fn close_one(&self, partition: &Arc<Partition>) {
+        let health = partition.dir().health();
+        if health.is_fenced() {
+            return;
+        }
+        if let Err(error) = Replicas::close_durably(partition) {
+            health.fence(format!("closing: {error}"));
+        }
+    }
+
+    fn close_durably(partition: &Partition) -> Result<(), LoadError> {
         let job = match partition.close() {
             // Deleted while the others were closed.
-            Err(PartitionError::Gone) => return Ok(()),
-            job => job?,
+            Err(PartitionError::Gone) | Ok(None) => return Ok(()),
+            job => job?.expect("the other case is above"),
         };
         let path = partition.dir().data().path().join(partition.name().to_string());
         partition.run_flush(&job).map_err(|source| LogError::Io { path, source })?;

@@ -68,18 +68,15 @@ impl Wakeups {
 
 impl Partition {
     /// A partition that this node holds from now on with what is in `log`.
-    ///
-    /// # Errors
-    /// When the new epoch cannot be noted in the log.
     pub(crate) fn hold(
         id: TopicIdPartition,
         name: TopicPartition,
         dir: Arc<Dir>,
         mut log: Log,
         leadership: Leadership,
-    ) -> Result<Partition, LogError> {
+    ) -> Partition {
         if leadership.leads {
-            log.begin_epoch(leadership.epoch)?;
+            log.begin_epoch(leadership.epoch);
         }
         let mut core = LeaderCore::new(leadership.epoch, log.end(), log.recovery_point());
         core.set_votes_by_flush(log.config().flush_messages == 1);
@@ -97,7 +94,7 @@ impl Partition {
             flushing: false,
             retired: false,
         };
-        Ok(Partition { id, name, dir, state: Mutex::new(state) })
+        Partition { id, name, dir, state: Mutex::new(state) }
     }
 
     /// Topic id and index.
@@ -120,11 +117,11 @@ impl Partition {
     /// The leader or the replicas changed.
     ///
     /// # Errors
-    /// When the new epoch cannot be noted in the log.
+    /// `Offline`, or `Gone`.
     pub fn change_leadership(&self, leadership: Leadership) -> Result<(), PartitionError> {
         let mut state = self.lock()?;
         if leadership.leads {
-            state.log.begin_epoch(leadership.epoch).map_err(|error| self.failed(error))?;
+            state.log.begin_epoch(leadership.epoch);
         }
         state.core.begin_epoch(leadership.epoch);
         state.leads = leadership.leads;
@@ -369,14 +366,17 @@ impl Partition {
         wakeups.fire();
     }
 
-    /// Closes the log; the caller has flushed it. Returns the job that makes the rest durable.
+    /// Closes the log. Returns the job that makes it durable, if it is not.
     ///
     /// # Errors
     /// Those of writing.
-    pub(crate) fn close(&self) -> Result<FlushJob, PartitionError> {
+    pub(crate) fn close(&self) -> Result<Option<FlushJob>, PartitionError> {
         let mut state = self.lock()?;
+        if state.log.is_closed() {
+            return Ok(None);
+        }
         let closed = state.log.close().and_then(|()| state.log.start_final_flush());
-        closed.map_err(|error| self.failed(error))
+        closed.map(Some).map_err(|error| self.failed(error))
     }
 
     /// What the log's files say that contradicts each other. Reads everything; for tests.

@@ -270,8 +270,7 @@ impl Replicas {
             let plane = Plane::Data(index % self.shared.runtime.data_threads());
             let task = async move {
                 let shared = replicas.shared.clone();
-                let open = move || chunk.into_iter().map(|one| shared.open_or_fence(one)).collect();
-                replicas.shared.runtime.blocking(plane, open).await
+                replicas.shared.runtime.blocking(plane, move || shared.open_some(chunk)).await
             };
             loaders.push(self.shared.runtime.spawn(plane, "load logs", task));
         }
@@ -306,27 +305,46 @@ impl Replicas {
 }
 
 impl Shared {
+    /// Opens and creates logs. Those that are created become durable together; where that fails, the
+    /// directory is fenced.
+    fn open_some(&self, openings: Vec<Opening>) -> Vec<Result<Partition, TopicIdPartition>> {
+        let is_moved = |one: &&Opening| one.placement.directory != one.dir.id();
+        let moved: BTreeMap<_, _> =
+            openings.iter().filter(is_moved).map(|one| (one.placement.id, one.dir.id())).collect();
+        let mut created = Vec::new();
+        for dir in self.dirs.iter().filter(|dir| !dir.health().is_fenced()) {
+            let new = |one: &&Opening| one.found.is_none() && Arc::ptr_eq(&one.dir, dir);
+            let names: Vec<_> =
+                openings.iter().filter(new).map(|one| &one.placement.name).collect();
+            if !names.is_empty() {
+                dir.fence_on_error(dir.forget_older_logs(&names));
+                created.push(dir);
+            }
+        }
+        let opened: Vec<_> = openings.into_iter().map(|one| self.open_or_fence(one)).collect();
+        for dir in created.into_iter().filter(|dir| !dir.health().is_fenced()) {
+            dir.fence_on_error(dir.data().sync_created());
+        }
+        for partition in opened.iter().flatten() {
+            if let Some(dir) = moved.get(&partition.id()) {
+                // Whoever listens may have ended.
+                let _ = self.moved.send((partition.id(), *dir));
+            }
+        }
+        opened
+    }
+
     /// Opens or creates a log; when that fails, its directory is fenced.
     fn open_or_fence(&self, opening: Opening) -> Result<Partition, TopicIdPartition> {
-        let (id, dir, named) = (opening.placement.id, opening.dir.clone(), &opening.placement);
-        let is_moved = named.directory != dir.id();
-        let name = named.name.clone();
+        let (id, name) = (opening.placement.id, opening.placement.name.clone());
+        let dir = opening.dir.clone();
         if dir.health().is_fenced() {
             return Err(id);
         }
-        match self.open_one(opening) {
-            Ok(partition) => {
-                if is_moved {
-                    // Whoever listens may have ended.
-                    let _ = self.moved.send((id, dir.id()));
-                }
-                Ok(partition)
-            }
-            Err(error) => {
-                dir.health().fence(format!("{name}: {error}"));
-                Err(id)
-            }
-        }
+        self.open_one(opening).map_err(|error| {
+            dir.health().fence(format!("{name}: {error}"));
+            id
+        })
     }
 
     /// Opens or (when nothing was found) creates a log and holds its partition.
@@ -336,10 +354,7 @@ impl Shared {
         let now = self.runtime.clock().wall();
         let name = placement.name;
         let log = match found {
-            None => {
-                dir.forget_older_log(&name)?;
-                dir.data().create_log(&name, placement.id.topic_id, options, now)?
-            }
+            None => dir.data().create_log(&name, placement.id.topic_id, options, now)?,
             Some(Found { shutdown, start }) => {
                 let path: PathBuf = dir.data().path().join(name.to_string());
                 let (mut log, recovered) =
@@ -355,7 +370,7 @@ impl Shared {
                 log
             }
         };
-        Ok(Partition::hold(placement.id, name, dir, log, placement.leadership)?)
+        Ok(Partition::hold(placement.id, name, dir, log, placement.leadership))
     }
 }
 

@@ -139,7 +139,7 @@ fn a_partition_in_two_directories_stops_the_start() {
         node.crash(false).await;
         disk.create_dir(Path::new("/d2/t1-0")).unwrap();
         let metadata = ottla_storage::PartitionMetadata { topic_id: Uuid([1; 16]) };
-        metadata.write(&disk, Path::new("/d2/t1-0")).unwrap();
+        metadata.write(&disk, Path::new("/d2/t1-0"), None).unwrap();
         let again = jbod_at(&node, 2, Vec::new());
         let error = again.bench.replicas.load(vec![unassigned(1)]).await.unwrap_err().to_string();
         assert!(

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_runtime::{DirLock, Disk, SyncPoint};
-use ottla_types::{BrokerEpoch, Timestamp, TopicPartition, Uuid};
+use ottla_types::{BrokerEpoch, Offset, Timestamp, TopicPartition, Uuid};
 
 use crate::checkpoint::OffsetCheckpoint;
 use crate::error::LogError;
@@ -277,9 +277,8 @@ impl DataDir {
         .collect()
     }
 
-    /// Begins the log of a new partition. Its directory survives a power cut, and so does the
-    /// removal of an older log of its name from the checkpoint of recovery points; what is in the
-    /// directory is made durable with the first records.
+    /// Begins the log of a new partition. [`DataDir::sync_created`] makes its directory survive a
+    /// power cut; what is in the directory is made durable with the first records.
     ///
     /// # Errors
     /// Those of the disk.
@@ -292,17 +291,28 @@ impl DataDir {
     ) -> Result<Log, LogError> {
         let dir = self.path.join(partition.to_string());
         let failed = |error| LogError::io(&dir, error);
-        match self.disk.create_dir(&dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(error));
+        let shutdown = match self.disk.create_dir(&dir) {
+            // What an attempt before this one left may be damaged.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Shutdown::Unclean { recovery_point: Offset::ZERO }
             }
-            _ => {}
-        }
+            created => created.map(|()| Shutdown::Clean).map_err(failed)?,
+        };
         let metadata = PartitionMetadata { topic_id };
-        metadata.write(&self.disk, &dir).map_err(failed)?;
-        let (log, _) = Log::open(&self.disk, &dir, options, Shutdown::Clean, now)?;
-        self.disk.sync_dir(&self.path, SyncPoint::PartitionDir).map_err(failed)?;
+        metadata.write(&self.disk, &dir, None).map_err(failed)?;
+        let (mut log, _) = Log::open(&self.disk, &dir, options, shutdown, now)?;
+        log.note_created();
         Ok(log)
+    }
+
+    /// Makes the directories of new logs durable, and the removal of older logs of their names from
+    /// the checkpoint of recovery points.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn sync_created(&self) -> Result<(), DirError> {
+        let synced = self.disk.sync_dir(&self.path, SyncPoint::PartitionDir);
+        synced.map_err(|error| self.failed("", error))
     }
 
     /// Renames a directory inside this one. Not synced: the metadata decides again after a crash.

@@ -4,7 +4,7 @@
 //! or the end of the log. Followers find with it where they diverge from a leader.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ottla_runtime::{Disk, SyncPoint};
 use ottla_types::{LeaderEpoch, Offset};
@@ -36,20 +36,21 @@ impl LeaderEpochs {
         Ok(epochs)
     }
 
-    /// Replaces the file, with its content durable. Its name becomes so with the next flush, before
-    /// the recovery point moves: what lies above that, recovery rebuilds.
+    /// Where the file is in a partition's directory.
+    #[must_use]
+    pub fn path(dir: &Path) -> PathBuf {
+        dir.join(NAME)
+    }
+
+    /// Replaces the file; its content is durable when `point` is given. Its name becomes so with
+    /// the next flush, before the recovery point moves: what lies above that, recovery rebuilds.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write(&self, disk: &Disk, dir: &Path) -> io::Result<()> {
+    pub fn write(&self, disk: &Disk, dir: &Path, point: Option<SyncPoint>) -> io::Result<()> {
         let lines = self.entries.iter().map(|(epoch, start)| format!("{epoch} {start}")).collect();
         let text = Checkpoint { lines }.to_text();
-        disk.write_atomically(
-            &dir.join(NAME),
-            text.as_bytes(),
-            Some(SyncPoint::LeaderEpochFile),
-            None,
-        )
+        disk.write_atomically(&dir.join(NAME), text.as_bytes(), point, None)
     }
 
     /// Notes that `epoch` begins at `start`; tells whether that is new. An entry that would begin

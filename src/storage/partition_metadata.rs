@@ -1,10 +1,10 @@
 //! `partition.metadata`: the topic's id, beside a partition's log (KIP-516).
 //!
-//! Written and synced before the first append, so that a log can never be taken for that of
-//! another topic with the same name.
+//! Written before the first append and durable with the first flush, so that a durable record can
+//! never be taken for one of another topic with the same name.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ottla_runtime::{Disk, SyncPoint};
 use ottla_types::Uuid;
@@ -33,14 +33,19 @@ impl PartitionMetadata {
         }
     }
 
-    /// Writes and syncs the file. The log's first flush makes its name durable: without records
-    /// the directory is worth nothing.
+    /// Where the file is in a partition's directory.
+    #[must_use]
+    pub fn path(dir: &Path) -> PathBuf {
+        dir.join(NAME)
+    }
+
+    /// Writes the file; its content is durable when `point` is given. The log's first flush makes
+    /// it durable in any case, and its name: without records the directory is worth nothing.
     ///
     /// # Errors
     /// Those of writing.
-    pub fn write(self, disk: &Disk, dir: &Path) -> io::Result<()> {
+    pub fn write(self, disk: &Disk, dir: &Path, point: Option<SyncPoint>) -> io::Result<()> {
         let text = format!("version: 0\ntopic_id: {}", self.topic_id);
-        let point = Some(SyncPoint::PartitionMetadataFile);
         disk.write_atomically(&dir.join(NAME), text.as_bytes(), point, None)
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
-use ottla_runtime::{Disk, Runtime};
+use ottla_runtime::{Disk, Runtime, SyncPoint};
 use ottla_storage::{Log, LogError, LogOptions, PartitionMetadata, Shutdown, SyncPoints};
 use ottla_types::{LeaderEpoch, Offset, ReplicaKey, Uuid};
 
@@ -230,7 +230,7 @@ fn open_log(runtime: &Runtime, setup: &QuorumSetup) -> Result<MetadataLog, Quoru
     let failed = |source| QuorumError::Io { path: dir.clone(), source };
     if PartitionMetadata::read(disk, dir).map_err(failed)?.is_none() {
         let metadata = PartitionMetadata { topic_id: Uuid::METADATA_TOPIC };
-        metadata.write(disk, dir).map_err(failed)?;
+        metadata.write(disk, dir, Some(SyncPoint::PartitionMetadataFile)).map_err(failed)?;
     }
     let options = LogOptions { sync_points: SyncPoints::METADATA, ..setup.log.clone() };
     let shutdown = Shutdown::Unclean { recovery_point: Offset::ZERO };

@@ -171,7 +171,8 @@ impl Log {
         if roll {
             self.roll(now)?;
         }
-        self.begin_epoch(epoch).map_err(disk_full_is_a_rejection)
+        self.begin_epoch(epoch);
+        self.write_new_epochs().map_err(disk_full_is_a_rejection)
     }
 
     fn write_batch(&mut self, front: &RestampedHeader, records: &[u8]) -> Result<(), LogError> {

@@ -82,6 +82,7 @@ impl Log {
                 segment.indexes_durable = true;
             }
         }
+        files.extend(self.small_files.take_unsynced(&self.dir));
         let names = self.names_unsynced.then(|| (self.dir.clone(), self.options.sync_points.names));
         self.names_unsynced = false;
         let active = (self.active_mut().file()?, data);

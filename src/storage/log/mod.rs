@@ -17,6 +17,7 @@ mod recover;
 mod retention;
 mod scan;
 mod segment;
+mod small_files;
 mod transactions;
 mod txn_index;
 
@@ -25,7 +26,7 @@ use std::path::{Path, PathBuf};
 use ottla_config::TopicConfig;
 use ottla_protocol::batch::BatchHeader;
 use ottla_runtime::{Disk, File, SyncPoint};
-use ottla_types::{LeaderEpoch, Offset, Timestamp};
+use ottla_types::{Offset, Timestamp};
 
 pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
 pub use flush::FlushJob;
@@ -38,6 +39,7 @@ use crate::leader_epochs::LeaderEpochs;
 use crate::names::SegmentFile;
 use crate::producer_state::{ProducerState, RefusedFirsts};
 use segment::{RollLimits, Segment};
+use small_files::SmallFiles;
 
 /// The names under which a log's files are synced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +112,7 @@ pub struct Log {
     producers: ProducerState,
     refused_firsts: RefusedFirsts,
     epochs: LeaderEpochs,
+    small_files: SmallFiles,
 }
 
 impl Log {
@@ -165,30 +168,23 @@ impl Log {
         self.producers.expire(now, age_max);
     }
 
-    /// Notes that `epoch` begins at the end of the log, before the first record of it. The next
-    /// flush makes the file's name durable, with the records.
-    ///
-    /// # Errors
-    /// When `leader-epoch-checkpoint` cannot be written.
-    pub fn begin_epoch(&mut self, epoch: LeaderEpoch) -> Result<(), LogError> {
-        let mut epochs = self.epochs.clone();
-        if epochs.assign(epoch, self.end) {
-            // Only what the file says may be relied on.
-            epochs.write(&self.disk, &self.dir).map_err(|error| LogError::io(&self.dir, error))?;
-            self.epochs = epochs;
-            self.names_unsynced = true;
-        }
-        Ok(())
-    }
-
     fn write_epochs(&self) -> Result<(), LogError> {
-        self.epochs.write(&self.disk, &self.dir).map_err(|error| LogError::io(&self.dir, error))
+        let written = self.epochs.write(&self.disk, &self.dir, Some(SyncPoint::LeaderEpochFile));
+        written.map_err(|error| LogError::io(&self.dir, error))
     }
 
     /// Bytes in all segments.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.segments.iter().map(Segment::size).sum()
+    }
+
+    /// Whether nothing changed since a clean stop, so that closing has nothing to do.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let indexes_durable = self.segments.iter().all(|segment| segment.indexes_durable);
+        let durable = self.recovery_point == self.end && self.small_files.are_durable();
+        indexes_durable && durable && !self.names_unsynced
     }
 
     /// Completes the indexes and writes the producers, so that the next start need not look into

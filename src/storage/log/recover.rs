@@ -16,8 +16,8 @@ use ottla_types::{Offset, Timestamp};
 
 use super::scan::CheckedScanner;
 use super::segment::{Appended, Segment};
+use super::small_files::{SmallFiles, read_epochs};
 use super::{Log, LogError, LogOptions};
-use crate::leader_epochs::LeaderEpochs;
 use crate::names::SegmentFile;
 use crate::producer_state::{ProducerState, RefusedFirsts, TransactionEnd};
 
@@ -87,6 +87,7 @@ impl Log {
     ) -> Result<(Log, Recovered), LogError> {
         let io_error = |error| LogError::io(dir, error);
         let bases = list_segments(disk, dir).map_err(io_error)?;
+        let read = read_epochs(disk, dir, shutdown).map_err(io_error)?;
         let log_start = bases.first().copied().unwrap_or(Offset::ZERO);
         let mut log = Log {
             disk: disk.clone(),
@@ -96,10 +97,11 @@ impl Log {
             log_start,
             end: log_start,
             recovery_point: log_start,
-            names_unsynced: true,
+            names_unsynced: shutdown != Shutdown::Clean,
             producers: ProducerState::default(),
             refused_firsts: RefusedFirsts::default(),
-            epochs: LeaderEpochs::read(disk, dir).map_err(io_error)?,
+            epochs: read.epochs,
+            small_files: SmallFiles::left(shutdown),
         };
         let mut recovered = Recovered::default();
         let epochs_before = log.epochs.clone();
@@ -117,9 +119,13 @@ impl Log {
         if recovered.cut_bytes > 0 {
             log.sync_truncation()?;
         }
+        if read.damaged {
+            log.rebuild_epochs()?;
+        }
+        log.names_unsynced |= recovered.checked_bytes > 0;
         log.epochs.truncate_from_end(log.end);
         log.epochs.truncate_from_start(log.log_start);
-        if log.epochs != epochs_before {
+        if log.epochs != epochs_before || read.damaged {
             log.write_epochs()?;
         }
         log.recovery_point = match shutdown {

@@ -186,6 +186,7 @@ impl Log {
         let segment = Segment::create(&self.disk, &self.dir, self.log_start, now)?;
         self.segments.push(segment);
         self.end = self.log_start;
+        self.names_unsynced = true;
         Ok(())
     }
 }
