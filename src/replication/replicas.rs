@@ -305,8 +305,8 @@ impl Replicas {
 }
 
 impl Shared {
-    /// Opens and creates logs. Those that are created become durable together; where that fails, the
-    /// directory is fenced.
+    /// Opens and creates logs. Those that are created become durable together; where that fails,
+    /// the directory is fenced.
     fn open_some(&self, openings: Vec<Opening>) -> Vec<Result<Partition, TopicIdPartition>> {
         let is_moved = |one: &&Opening| one.placement.directory != one.dir.id();
         let moved: BTreeMap<_, _> =

@@ -93,7 +93,7 @@ impl Log {
             disk: disk.clone(),
             dir: dir.to_owned(),
             options,
-            segments: Vec::new(),
+            segments: Vec::with_capacity(bases.len().max(1)),
             log_start,
             end: log_start,
             recovery_point: log_start,
