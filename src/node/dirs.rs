@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ottla_config::NodeConfig;
 use ottla_protocol::control::VoterEndpoint;
 use ottla_runtime::{Disk, Runtime};
-use ottla_storage::{DataDir, DirError, LogDir, LogDirs, MetaProperties};
+use ottla_storage::{DataDir, DirError, LogDir, LogDirs, MetaProperties, Reserve};
 use ottla_types::Uuid;
 
 use crate::format::{DirIdentity, FormatError, check, check_or_format, format_beside};
@@ -50,6 +50,7 @@ impl Dirs {
         let identity = check_or_format(runtime, &metadata, config, voter)?;
         let clean = metadata.take_clean_shutdown()?;
         let metadata = Arc::new(LogDir::new(metadata, identity.directory_id, clean));
+        keep_room(&metadata, identity.new.is_some())?;
         let mut others = beside.identify(&identity)?;
         let mut dirs = Vec::new();
         let mut unreadable = Vec::new();
@@ -133,8 +134,24 @@ impl Beside<'_> {
             None => format_beside(runtime, &dir, node_id, &node.cluster_id, node.new.as_ref())?,
         };
         let clean = dir.take_clean_shutdown()?;
-        Ok(LogDir::new(dir, id, clean))
+        let dir = LogDir::new(dir, id, clean);
+        keep_room(&dir, node.new.is_some())?;
+        Ok(dir)
     }
+}
+
+/// Keeps room for what must go on when the disk is full. A node that has served starts without it:
+/// topics can be deleted then. A new one is refused.
+fn keep_room(dir: &LogDir, is_new: bool) -> Result<(), FormatError> {
+    let failed = |source| FormatError::Io { path: dir.path().to_owned(), source };
+    dir.health().keep_room(Reserve::new(dir.data().disk(), dir.path())).map_err(failed)?;
+    if dir.health().is_full() {
+        if is_new {
+            return Err(failed(std::io::Error::from_raw_os_error(28)));
+        }
+        tracing::error!(dir = %dir.path().display(), "the disk is full: nothing is appended");
+    }
+    Ok(())
 }
 
 fn open(disk: &Disk, path: &Path) -> Result<(DataDir, Option<MetaProperties>), DirError> {

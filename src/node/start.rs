@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use ottla_config::NodeConfig;
 use ottla_coordinator::ProducerIds;
@@ -18,7 +19,7 @@ use ottla_replication::{Replicas, ReplicasConfig, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
-use ottla_storage::{CleanShutdown, DirError, LogDir, LogDirs, LogOptions, SyncPoints};
+use ottla_storage::{CleanShutdown, DirError, LogDirs, LogOptions, SyncPoints};
 use ottla_types::{Offset, ReplicaKey, TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -31,6 +32,9 @@ use crate::format::{FormatError, bootstrap, only_voter};
 use crate::listeners::{BindError, Sockets, announce, bind_all, registered, voter_endpoints};
 use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
+
+/// Longest wait for the metadata log to be closed: on a full disk it may find no room.
+const QUORUM_CLOSE_MAX: Duration = Duration::from_secs(30);
 
 /// Why a node did not start, or had to end. The text is one line for the operator.
 #[derive(Debug)]
@@ -231,13 +235,14 @@ impl Node {
         // KAFKA-10471: a start that was interrupted leaves logs that nobody has looked into; one
         // that was refused has not touched them, and leaves the directory as clean as it was.
         let opened = opened.into_inner();
-        if opened {
-            // Else the checkpoints of logs that were not looked into stay as they are.
-            self.replicas.close().await;
-        }
+        let closed_dirs = match opened {
+            true => self.replicas.close().await,
+            // The checkpoints of logs that were not looked into stay as they are.
+            false => self.dirs.dirs().iter().map(|dir| dir.id()).collect(),
+        };
         let is_clean = opened || (refused.is_some() && self.were_clean());
         let closed = is_clean.then(|| CleanShutdown { broker_epoch: broker.epoch() });
-        let stopped = self.close(&quorum, closed).await?;
+        let stopped = self.close(&quorum, &closed_dirs, closed).await?;
         refused.map_or(Ok(stopped), |unprotected| Err(StartError::Unprotected(unprotected)))
     }
 
@@ -427,19 +432,28 @@ impl Node {
     async fn close(
         self,
         quorum: &QuorumHandle,
+        closed: &[Uuid],
         clean: Option<CleanShutdown>,
     ) -> Result<Stopped, StartError> {
-        quorum.shut_down().await;
+        let clock = self.runtime.clock();
+        if clock.timeout(QUORUM_CLOSE_MAX, quorum.shut_down()).await.is_none() {
+            return Err(StartError::Fenced("the metadata log cannot be closed".to_owned()));
+        }
         let metadata = self.dirs.metadata().health();
         if metadata.is_fenced() {
             return Err(StartError::Fenced(metadata.fenced().await));
         }
-        let healthy = |dir: &&Arc<LogDir>| !dir.health().is_fenced();
-        if let Some(clean) = clean {
-            let mut dirs = self.dirs.dirs().iter().filter(healthy);
-            dirs.try_for_each(|dir| dir.data().write_clean_shutdown(clean))?;
+        for dir in self.dirs.dirs().iter().filter(|dir| closed.contains(&dir.id())) {
+            let Some(clean) = clean else { continue };
+            match dir.data().write_clean_shutdown(clean) {
+                Err(error) if error.is_disk_full() => {
+                    tracing::warn!(%error, "the next start will look into the logs");
+                }
+                written => written?,
+            }
         }
-        self.dirs.all().filter(healthy).try_for_each(|dir| dir.data().remove_lock_file())?;
+        let mut healthy = self.dirs.all().filter(|dir| !dir.health().is_fenced());
+        healthy.try_for_each(|dir| dir.data().remove_lock_file())?;
         tracing::info!("stopped");
         Ok(Stopped)
     }

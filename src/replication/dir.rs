@@ -2,6 +2,7 @@
 //! checkpoints hold.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ottla_storage::{
@@ -21,6 +22,8 @@ pub(crate) struct Dir {
     pub(crate) log_starts: Mutex<OffsetCheckpoint>,
     /// What the file of high watermarks holds.
     pub(crate) high_watermarks: Mutex<OffsetCheckpoint>,
+    /// Whether a log found no room when it was closed.
+    unclosed: AtomicBool,
 }
 
 /// What a log that was found is opened with.
@@ -37,6 +40,7 @@ impl Dir {
             recovery_points: Mutex::default(),
             log_starts: Mutex::default(),
             high_watermarks: Mutex::default(),
+            unclosed: AtomicBool::new(false),
         }
     }
 
@@ -99,20 +103,34 @@ impl Dir {
     /// Takes deleted logs' offsets out of the checkpoints before new logs take their names: they
     /// would call the new records deleted, or durable.
     pub(crate) fn forget_older_logs(&self, names: &[&TopicPartition]) -> Result<(), DirError> {
-        let forget = |known: &mut OffsetCheckpoint| {
-            let before = known.offsets.len();
-            for name in names {
-                known.offsets.remove(*name);
-            }
-            known.offsets.len() != before
+        // What is in memory changes with the file: what found no room is done again.
+        let without = |known: &OffsetCheckpoint| {
+            let mut left = known.clone();
+            left.offsets.retain(|name, _| !names.contains(&name));
+            (left != *known).then_some(left)
         };
         let mut starts = self.log_starts.lock().expect("never poisoned");
-        if forget(&mut starts) {
-            self.data().write_log_starts(&starts)?;
+        if let Some(left) = without(&starts) {
+            self.data().write_log_starts(&left)?;
+            *starts = left;
         }
         drop(starts);
         let mut points = self.recovery_points.lock().expect("never poisoned");
-        if forget(&mut points) { self.data().write_recovery_points(&points) } else { Ok(()) }
+        if let Some(left) = without(&points) {
+            self.data().write_recovery_points(&left)?;
+            *points = left;
+        }
+        Ok(())
+    }
+
+    /// A log was not closed: the next start must look into the logs.
+    pub(crate) fn leave_unclosed(&self) {
+        self.unclosed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a log was not closed.
+    pub(crate) fn has_unclosed_logs(&self) -> bool {
+        self.unclosed.load(Ordering::Relaxed)
     }
 }
 

@@ -2,16 +2,17 @@
 //!
 //! Nothing is written when nothing changed, so that an idle node costs nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla_runtime::Plane;
 use ottla_storage::{DirError, LogError, OffsetCheckpoint};
-use ottla_types::Offset;
+use ottla_types::{Offset, Uuid};
 
 use crate::dir::Dir;
+use crate::load_error::LoadError;
 use crate::partition::Partition;
-use crate::replicas::{LoadError, Replicas};
+use crate::replicas::Replicas;
 use crate::request::PartitionError;
 
 /// Time between looks for silent producers (`producer.id.expiration.check.interval.ms`).
@@ -46,6 +47,7 @@ impl Replicas {
         self.every("unused files", UNUSED_FILES_INTERVAL, move || {
             disk.close_unused_files();
         });
+        self.start_looking_for_room();
         let replicas = self.clone();
         self.every("producer expiry", PRODUCER_CHECK_INTERVAL, move || {
             let now = replicas.shared.runtime.clock().wall();
@@ -54,19 +56,26 @@ impl Replicas {
         });
     }
 
-    /// Closes all logs and makes them durable, so that the next start need not look into them.
-    /// A directory where that cannot be done is fenced.
-    pub async fn close(&self) {
+    /// Closes all logs and makes them durable, so that the next start need not look into them;
+    /// returns the ids of the directories where that was done. One where it fails is fenced, unless
+    /// it is full.
+    pub async fn close(&self) -> Vec<Uuid> {
         self.close_partitions().await;
         let replicas = self.clone();
         let work = move || {
+            let closed = Mutex::new(Vec::new());
             replicas.in_each_dir("closing", |dir| {
                 replicas.write_recovery_points(dir)?;
                 replicas.write_high_watermarks(dir)?;
-                replicas.write_log_starts_at_stop(dir)
+                replicas.write_log_starts_at_stop(dir)?;
+                if !dir.has_unclosed_logs() {
+                    closed.lock().expect("never poisoned").push(dir.id());
+                }
+                Ok(())
             });
+            closed.into_inner().expect("never poisoned")
         };
-        self.shared.runtime.blocking(Plane::Data(0), work).await;
+        self.shared.runtime.blocking(Plane::Data(0), work).await
     }
 
     /// Closes all logs. Several at a time, because each waits for the disk and they can share what
@@ -93,27 +102,44 @@ impl Replicas {
         }
     }
 
-    /// Does something in each directory that is not fenced, and fences those where it fails.
+    /// Does something in each directory that is not fenced, and fences those where it fails. What
+    /// finds no room is done again with the room that is kept for it; else the next time will do,
+    /// as the files of before are in place.
     pub(crate) fn in_each_dir(
         &self,
         what: &str,
         work: impl Fn(&Arc<Dir>) -> Result<(), LoadError>,
     ) {
         for dir in self.shared.dirs.iter().filter(|dir| !dir.health().is_fenced()) {
-            if let Err(error) = work(dir) {
-                dir.health().fence(format!("{what}: {error}"));
+            let mut done = work(dir);
+            if done.as_ref().is_err_and(LoadError::is_disk_full) && dir.health().make_room() {
+                done = work(dir);
+            }
+            match done {
+                Ok(()) => {}
+                Err(error) if error.is_disk_full() => {
+                    tracing::warn!(%error, "{what}: will be tried again when there is room");
+                }
+                Err(error) => dir.health().fence(format!("{what}: {error}")),
             }
         }
     }
 
-    /// Closes a log, or fences its directory.
+    /// Closes a log, or fences its directory, unless that is full.
     fn close_one(&self, partition: &Arc<Partition>) {
-        let health = partition.dir().health();
+        let (dir, health) = (partition.dir(), partition.dir().health());
         if health.is_fenced() {
             return;
         }
-        if let Err(error) = Replicas::close_durably(partition) {
-            health.fence(format!("closing: {error}"));
+        let mut closed = Replicas::close_durably(partition);
+        if closed.as_ref().is_err_and(LoadError::is_disk_full) {
+            health.make_room();
+            closed = Replicas::close_durably(partition);
+        }
+        match closed {
+            Ok(()) => {}
+            Err(error) if error.is_disk_full() => dir.leave_unclosed(),
+            Err(error) => health.fence(format!("closing: {error}")),
         }
     }
 

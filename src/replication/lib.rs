@@ -20,19 +20,22 @@ mod core;
 mod dir;
 mod fetch_wait;
 mod housekeeping;
+mod load_error;
 mod partition;
 mod placement;
 mod replicas;
 mod request;
 mod retention;
+mod room;
 pub mod validation;
 mod validator;
 
 pub use core::LeaderCore;
 pub use fetch_wait::{FetchWait, Watch};
+pub use load_error::LoadError;
 pub use partition::Partition;
 pub use placement::{DirPlan, Placement, plan_dirs};
-pub use replicas::{LoadError, Replicas, ReplicasConfig};
+pub use replicas::{Replicas, ReplicasConfig};
 pub use request::{
     AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
     PartitionOffsets,

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
-use ottla_storage::{BatchLocation, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit};
+use ottla_storage::{
+    AppendPlan, BatchLocation, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit,
+};
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition};
 use slab::Slab;
 
@@ -204,6 +206,9 @@ impl Partition {
         let rejected = |rejection| PartitionError::Log(LogError::Rejected(rejection));
         let plan = state.log.plan_append(&batch.header, Origin::Client, now).map_err(rejected)?;
         let epoch = state.core.epoch();
+        if matches!(plan, AppendPlan::Append { .. }) && self.dir.health().is_full() {
+            return Err(PartitionError::Log(state.log.refuse_for_room(batch)));
+        }
         let info = match state.log.append(plan, batch, epoch, now) {
             Ok(info) => info,
             Err(error) => return Err(self.failed(error)),

@@ -2,22 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
 use ottla_runtime::{Plane, Runtime};
-use ottla_storage::{DirError, Log, LogDirs, LogError, LogOptions, PartitionDirName, SyncPoints};
+use ottla_storage::{
+    DirError, Log, LogDir, LogDirs, LogError, LogOptions, PartitionDirName, SyncPoints,
+};
 use ottla_types::{ErrorCode, TopicIdPartition, Uuid};
 use tokio::sync::mpsc;
 
 use crate::dir::{Dir, Found};
+use crate::load_error::LoadError;
 use crate::partition::Partition;
 use crate::placement::Placement;
 use crate::request::PartitionError;
 
 /// Logs that are opened or created at the same time: recovery reads, creation waits for fsyncs.
 const LOADERS: usize = 4;
+/// Pause before something is tried again that found no room.
+const ROOM_RETRY: Duration = Duration::from_millis(100);
 
 /// Times that the registry keeps.
 #[derive(Clone, Copy, Debug)]
@@ -45,19 +50,23 @@ pub(crate) struct Shared {
     pub(crate) config: ReplicasConfig,
     partitions: RwLock<BTreeMap<TopicIdPartition, Arc<Partition>>>,
     /// Partitions of this node without a log: it is in a directory that cannot be used, or could
-    /// not be opened or created.
-    pub(crate) offline: RwLock<BTreeSet<TopicIdPartition>>,
+    /// not be opened or created. Those that only found no room are tried again.
+    pub(crate) offline: RwLock<BTreeMap<TopicIdPartition, Option<Box<Opening>>>>,
+    /// Those of them that were deleted since they were tried again last.
+    pub(crate) gone: Mutex<BTreeSet<TopicIdPartition>>,
     /// Whether there were directories that could not be opened.
     pub(crate) some_unreadable: bool,
+    /// Every directory of the node, that of the metadata log included.
+    pub(crate) all_dirs: Vec<Arc<LogDir>>,
     /// Where it is told in which directory a replica is, when the metadata says otherwise.
     moved: mpsc::UnboundedSender<(TopicIdPartition, Uuid)>,
 }
 
 /// A log that is to be opened or created.
 #[derive(Clone)]
-struct Opening {
-    placement: Placement,
-    dir: Arc<Dir>,
+pub(crate) struct Opening {
+    pub(crate) placement: Placement,
+    pub(crate) dir: Arc<Dir>,
     /// `None` when there is none yet.
     found: Option<Found>,
 }
@@ -78,6 +87,8 @@ impl Replicas {
             config,
             partitions: RwLock::default(),
             offline: RwLock::default(),
+            gone: Mutex::default(),
+            all_dirs: dirs.all().cloned().collect(),
             some_unreadable: !dirs.unreadable().is_empty(),
             moved,
         };
@@ -92,7 +103,7 @@ impl Replicas {
 
     /// Whether this node holds the partition, and has no log of it.
     fn is_offline(&self, id: &TopicIdPartition) -> bool {
-        self.shared.offline.read().expect("never poisoned").contains(id)
+        self.shared.offline.read().expect("never poisoned").contains_key(id)
     }
 
     /// What a client is told of a partition that exists and that [`Replicas::get`] does not have.
@@ -156,7 +167,7 @@ impl Replicas {
     pub async fn place(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
         let mut new = Vec::new();
         for placement in placements {
-            if self.is_offline(&placement.id) {
+            if self.change_offline(&placement) {
                 continue;
             }
             let Some(partition) = self.get(&placement.id) else {
@@ -192,7 +203,7 @@ impl Replicas {
             };
             let fewest = (0..dirs.len()).min_by_key(|at| counts[*at]);
             let Some(at) = named.or(fewest.filter(|_| !may_be_there)) else {
-                self.set_offline(placement.id);
+                self.set_offline(placement.id, None);
                 continue;
             };
             counts[at] += 1;
@@ -201,8 +212,8 @@ impl Replicas {
         self.open_all(work).await
     }
 
-    fn set_offline(&self, id: TopicIdPartition) {
-        self.shared.offline.write().expect("never poisoned").insert(id);
+    fn set_offline(&self, id: TopicIdPartition, again: Option<Box<Opening>>) {
+        self.shared.offline.write().expect("never poisoned").insert(id, again);
     }
 
     /// Ends the waits of everybody for the partitions of directories that are fenced.
@@ -216,18 +227,27 @@ impl Replicas {
     /// directory that has failed stays there.
     pub fn delete(&self, ids: Vec<TopicIdPartition>) {
         for id in ids {
-            self.shared.offline.write().expect("never poisoned").remove(&id);
-            let removed = self.shared.partitions.write().expect("never poisoned").remove(&id);
-            let Some(partition) = removed else { continue };
-            let config = partition.config();
-            partition.retire();
-            let (dir, Ok(config)) = (partition.dir(), config) else { continue };
-            let unique = self.shared.runtime.entropy().uuid();
-            let deleted = PartitionDirName::deleted(partition.name(), unique);
-            match dir.data().rename(&partition.name().to_string(), &deleted) {
-                Ok(()) => self.remove_later(dir.clone(), deleted, config.file_delete_delay),
-                Err(error) => dir.health().fence(error.to_string()),
+            let waited = self.shared.offline.write().expect("never poisoned").remove(&id);
+            if let Some(Some(waited)) = waited {
+                self.forget_waiting(id, &waited);
             }
+            let removed = self.shared.partitions.write().expect("never poisoned").remove(&id);
+            if let Some(partition) = removed {
+                self.delete_log(&partition);
+            }
+        }
+    }
+
+    pub(crate) fn delete_log(&self, partition: &Partition) {
+        let config = partition.config();
+        partition.retire();
+        // What is in a directory that has failed stays there.
+        let (dir, Ok(config)) = (partition.dir(), config) else { return };
+        let unique = self.shared.runtime.entropy().uuid();
+        let deleted = PartitionDirName::deleted(partition.name(), unique);
+        match dir.data().rename(&partition.name().to_string(), &deleted) {
+            Ok(()) => self.remove_later(dir.clone(), deleted, config.file_delete_delay),
+            Err(error) => dir.health().fence(error.to_string()),
         }
     }
 
@@ -248,7 +268,16 @@ impl Replicas {
     /// Flushes as long as the partition asks for it. Appends that arrive meanwhile share the next
     /// fsync.
     async fn flush_until_calm(&self, partition: Arc<Partition>, plane: Plane) {
-        while let Ok(Some(job)) = partition.next_flush() {
+        loop {
+            let job = match partition.next_flush() {
+                Ok(Some(job)) => job,
+                // An index was to be created: nothing is lost by waiting.
+                Err(PartitionError::Log(error)) if error.is_disk_full() => {
+                    self.shared.runtime.clock().sleep(ROOM_RETRY).await;
+                    continue;
+                }
+                _ => return,
+            };
             let end = job.end;
             let flushed = partition.clone();
             match self.shared.runtime.blocking(plane, move || flushed.run_flush(&job)).await {
@@ -262,7 +291,7 @@ impl Replicas {
         }
     }
 
-    async fn open_all(&self, work: Vec<Opening>) -> Result<(), LoadError> {
+    pub(crate) async fn open_all(&self, work: Vec<Opening>) -> Result<(), LoadError> {
         let share = work.len().div_ceil(LOADERS).max(1);
         let mut loaders = Vec::new();
         for (index, chunk) in work.chunks(share).enumerate() {
@@ -275,22 +304,19 @@ impl Replicas {
             loaders.push(self.shared.runtime.spawn(plane, "load logs", task));
         }
         for mut loader in loaders {
-            let opened: Vec<Result<Partition, TopicIdPartition>> =
+            let opened: Vec<Result<Partition, Unopened>> =
                 loader.join().await.ok_or(LoadError::Panicked)?;
-            let mut partitions = self.shared.partitions.write().expect("never poisoned");
             for partition in opened {
                 match partition {
-                    Ok(partition) => {
-                        partitions.insert(partition.id(), Arc::new(partition));
-                    }
-                    Err(id) => self.set_offline(id),
+                    Ok(partition) => self.hold(partition),
+                    Err(Unopened { id, again }) => self.set_offline(id, again),
                 }
             }
         }
         Ok(())
     }
 
-    fn remove_later(&self, dir: Arc<Dir>, name: String, delay: Duration) {
+    pub(crate) fn remove_later(&self, dir: Arc<Dir>, name: String, delay: Duration) {
         let shared = self.shared.clone();
         let plane = Plane::Data(0);
         let task = async move {
@@ -305,23 +331,40 @@ impl Replicas {
 }
 
 impl Shared {
+    pub(crate) fn insert(&self, partition: Arc<Partition>) {
+        let mut partitions = self.partitions.write().expect("never poisoned");
+        partitions.insert(partition.id(), partition);
+    }
+
     /// Opens and creates logs. Those that are created become durable together; where that fails,
     /// the directory is fenced.
-    fn open_some(&self, openings: Vec<Opening>) -> Vec<Result<Partition, TopicIdPartition>> {
+    fn open_some(&self, openings: Vec<Opening>) -> Vec<Result<Partition, Unopened>> {
         let is_moved = |one: &&Opening| one.placement.directory != one.dir.id();
         let moved: BTreeMap<_, _> =
             openings.iter().filter(is_moved).map(|one| (one.placement.id, one.dir.id())).collect();
-        let mut created = Vec::new();
+        let (mut created, mut without_room) = (Vec::new(), Vec::new());
         for dir in self.dirs.iter().filter(|dir| !dir.health().is_fenced()) {
             let new = |one: &&Opening| one.found.is_none() && Arc::ptr_eq(&one.dir, dir);
             let names: Vec<_> =
                 openings.iter().filter(new).map(|one| &one.placement.name).collect();
-            if !names.is_empty() {
-                dir.fence_on_error(dir.forget_older_logs(&names));
-                created.push(dir);
+            if names.is_empty() {
+                continue;
+            }
+            match dir.forget_older_logs(&names) {
+                Err(error) if error.is_disk_full() => without_room.push(dir.id()),
+                done => {
+                    dir.fence_on_error(done);
+                    created.push(dir);
+                }
             }
         }
-        let opened: Vec<_> = openings.into_iter().map(|one| self.open_or_fence(one)).collect();
+        let open = |one: Opening| match one.found {
+            None if without_room.contains(&one.dir.id()) => {
+                Err(Unopened { id: one.placement.id, again: Some(Box::new(one)) })
+            }
+            _ => self.open_or_fence(one),
+        };
+        let opened: Vec<_> = openings.into_iter().map(open).collect();
         for dir in created.into_iter().filter(|dir| !dir.health().is_fenced()) {
             dir.fence_on_error(dir.data().sync_created());
         }
@@ -334,16 +377,19 @@ impl Shared {
         opened
     }
 
-    /// Opens or creates a log; when that fails, its directory is fenced.
-    fn open_or_fence(&self, opening: Opening) -> Result<Partition, TopicIdPartition> {
-        let (id, name) = (opening.placement.id, opening.placement.name.clone());
-        let dir = opening.dir.clone();
+    /// Opens or creates a log; when that fails, its directory is fenced, unless it is full.
+    fn open_or_fence(&self, opening: Opening) -> Result<Partition, Unopened> {
+        let (id, dir) = (opening.placement.id, opening.dir.clone());
         if dir.health().is_fenced() {
-            return Err(id);
+            return Err(Unopened { id, again: None });
         }
-        self.open_one(opening).map_err(|error| {
-            dir.health().fence(format!("{name}: {error}"));
-            id
+        self.open_one(opening.clone()).map_err(|error| {
+            if error.is_disk_full() {
+                tracing::warn!(partition = %opening.placement.name, %error, "waits for room");
+                return Unopened { id, again: Some(Box::new(opening)) };
+            }
+            dir.health().fence(format!("{}: {error}", opening.placement.name));
+            Unopened { id, again: None }
         })
     }
 
@@ -383,19 +429,11 @@ fn flush_now(log: &mut Log) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Why partitions cannot be opened or created.
-#[derive(Debug)]
-pub enum LoadError {
-    /// The data directory.
-    Dir(DirError),
-    /// A log.
-    Log(LogError),
-    /// A partition.
-    Partition(PartitionError),
-    /// A loader panicked; the log tells where.
-    Panicked,
-    /// A partition is in two directories.
-    Duplicate(PathBuf, PathBuf),
+/// A log that could not be opened.
+struct Unopened {
+    id: TopicIdPartition,
+    /// What is to be tried again, when there is room.
+    again: Option<Box<Opening>>,
 }
 
 /// When logs are created.
@@ -406,45 +444,3 @@ enum When {
     /// When the metadata tells of them: what it does not place is new.
     Later,
 }
-
-impl From<DirError> for LoadError {
-    fn from(error: DirError) -> LoadError {
-        LoadError::Dir(error)
-    }
-}
-
-impl From<LogError> for LoadError {
-    fn from(error: LogError) -> LoadError {
-        LoadError::Log(error)
-    }
-}
-
-impl From<PartitionError> for LoadError {
-    fn from(error: PartitionError) -> LoadError {
-        LoadError::Partition(error)
-    }
-}
-
-impl std::fmt::Display for LoadError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            LoadError::Dir(error) => error.fmt(f),
-            LoadError::Log(error) => error.fmt(f),
-            LoadError::Partition(error) => error.fmt(f),
-            LoadError::Panicked => f.write_str("a log could not be opened"),
-            LoadError::Duplicate(first, second) => write!(
-                f,
-                "Duplicate log directories for {} are found in both {} and {}. It is likely because \
-                 log directory failure happened while broker was replacing current replica with \
-                 future replica. Recover broker from this failure by manually deleting one of the \
-                 two directories for this partition. It is recommended to delete the partition in \
-                 the log directory that is known to have failed recently.",
-                first.file_name().unwrap_or_default().to_string_lossy(),
-                first.display(),
-                second.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for LoadError {}

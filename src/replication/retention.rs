@@ -15,8 +15,9 @@ use ottla_storage::OffsetCheckpoint;
 use ottla_types::Offset;
 
 use crate::dir::Dir;
+use crate::load_error::LoadError;
 use crate::partition::Partition;
-use crate::replicas::{LoadError, Replicas};
+use crate::replicas::Replicas;
 use crate::request::PartitionError;
 
 impl Replicas {

@@ -90,6 +90,14 @@ impl fmt::Display for DirError {
     }
 }
 
+impl DirError {
+    /// Whether the disk had no room; the old file is in place then.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, DirError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
 impl std::error::Error for DirError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {

@@ -89,10 +89,22 @@ impl LogError {
         }
     }
 
+    /// Whether the disk had no room; what was to be written is not there then. A sync never says
+    /// so.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            LogError::Rejected(rejection) => *rejection == AppendRejection::DiskFull,
+            LogError::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     /// Whether the node's own storage failed, so that the directory must be fenced.
     #[must_use]
     pub fn is_fault(&self) -> bool {
         match self {
+            LogError::Io { .. } if self.is_disk_full() => false,
             LogError::Rejected(_) | LogError::OffsetOutOfRange | LogError::BadRecords(_) => false,
             LogError::Io { .. } | LogError::Corrupt { .. } => true,
         }

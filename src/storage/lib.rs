@@ -18,6 +18,7 @@ mod meta_properties;
 mod names;
 mod partition_metadata;
 mod producer_state;
+mod reserve;
 
 pub use checkpoint::{Checkpoint, OffsetCheckpoint};
 pub use data_dir::{CleanShutdown, DataDir, DirError, PartitionDir};
@@ -33,3 +34,4 @@ pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;
 pub use producer_state::{EndedTransaction, ProducerState, ProducerVerdict, TransactionEnd};
+pub use reserve::{RESERVE_BYTES, Reserve};

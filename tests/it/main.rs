@@ -15,6 +15,7 @@ mod client;
 mod crash;
 mod dirs;
 mod dump_log;
+mod full_disk;
 mod hostile;
 mod node;
 mod produce_fetch;

@@ -164,6 +164,18 @@ pub fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_ottla"))
 }
 
+/// Runs a node in a mount namespace of its own, behind a line of shell that sets it up.
+pub fn in_own_mounts(setup: &Setup, prepare: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    let script = format!("set -e; {prepare}; exec \"$0\" \"$@\"");
+    command.args(["--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_ottla")]);
+    command.args(setup.arguments());
+    command
+}
+
 /// A process that is killed when it goes out of scope.
 pub struct Process {
     child: Child,

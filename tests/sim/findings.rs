@@ -18,6 +18,10 @@ pub struct Stats {
     pub clean_stops: u64,
     /// Processes that ended by themselves because their disk failed.
     pub fences: u64,
+    /// Times without room on the disk that the process lived through.
+    pub full_disks: u64,
+    /// Times without one of several log directories that the process lived through.
+    pub failed_dirs: u64,
     /// Batches acknowledged.
     pub acknowledged: u64,
     /// Batches sent again.
@@ -37,6 +41,8 @@ impl AddAssign for Stats {
         self.power_cuts += other.power_cuts;
         self.clean_stops += other.clean_stops;
         self.fences += other.fences;
+        self.full_disks += other.full_disks;
+        self.failed_dirs += other.failed_dirs;
         self.acknowledged += other.acknowledged;
         self.resent += other.resent;
         self.read += other.read;
@@ -78,6 +84,11 @@ impl Findings {
     /// Counts something.
     pub fn count(&self, change: impl FnOnce(&mut Stats)) {
         change(&mut self.lock().stats);
+    }
+
+    /// The counts so far.
+    pub fn stats(&self) -> Stats {
+        self.lock().stats
     }
 
     /// Whether something was violated already, so that going on is of no use.

@@ -75,13 +75,17 @@ impl MetadataLog {
         self.append(Origin::Quorum, &IncomingBatch { header, bytes }, epoch, now)
     }
 
-    /// Appends whole batches of the leader as they are.
+    /// Appends whole batches of the leader as they are. After `DiskFull` it can be called again
+    /// with the same: those that are there are left out.
     pub(super) fn append_fetched(&mut self, bytes: &Bytes, now: Timestamp) -> Result<(), LogError> {
         let mut position = 0;
         while position < bytes.len() {
             let header = BatchHeader::read(&bytes[position..]).expect("checked when it arrived");
             let batch = bytes.slice(position..position + header.size());
             position += header.size();
+            if header.base_offset < self.log.end() {
+                continue;
+            }
             let incoming = IncomingBatch { header, bytes: batch };
             self.append(Origin::Leader, &incoming, header.leader_epoch, now)?;
         }

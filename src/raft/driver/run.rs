@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use ottla_runtime::{Plane, Runtime, SyncPoint};
 use ottla_storage::{DirHealth, LogError};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::{mpsc, oneshot};
 
 use super::events::QuorumEvent;
@@ -20,6 +21,8 @@ use crate::core::{
 };
 use crate::quorum_state::{self, Format};
 
+/// Pause before a write is tried again that found no room.
+const ROOM_RETRY: Duration = Duration::from_millis(100);
 /// Inputs taken before their effects are performed.
 const TURN_MAX: usize = 256;
 
@@ -199,6 +202,15 @@ impl Driver {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 Effect::PersistQuorumState(election) => self.write_quorum_state(election).await?,
+                Effect::Append { base_offset, epoch, payload } => {
+                    self.append(base_offset, epoch, payload).await?;
+                }
+                Effect::AppendFetched { bytes, .. } => {
+                    let now = self.runtime.clock().wall();
+                    while let Err(error) = self.log.append_fetched(&bytes, now) {
+                        self.wait_for_room(error).await?;
+                    }
+                }
                 Effect::ShutdownComplete => next = Next::End,
                 Effect::InstallSnapshot(id) => {
                     let installed = self.install_snapshot(id).await?;
@@ -212,7 +224,9 @@ impl Driver {
         self.tell_leadership();
         self.flush_if_wanted()?;
         if next == Next::End {
-            self.log.close()?;
+            while let Err(error) = self.log.close() {
+                self.wait_for_room(error).await?;
+            }
             if let Some(done) = self.shutdown.take() {
                 // Whoever asked may have stopped waiting.
                 let _ = done.send(());
@@ -223,13 +237,8 @@ impl Driver {
 
     /// Performs an effect that needs no waiting.
     fn perform_now(&mut self, effect: Effect) -> Result<(), LogError> {
-        let now = self.runtime.clock().wall();
         match effect {
             Effect::TruncateTo(end) => self.log.truncate_to(end)?,
-            Effect::Append { base_offset, epoch, payload } => {
-                self.append(base_offset, epoch, payload, now)?;
-            }
-            Effect::AppendFetched { bytes, .. } => self.log.append_fetched(&bytes, now)?,
             Effect::Flush(mark) => self.flush_wanted = Some(mark),
             Effect::SendRequest { to, call, request } => {
                 let endpoints = match to {
@@ -258,25 +267,52 @@ impl Driver {
             Effect::WriteSnapshot(chunk) => self.write_chunk(&chunk)?,
             Effect::PersistQuorumState(_)
             | Effect::InstallSnapshot(_)
-            | Effect::ShutdownComplete => unreachable!("performed by the caller"),
+            | Effect::ShutdownComplete
+            | Effect::Append { .. }
+            | Effect::AppendFetched { .. } => unreachable!("performed by the caller"),
         }
         Ok(())
     }
 
-    fn append(
+    async fn append(
         &mut self,
         base_offset: Offset,
         epoch: LeaderEpoch,
         payload: Payload,
-        now: Timestamp,
     ) -> Result<(), LogError> {
-        match payload {
-            Payload::Control(records) => self.log.append_control(base_offset, epoch, now, &records),
-            Payload::Proposal(token) => {
-                let values = self.proposed.remove(&token).expect("placed once");
-                self.log.append_data(base_offset, epoch, now, &values)
+        let now = self.runtime.clock().wall();
+        let values = match &payload {
+            Payload::Control(_) => Vec::new(),
+            Payload::Proposal(token) => self.proposed.remove(token).expect("placed once"),
+        };
+        loop {
+            let appended = match &payload {
+                Payload::Control(records) => {
+                    self.log.append_control(base_offset, epoch, now, records)
+                }
+                Payload::Proposal(_) => self.log.append_data(base_offset, epoch, now, &values),
+            };
+            match appended {
+                Err(error) => self.wait_for_room(error).await?,
+                done => return done,
             }
         }
+    }
+
+    /// After a write that found no room and changed nothing: uses what is kept for that, else waits
+    /// for a while. The core has placed what is to be written: there is no way around it.
+    ///
+    /// # Errors
+    /// `error`, when it is another one.
+    async fn wait_for_room(&mut self, error: LogError) -> Result<(), LogError> {
+        if !error.is_disk_full() {
+            return Err(error);
+        }
+        if !self.health.make_room() {
+            tracing::warn!(%error, "the metadata log waits for room");
+            self.runtime.clock().sleep(ROOM_RETRY).await;
+        }
+        Ok(())
     }
 
     /// Nothing behind this effect may happen before the file is durable.
@@ -287,13 +323,19 @@ impl Driver {
             _ => Format::V1,
         };
         let text = quorum_state::encode(&election, format);
-        let (disk, path) = (self.runtime.disk().clone(), self.quorum_state.clone());
-        let work = move || {
-            let (file, dir) = (SyncPoint::QuorumStateFile, SyncPoint::QuorumStateDir);
-            let written = disk.write_atomically(&path, text.as_bytes(), Some(file), Some(dir));
-            written.map_err(|source| LogError::Io { path, source })
-        };
-        self.runtime.blocking(Plane::Control, work).await
+        loop {
+            let (disk, path) = (self.runtime.disk().clone(), self.quorum_state.clone());
+            let text = text.clone();
+            let work = move || {
+                let (file, dir) = (SyncPoint::QuorumStateFile, SyncPoint::QuorumStateDir);
+                let written = disk.write_atomically(&path, text.as_bytes(), Some(file), Some(dir));
+                written.map_err(|source| LogError::Io { path, source })
+            };
+            match self.runtime.blocking(Plane::Control, work).await {
+                Err(error) => self.wait_for_room(error).await?,
+                done => return done,
+            }
+        }
     }
 
     fn answer(&mut self, id: RequestId, mut reply: Reply<Served>) -> Result<(), LogError> {

@@ -155,7 +155,13 @@ impl Disk {
         temporary.push(".tmp");
         let temporary = Path::new(&temporary);
         let file = self.open(temporary, OpenMode::Truncate)?;
-        file.write_all_at(&mut [IoSlice::new(bytes)], 0)?;
+        if let Err(error) = file.write_all_at(&mut [IoSlice::new(bytes)], 0) {
+            if error.kind() == io::ErrorKind::StorageFull {
+                // What was written of it would keep its room.
+                self.remove_file(temporary)?;
+            }
+            return Err(error);
+        }
         if let Some(point) = file_point {
             file.sync(point)?;
         }
@@ -341,17 +347,27 @@ impl File {
     /// Makes the file's bytes and length durable (`fdatasync`).
     ///
     /// # Errors
-    /// Those of `fdatasync(2)`. After an error nothing may be assumed of what was written since
-    /// the last success, and a second call proves nothing: the directory must be fenced.
+    /// Those of `fdatasync(2)`, but never of the kind `StorageFull`. After an error nothing may be
+    /// assumed of what was written since the last success, and a second call proves nothing: the
+    /// directory must be fenced.
     pub fn sync(&self, point: SyncPoint) -> io::Result<()> {
         match &self.twin {
-            FileTwin::Real(file) => file.sync_data(),
+            FileTwin::Real(file) => file.sync_data().map_err(sync_failed),
             FileTwin::Sim(file) => file.sync(point),
         }
     }
 
     pub(crate) fn twin(&self) -> &FileTwin {
         &self.twin
+    }
+}
+
+/// A sync that finds no room (blocks are allocated late) has lost what a write had taken: that is
+/// no full disk which refuses and stays as it was.
+fn sync_failed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::StorageFull => io::Error::other(format!("sync failed: {error}")),
+        _ => error,
     }
 }
 

@@ -162,6 +162,12 @@ impl Log {
         })
     }
 
+    /// Refuses a batch that has a plan, because its directory is full.
+    pub fn refuse_for_room(&mut self, batch: &IncomingBatch) -> LogError {
+        self.refused_firsts.note(&batch.header, &self.producers);
+        LogError::Rejected(AppendRejection::DiskFull)
+    }
+
     fn make_room(
         &mut self,
         roll: bool,

@@ -79,13 +79,14 @@ impl Log {
             }
             if index < sealed && !segment.indexes_durable {
                 files.extend(segment.index_files()?);
-                segment.indexes_durable = true;
             }
         }
         files.extend(self.small_files.take_unsynced(&self.dir));
         let names = self.names_unsynced.then(|| (self.dir.clone(), self.options.sync_points.names));
-        self.names_unsynced = false;
         let active = (self.active_mut().file()?, data);
+        // Behind everything that can fail: what a job covers is not offered again.
+        self.segments[..sealed].iter_mut().for_each(|segment| segment.indexes_durable = true);
+        self.names_unsynced = false;
         Ok(FlushJob { disk: self.disk.clone(), files, active, names, end: self.end })
     }
 

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::process::Command;
 
 use rustix::fs::FlockOperation;
 
 use crate::client::Client;
-use crate::node::{Node, Setup, TempDir, binary};
+use crate::node::{Node, Setup, TempDir, binary, in_own_mounts};
 use crate::requests::{
     PRODUCE, Topic, batch, create, error, fetch, produce, produce_request, records,
 };
@@ -134,18 +133,6 @@ fn bad_values_and_options() {
     let mut command = binary();
     let told = setup.fails_with(1, command.arg("--config").arg(&missing));
     assert_refused(&told, &[&missing.display().to_string(), "line 1"]);
-}
-
-/// Runs a node in a mount namespace of its own, behind a line of shell that sets it up.
-fn in_own_mounts(setup: &Setup, prepare: &str) -> Command {
-    let mut command = Command::new("unshare");
-    if !rustix::process::geteuid().is_root() {
-        command.arg("--map-root-user");
-    }
-    let script = format!("set -e; {prepare}; exec \"$0\" \"$@\"");
-    command.args(["--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_ottla")]);
-    command.args(setup.arguments());
-    command
 }
 
 #[test]

@@ -18,10 +18,11 @@ mod reader;
 mod wire;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
-use ottla_runtime::sim::{SimNode, SimWorld};
+use ottla_runtime::sim::{FaultsBelow, SimNode, SimWorld};
 use ottla_runtime::{Plane, Runtime, SyncPoint, Task};
 use tokio::sync::watch;
 
@@ -194,7 +195,9 @@ impl Story<'_> {
                 }
                 self.stop(process, power_cut).await;
             }
-            End::Eio | End::DiskFull => self.fail_disk(process, end).await,
+            End::Eio => self.fail_disk(process).await,
+            End::DiskFull => self.fill_disk(process).await,
+            End::DirFails => self.fail_dir(process).await,
         }
     }
 
@@ -219,26 +222,74 @@ impl Story<'_> {
 
     /// After a failed sync nobody knows what the page cache is worth: the broker must end, and the
     /// machine is started anew, as `docs/simulation.md` tells operators.
-    async fn fail_disk(&self, process: &mut Process, end: End) {
+    async fn fail_disk(&self, process: &mut Process) {
         let after = self.dice.below(100);
-        let full = self.machine.disk().used() + self.dice.below(3_000);
-        self.machine.disk().set_faults(|faults| match end {
-            End::Eio => faults.eio_after = Some(after),
-            _ => faults.capacity = Some(full),
-        });
-        let mut ended = process.ended_within(ms(self.dice.between(50, 2_000))).await;
-        if end == End::DiskFull && ended.is_none() {
-            // Somebody makes room, and it goes on.
-            self.machine.disk().set_faults(|faults| faults.capacity = None);
-            ended = process.ended_within(ms(300)).await;
-        }
-        self.machine.disk().set_faults(|faults| faults.capacity = None);
-        match ended {
+        self.machine.disk().set_faults(|faults| faults.eio_after = Some(after));
+        match process.ended_within(ms(self.dice.between(50, 2_000))).await {
             Some(State::Ended(Err(_))) => self.findings.count(|stats| stats.fences += 1),
             Some(State::Ended(Ok(()))) => self.findings.violated("the broker stopped unasked"),
             Some(_) | None => {}
         }
         self.bury(self.plan.power_cuts).await;
+    }
+
+    /// The disk is full for a while, in front of the kept room or behind it. The broker lives on,
+    /// and takes records again when there is room.
+    async fn fill_disk(&self, process: &mut Process) {
+        let full = self.machine.disk().used() + self.dice.below(3_000);
+        self.machine.disk().set_faults(|faults| faults.capacity = Some(full));
+        let mut ended = process.ended_within(ms(self.dice.between(50, 3_000))).await;
+        self.machine.disk().set_faults(|faults| faults.capacity = None);
+        let before = self.findings.stats().acknowledged;
+        let until = self.client.runtime.clock().now().after(ms(10_000));
+        while ended.is_none() && self.findings.stats().acknowledged == before {
+            if self.client.runtime.clock().now() > until {
+                return self.findings.violated("no records are taken though there is room");
+            }
+            ended = process.ended_within(ms(100)).await;
+        }
+        match ended {
+            Some(State::Ended(end)) => {
+                self.findings.violated(format!("the broker ended on a full disk: {end:?}"));
+            }
+            Some(_) => {}
+            None => self.findings.count(|stats| stats.full_disks += 1),
+        }
+        self.bury(self.plan.power_cuts).await;
+    }
+
+    /// One directory fails, and the broker lives on; it may start without it, too. Then the
+    /// directory is there again, and with it everything that was acknowledged in it.
+    async fn fail_dir(&self, process: &mut Process) {
+        let dir = PathBuf::from(format!("/var/data{}", self.dice.between(2, self.plan.dirs)));
+        let eio_after = Some(self.dice.below(30));
+        let fails = FaultsBelow { eio_after, ..FaultsBelow::default() };
+        self.machine.disk().set_faults(|faults| faults.below.extend([(dir.clone(), fails)]));
+        let ended = process.ended_within(ms(self.dice.between(50, 2_000))).await;
+        self.went_on(ended.as_ref());
+        if self.dice.chance(50) && ended.is_none() && !self.findings.any() {
+            self.bury(self.plan.power_cuts).await;
+            let missing = FaultsBelow { unreadable: true, ..FaultsBelow::default() };
+            self.machine.disk().set_faults(|faults| faults.below.extend([(dir.clone(), missing)]));
+            let mut process = Process::start(&self.machine, self.config.clone(), self.findings);
+            if !self.is_ready(&mut process).await {
+                return;
+            }
+            let ended = process.ended_within(ms(self.dice.between(50, 1_000))).await;
+            self.went_on(ended.as_ref());
+        }
+        self.machine.disk().set_faults(|faults| faults.below.clear());
+        self.bury(self.plan.power_cuts).await;
+    }
+
+    fn went_on(&self, ended: Option<&State>) {
+        match ended {
+            Some(State::Ended(end)) => {
+                self.findings.violated(format!("one of several directories ended it: {end:?}"));
+            }
+            Some(_) => {}
+            None => self.findings.count(|stats| stats.failed_dirs += 1),
+        }
     }
 
     /// Plans the death of the process at one of its next operations on disk.

@@ -25,8 +25,10 @@ pub enum End {
     },
     /// The disk answers EIO from some operation on.
     Eio,
-    /// The disk is full.
+    /// The disk is full for a while.
     DiskFull,
+    /// One of several log directories answers EIO, and may not be readable at the next start.
+    DirFails,
 }
 
 /// What topics keep. Far more than producers have under way: what a restart remembers of them is in
@@ -68,6 +70,8 @@ pub struct Plan {
     pub retention: Retention,
     /// Whether few topics are created: each one syncs names that others rely on.
     pub few_topics: bool,
+    /// Log directories.
+    pub dirs: u64,
 }
 
 impl Plan {
@@ -90,6 +94,7 @@ impl Plan {
             clock_jumps,
             disk_failures: dice.chance(30),
             few_topics: dice.chance(30),
+            dirs: dice.pick(&[1, 1, 2, 3]),
         }
     }
 
@@ -100,6 +105,9 @@ impl Plan {
             0..=1 if power_cut => End::PowerCut,
             0..=1 => End::Kill,
             2..=4 => End::CleanStop { power_cut },
+            5 | 6 if self.disk_failures && self.dirs > 1 => {
+                dice.pick(&[End::Eio, End::DiskFull, End::DirFails, End::DirFails])
+            }
             5 | 6 if self.disk_failures => dice.pick(&[End::Eio, End::DiskFull]),
             _ => End::AtDiskOperation { power_cut },
         }
@@ -108,7 +116,9 @@ impl Plan {
     /// The broker's config: Kafka's defaults, only that everything is small, so that segments roll
     /// and checkpoints are written all the time.
     pub fn config(&self, dice: &Dice) -> NodeConfig {
-        let overrides = [("log.dirs", "/var/data"), ("auto.create.topics.enable", "false")];
+        let mut dirs = "/var/data".to_owned();
+        (2..=self.dirs).for_each(|number| dirs += &format!(",/var/data{number}"));
+        let overrides = [("log.dirs", dirs.as_str()), ("auto.create.topics.enable", "false")];
         let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let mut config = NodeConfig::new(None, &overrides).expect("the embedded default");
         let ms = Duration::from_millis;
