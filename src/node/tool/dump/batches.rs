@@ -1,5 +1,6 @@
 //! Walks over the batches of a file without holding more of them than asked for.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use ottla_protocol::batch::{ATTRIBUTES_AT, BATCH_OVERHEAD, BatchHeader, Crc32c, LOG_OVERHEAD};
@@ -12,7 +13,7 @@ use super::{BATCH_BYTES_MAX, DECOMPRESSED_BYTES_MAX, DumpError, Dumped, trouble}
 const UP_TO_MAGIC: u64 = 17;
 /// Fewest bytes behind the length in any format.
 const LENGTH_MIN: i32 = 14;
-/// Bytes that are read at once for a checksum.
+/// Bytes that are read at once; what is wanted next is mostly among them.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// A file of batches, read from front to back.
@@ -21,6 +22,14 @@ pub(super) struct Batches {
     file: File,
     position: u64,
     end: u64,
+    ahead: RefCell<Piece>,
+}
+
+/// Bytes of a file that were read last.
+#[derive(Default)]
+struct Piece {
+    position: u64,
+    bytes: Vec<u8>,
 }
 
 /// A batch in its file.
@@ -38,7 +47,7 @@ impl Batches {
         let failed = |error| trouble(path, error);
         let file = disk.open(path, OpenMode::Read).map_err(failed)?;
         let end = file.len().map_err(failed)?;
-        Ok(Batches { path: path.to_owned(), file, position: 0, end })
+        Ok(Batches { path: path.to_owned(), file, position: 0, end, ahead: RefCell::default() })
     }
 
     /// Bytes up to where the reading ends.
@@ -124,7 +133,39 @@ impl Batches {
     }
 
     fn read(&self, buffer: &mut [u8], position: u64) -> Dumped<()> {
-        let read = self.file.read_exact_at(buffer, position);
-        read.map_err(|error| trouble(&self.path, error))
+        let failed = |error| trouble(&self.path, error);
+        if buffer.len() >= PIECE_BYTES {
+            return self.file.read_exact_at(buffer, position).map_err(failed);
+        }
+        let mut ahead = self.ahead.borrow_mut();
+        if !ahead.fill(buffer, position) {
+            ahead.position = position;
+            ahead.bytes.resize(PIECE_BYTES, 0);
+            let mut len = 0;
+            while len < buffer.len() {
+                let at = position + len as u64;
+                match self.file.read_at(&mut ahead.bytes[len..], at).map_err(failed)? {
+                    0 => break,
+                    read => len += read,
+                }
+            }
+            ahead.bytes.truncate(len);
+            if !ahead.fill(buffer, position) {
+                return Err(trouble(&self.path, "the file ended while it was read"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Piece {
+    /// Fills `buffer` with the bytes at `position`, if all of them are here.
+    fn fill(&self, buffer: &mut [u8], position: u64) -> bool {
+        let start = position.checked_sub(self.position).and_then(|at| usize::try_from(at).ok());
+        let here = start.and_then(|start| self.bytes.get(start..)?.get(..buffer.len()));
+        if let Some(bytes) = here {
+            buffer.copy_from_slice(bytes);
+        }
+        here.is_some()
     }
 }
