@@ -17,6 +17,7 @@ mod program;
 mod report;
 mod restart;
 mod start;
+mod validation;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ struct Arguments {
 enum Command {
     /// Measures, and prints a Markdown table.
     Run(RunArguments),
+    /// Measures what it costs to look at the records of a batch.
+    Validation,
     /// Serves as the floor until it is ended.
     #[command(hide = true)]
     Floor {
@@ -109,6 +112,7 @@ enum Figure {
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
+        Command::Validation => validation::measure(),
         Command::Floor { port, dir } => floor::serve(port, &dir).map_err(Failure::from),
     };
     match done {

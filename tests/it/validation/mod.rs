@@ -6,6 +6,7 @@
 
 mod build;
 mod cases;
+mod settings;
 
 use bytes::Bytes;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
