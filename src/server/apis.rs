@@ -92,6 +92,7 @@ pub const APIS: &[Api] = &[
     api(ApiKey::Vote, 0..=2, Offered::Controller, SMALL, handlers::quorum::vote),
     api(ApiKey::BeginQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::begin_epoch),
     api(ApiKey::EndQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::end_epoch),
+    api(ApiKey::FetchSnapshot, 0..=1, Offered::Controller, SMALL, handlers::quorum::fetch_snapshot),
     api(ApiKey::DescribeCluster, 0..=2, Offered::Both, SMALL, handlers::describe_cluster::handle),
 ];
 

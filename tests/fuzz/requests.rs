@@ -4,9 +4,10 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ottla_protocol::messages::{
     ApiVersionsRequest, BeginQuorumEpochRequest, BrokerId, CreateTopicsRequest, Decodable,
     DeleteTopicsRequest, DescribeClusterRequest, Encodable, EndQuorumEpochRequest, FetchRequest,
-    FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
-    ProduceRequest, StrBytes, TopicName, VoteRequest, codec_version, create_topics_request,
-    decode_request, fetch_request, list_offsets_request, metadata_request, produce_request,
+    FetchSnapshotRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
+    MetadataRequest, ProduceRequest, StrBytes, TopicName, VoteRequest, codec_version,
+    create_topics_request, decode_request, fetch_request, list_offsets_request, metadata_request,
+    produce_request,
 };
 use ottla_protocol::{ApiKey, RequestHeader, RequestPrefix, produce};
 
@@ -46,6 +47,9 @@ pub fn all() -> Vec<Target> {
         }),
         target::<EndQuorumEpochRequest>(ApiKey::EndQuorumEpoch, 0..=1, |_| {
             EndQuorumEpochRequest::default()
+        }),
+        target::<FetchSnapshotRequest>(ApiKey::FetchSnapshot, 0..=1, |_| {
+            FetchSnapshotRequest::default()
         }),
         target::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0..=2, |_| {
             DescribeClusterRequest::default()

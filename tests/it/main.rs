@@ -21,6 +21,7 @@ mod node;
 mod produce_fetch;
 mod requests;
 mod retention;
+mod snapshots;
 mod start;
 mod storage;
 mod validation;

@@ -256,6 +256,11 @@ impl Node {
         self.setup
     }
 
+    /// How it was started.
+    pub fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     fn wait_started(&mut self) {
         let address = self.address();
         let process = self.process.as_mut().unwrap();

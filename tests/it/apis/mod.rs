@@ -10,7 +10,7 @@ mod quorum;
 use crate::client::Client;
 use crate::node::Node;
 
-pub use quorum::{begin_request, end_request, vote_request};
+pub use quorum::{begin_request, end_request, snapshot_request, vote_request};
 
 /// Lowest and highest version, where the API is shown.
 type Shown = Option<(i16, i16)>;
@@ -29,6 +29,7 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (52, None, Some((0, 2))),
     (53, None, Some((0, 1))),
     (54, None, Some((0, 1))),
+    (59, None, Some((0, 1))),
     (60, Some((0, 2)), Some((0, 2))),
 ];
 

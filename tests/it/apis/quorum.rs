@@ -2,8 +2,8 @@
 
 use kafka_protocol::messages::{
     ApiVersionsRequest, BeginQuorumEpochRequest, BrokerId, DescribeClusterRequest,
-    EndQuorumEpochRequest, VoteRequest, begin_quorum_epoch_request, end_quorum_epoch_request,
-    vote_request,
+    EndQuorumEpochRequest, FetchSnapshotRequest, VoteRequest, begin_quorum_epoch_request,
+    end_quorum_epoch_request, fetch_snapshot_request, vote_request,
 };
 use ottla_types::ErrorCode;
 use uuid::Uuid;
@@ -31,6 +31,7 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         52 => votes(client, version),
         53 => begin_epoch(client, version),
         54 => end_epoch(client, version),
+        59 => fetch_snapshot(client, version),
         60 => describe_cluster(client, version, world.node.controller_address().port()),
         _ => panic!("no call for API {key}"),
     }
@@ -188,4 +189,40 @@ fn describe_cluster(client: &mut Client, version: i16, port: u16) {
     assert_eq!(controllers, [(1, "127.0.0.1".to_owned(), i32::from(port))]);
     let answer = client.call(version, &request.with_endpoint_type(1));
     assert_eq!(error(answer.error_code), ErrorCode::MismatchedEndpointType);
+}
+
+/// A stranger's question for a snapshot that is not there, in an epoch that is over.
+pub fn snapshot_request() -> FetchSnapshotRequest {
+    let id = fetch_snapshot_request::SnapshotId::default().with_end_offset(1 << 40).with_epoch(1);
+    let partition = fetch_snapshot_request::PartitionSnapshot::default()
+        .with_current_leader_epoch(0)
+        .with_snapshot_id(id);
+    let topic = fetch_snapshot_request::TopicSnapshot::default()
+        .with_name(topic_name("__cluster_metadata"))
+        .with_partitions(vec![partition]);
+    FetchSnapshotRequest::default().with_replica_id(BrokerId(7)).with_topics(vec![topic])
+}
+
+fn fetch_snapshot(client: &mut Client, version: i16) {
+    let ask = |client: &mut Client, request: &FetchSnapshotRequest| {
+        let answer = client.call(version, request);
+        assert_eq!(error(answer.error_code), ErrorCode::None);
+        answer.topics[0].partitions[0].clone()
+    };
+    let mut request = snapshot_request();
+    let partition = ask(client, &request);
+    assert_eq!(error(partition.error_code), ErrorCode::FencedLeaderEpoch);
+    let leader = partition.current_leader;
+    assert_eq!(leader.leader_id.0, 1);
+    request.topics[0].partitions[0].current_leader_epoch = leader.leader_epoch;
+    let partition = ask(client, &request);
+    assert_eq!(error(partition.error_code), ErrorCode::SnapshotNotFound);
+    // The one that the directory was formatted with is there, and nobody else's.
+    request.topics[0].partitions[0].snapshot_id = fetch_snapshot_request::SnapshotId::default();
+    assert_eq!(error(ask(client, &request).error_code), ErrorCode::SnapshotNotFound);
+    request.topics[0].name = topic_name("another");
+    assert_eq!(error(ask(client, &request).error_code), ErrorCode::UnknownTopicOrPartition);
+    let strange = snapshot_request().with_cluster_id(Some(text("another")));
+    let answer = client.call(version, &strange);
+    assert_eq!(error(answer.error_code), ErrorCode::InconsistentClusterId);
 }

@@ -11,7 +11,7 @@ use kafka_protocol::protocol::Request;
 use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
-use crate::apis::{begin_request, end_request, vote_request};
+use crate::apis::{begin_request, end_request, snapshot_request, vote_request};
 use crate::client::Client;
 use crate::requests::{
     Topic, batch, creatable, create, create_request, delete_request, fetch_request,
@@ -40,6 +40,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("Vote", "ClusterAction", "Cluster"),
     ("BeginQuorumEpoch", "ClusterAction", "Cluster"),
     ("EndQuorumEpoch", "ClusterAction", "Cluster"),
+    ("FetchSnapshot", "ClusterAction", "Cluster"),
     ("DescribeCluster", "Describe", "Cluster"),
 ];
 
@@ -198,6 +199,7 @@ fn quorum() -> Vec<Row> {
         row("Vote", ALL, 2, vote_request(), &[CLUSTER_ACTION]),
         row("BeginQuorumEpoch", ALL, 1, begin_request(), &[CLUSTER_ACTION]),
         row("EndQuorumEpoch", ALL, 1, end_request(), &[CLUSTER_ACTION]),
+        row("FetchSnapshot", ALL, 1, snapshot_request(), &[CLUSTER_ACTION]),
         row("Fetch", ALL, 17, fetch, &[CLUSTER_ACTION]),
         row("CreateTopics", ALL, 7, create, &[CREATE, "DescribeConfigs Topic c"]),
         row("DescribeCluster", NO_DESCRIBE, 2, describe, described),

@@ -1,4 +1,5 @@
-//! Three voters of the metadata log: kills, power cuts, and a network that loses and delays.
+//! Three voters of the metadata log, or a single one: kills, power cuts, and a network that loses
+//! and delays.
 //!
 //! Each voter is the product's driver on its own disk. What they tell goes into one ledger: one
 //! leader in an epoch, one committed log, and every new leader has all of it.
@@ -41,7 +42,7 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint
         fetch_wait_max: election / 2,
     };
     let quorum = Quorum::new(dice.clone(), findings.clone(), log, timeouts);
-    let voters: Vec<Voter> = (1..=3)
+    let voters: Vec<Voter> = (1..=quorum.voters)
         .map(|id| Voter::new(NodeId(id), world.node(&format!("voter {id}")), quorum.clone()))
         .collect();
     for voter in &voters {
@@ -65,10 +66,11 @@ async fn trouble(quorum: &Quorum, voters: &[Voter], harness: &Runtime, power_cut
     let pairs = [(1, 2), (1, 3), (2, 3)].map(|(a, b)| (NodeId(a), NodeId(b)));
     let cut: Vec<_> = pairs.into_iter().filter(|_| dice.chance(15)).collect();
     quorum.network.set(dice.pick(&[0, 0, 5, 30]), dice.pick(&[1, 5, 20]), &cut);
+    let any = || &voters[dice.below(voters.len() as u64) as usize];
     let victims: Vec<&Voter> = match dice.below(10) {
         0 => voters.iter().collect(),
-        1..=2 => vec![&voters[dice.below(3) as usize], &voters[dice.below(3) as usize]],
-        3..=7 => vec![&voters[dice.below(3) as usize]],
+        1..=2 => vec![any(), any()],
+        3..=7 => vec![any()],
         _ => Vec::new(),
     };
     for voter in victims {

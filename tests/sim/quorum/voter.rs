@@ -35,6 +35,8 @@ pub struct Quorum {
     pub network: Network,
     pub log: TopicConfig,
     pub timeouts: Timeouts,
+    /// How many voters there are.
+    pub voters: i32,
     /// Whether the log names the voters (`kraft.version` 1), or the configuration.
     pub dynamic: bool,
     /// What is kept of snapshots.
@@ -61,6 +63,8 @@ impl Quorum {
             findings,
             log,
             timeouts,
+            // Of a voter that is alone nothing may be lost that it called committed.
+            voters: dice.pick(&[3, 3, 1]),
             dynamic: dice.chance(50),
             retention: SnapshotRetention { bytes, age: None },
             snapshot_percent: dice.pick(&[0, 2, 10, 30]),
@@ -88,7 +92,7 @@ impl Voter {
         let made = disk.create_dir(&PathBuf::from(DIR));
         let formatted = made.and_then(|()| {
             if quorum.dynamic {
-                write_first_snapshot(&disk)?;
+                write_first_snapshot(&disk, quorum.voters)?;
             }
             disk.sync_dir(&PathBuf::from("/"), SyncPoint::FormatDir)
         });
@@ -122,7 +126,7 @@ impl Voter {
         let mut history = VoterHistory::new(VoterSet::default());
         if !self.quorum.dynamic {
             // A static voter is known by its id alone.
-            let record = ControlRecord::Voters(all_voters(Uuid::ZERO));
+            let record = ControlRecord::Voters(all_voters(self.quorum.voters, Uuid::ZERO));
             history.record(Offset::ZERO, &record);
         }
         let log = self.quorum.log.clone();
@@ -140,8 +144,8 @@ impl Voter {
     }
 }
 
-fn all_voters(directory_id: Uuid) -> Voters {
-    let voters = [1, 2, 3].map(|id| VoterRecord {
+fn all_voters(count: i32, directory_id: Uuid) -> Voters {
+    let voters = (1..=count).map(|id| VoterRecord {
         voter_id: NodeId(id),
         voter_directory_id: directory_id,
         endpoints: Vec::new(),
@@ -150,13 +154,13 @@ fn all_voters(directory_id: Uuid) -> Voters {
             max_supported_version: 1,
         },
     });
-    Voters { version: 0, voters: voters.to_vec() }
+    Voters { version: 0, voters: voters.collect() }
 }
 
 /// What a directory of a dynamic quorum is formatted with.
-fn write_first_snapshot(disk: &Disk) -> std::io::Result<()> {
+fn write_first_snapshot(disk: &Disk, voters: i32) -> std::io::Result<()> {
     let (dir, id, now) = (PathBuf::from(DIR), OffsetAndEpoch::default(), Timestamp(0));
-    let voters = Some((1, all_voters(Uuid::METADATA_TOPIC)));
+    let voters = Some((1, all_voters(voters, Uuid::METADATA_TOPIC)));
     let start = SnapshotStart { id, last_contained_log_timestamp: now, voters };
     let mut file = SnapshotFile::create(disk, &dir, id)?;
     file.append(&SnapshotWriter::new(&start, 1_000, now).finish(now))?;

@@ -8,8 +8,8 @@ use ottla_protocol::metadata::{
     RemoveUserScramCredentialRecord, TopicRecord, UnregisterBrokerRecord,
 };
 use ottla_types::{
-    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionId, ProducerId, Timestamp, TopicIdPartition,
-    Uuid,
+    BrokerEpoch, LeaderEpoch, NodeId, Offset, PartitionEpoch, PartitionId, ProducerId, Timestamp,
+    TopicIdPartition, Uuid,
 };
 
 use crate::image::{Image, Provenance, ReplayError, Touched};
@@ -113,6 +113,40 @@ fn values_without_a_meaning() {
     let ids = ProducerIdsRecord { next_producer_id: ProducerId(1000), ..Default::default() };
     let (next, found) = (ProducerId(1000), ProducerId(1000));
     assert_eq!(refused(ids), ReplayError::ProducerIdsWentBack { next, found });
+}
+
+#[test]
+fn epochs_that_leave_none_behind_them() {
+    let mut image = image();
+    let partition = PartitionRecord {
+        partition_id: PartitionId(1),
+        topic_id: TOPIC,
+        replicas: vec![NodeId(1)],
+        leader_epoch: LeaderEpoch(i32::MAX),
+        partition_epoch: PartitionEpoch(7),
+        ..Default::default()
+    };
+    let touched = &mut Touched::default();
+    image.replay(&partition.clone().into(), touched).expect("it can be read");
+    let change = |leader| PartitionChangeRecord {
+        topic_id: TOPIC,
+        partition_id: PartitionId(1),
+        leader: NodeId(leader),
+        ..Default::default()
+    };
+    // The leader stays.
+    image.replay(&change(-2).into(), touched).expect("only the changes are counted");
+    let id = TopicIdPartition { topic_id: TOPIC, partition: PartitionId(1) };
+    let replayed = image.replay(&change(1).into(), touched);
+    assert_eq!(replayed, Err(ReplayError::EpochsExhausted(id)));
+    let partition = PartitionRecord {
+        leader_epoch: LeaderEpoch(3),
+        partition_epoch: PartitionEpoch(i32::MAX),
+        ..partition
+    };
+    image.replay(&partition.into(), touched).expect("it can be read");
+    let replayed = image.replay(&change(-2).into(), touched);
+    assert_eq!(replayed, Err(ReplayError::EpochsExhausted(id)));
 }
 
 fn batch(records: Vec<MetadataRecord>) -> LogBatch {

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_protocol::Writer;
 use ottla_protocol::metadata::{PartitionChangeRecord, PartitionRecord, TopicRecord};
-use ottla_types::{NodeId, PartitionId, Uuid};
+use ottla_raft::core::OffsetAndEpoch;
+use ottla_raft::snapshot::{SnapshotStart, SnapshotWriter};
+use ottla_types::{LeaderEpoch, NodeId, Offset, PartitionId, Timestamp, Uuid};
 
 use crate::image::{Delta, Image, Touched};
 
@@ -81,4 +84,36 @@ fn a_change_among_a_hundred_thousand_partitions() {
     });
     println!("1000 changes among 100,000 partitions: {taken:?}");
     assert!(taken < Duration::from_secs(1), "{taken:?}");
+}
+
+/// Records of a snapshot are made one at a time. What a control thread pays is the clone.
+#[test]
+fn a_snapshot_of_a_hundred_thousand_partitions() {
+    let mut image = Image::default();
+    for number in 0..1_000 {
+        create(&mut image, number, 100, &mut Touched::default());
+    }
+    let mut copy = None;
+    let cloned = timed(|| copy = Some(image.clone()));
+    let (mut records, mut bytes) = (0, 0);
+    let start = SnapshotStart {
+        id: OffsetAndEpoch { offset: Offset(101_000), epoch: LeaderEpoch(1) },
+        last_contained_log_timestamp: Timestamp(1),
+        voters: None,
+    };
+    let mut writer = SnapshotWriter::new(&start, 1 << 20, Timestamp(2));
+    let written = timed(|| {
+        copy.expect("just made").for_each_record(&mut |record| {
+            let mut value = Writer::new();
+            record.record.encode(record.version, &mut value);
+            writer.push(&value.into_bytes(), Timestamp(2));
+            bytes += writer.take_finished().len();
+            records += 1;
+        });
+        bytes += writer.finish(Timestamp(3)).len();
+    });
+    println!("{records} records, {bytes} bytes: clone {cloned:?}, records {written:?}");
+    assert_eq!(records, 101_000);
+    assert!(cloned < Duration::from_millis(1), "{cloned:?}");
+    assert!(written < Duration::from_secs(10), "{written:?}");
 }

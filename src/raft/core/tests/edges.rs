@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_protocol::control::{ControlRecord, KRaftVersionRange, Voter, VoterEndpoint};
+use ottla_protocol::control::{
+    ControlRecord, KRaftVersion, KRaftVersionRange, Voter, VoterEndpoint,
+};
 use ottla_types::{ErrorCode, LeaderEpoch, MonoTime, NodeId, Offset, ReplicaKey, Uuid};
 
 use super::super::voters::BEFORE_LOG;
@@ -338,6 +340,55 @@ fn a_snapshot_that_is_gone_is_given_up() {
     bench.step(Input::Response { call, response: Response::Failed });
     bench.wait(20);
     assert!(matches!(bench.sent().2, Request::Fetch(_)), "it asks what to do instead");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_installed_is_asked_for_again_after_a_while() {
+    let id = at(9, 3);
+    let bytes = Bytes::from_static(b"abc");
+    let chunk = SnapshotChunk { snapshot: id, position: 0, size: 3, bytes };
+    let mut bench = Bench::follower();
+    bench.reply_fetch(FetchOutcome::Snapshot(id));
+    bench.reply(ReplyBody::FetchSnapshot(chunk));
+    assert!(bench.effects.contains(&Effect::InstallSnapshot(id)));
+    bench.step(Input::SnapshotUnsound(id));
+    assert_eq!(bench.core.log().end_and_epoch(), at(4, 2), "nothing changed");
+    assert_eq!(bench.sent().0, Peer::Bootstrap(0), "the leader is left alone");
+}
+
+#[test]
+fn the_voters_of_a_snapshot_are_those_of_its_end() {
+    let election = ElectionState { epoch: EPOCH, leader: Some(NodeId(2)), voted: None };
+    let mut history = VoterHistory::default();
+    let version = KRaftVersion { version: 0, k_raft_version: 1 };
+    history.record(BEFORE_LOG, &ControlRecord::KRaftVersion(version));
+    history.record(BEFORE_LOG, &voters_record(&[2, 3]));
+    history.record(Offset(3), &voters_record(&[1, 2, 3]));
+    let bench = Bench::new(1, election, history);
+    let before = |end| bench.core.voters_before(Offset(end)).map(|(_, it)| it.voters.len());
+    assert_eq!((before(3), before(4)), (Some(2), Some(3)));
+    let election = ElectionState { epoch: EPOCH, leader: Some(NodeId(2)), voted: None };
+    let bench = Bench::new(1, election, VoterHistory::new(voters(&[1, 2, 3])));
+    assert_eq!(bench.core.voters_before(Offset(4)), None, "the configuration names them");
+}
+
+#[test]
+fn epochs_that_leave_none_behind_them_are_refused() {
+    let last = LeaderEpoch(i32::MAX);
+    let mut bench = Bench::follower();
+    assert_eq!(bench.ask(Request::Vote(vote(last))), ErrorCode::InvalidRequest);
+    let begin = BeginQuorumEpoch { epoch: last, ..begin(3) };
+    assert_eq!(bench.ask(Request::BeginQuorumEpoch(begin)), ErrorCode::InvalidRequest);
+    let mut bench = Bench::follower();
+    let (_, call, _) = bench.sent();
+    let current = LeaderAndEpoch { leader: Some(NodeId(3)), epoch: last };
+    let body = ReplyBody::Fetch(FetchReply::default());
+    let reply = Reply { error: ErrorCode::FencedLeaderEpoch, current, body };
+    bench.step(Input::Response {
+        call,
+        response: Response::Replied { reply, leader_endpoints: Vec::new() },
+    });
+    assert_eq!(bench.core.epoch(), EPOCH);
 }
 
 #[test]

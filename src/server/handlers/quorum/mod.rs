@@ -1,8 +1,8 @@
 //! The quorum's own APIs, on a controller's listener: Vote (52), BeginQuorumEpoch (53),
-//! EndQuorumEpoch (54), and Fetch (1) of the metadata log.
+//! EndQuorumEpoch (54), FetchSnapshot (59), and Fetch (1) of the metadata log.
 //!
 //! Versions: Vote 0-2 (1 directory ids, 2 pre-votes, KIP-996), BeginQuorumEpoch and EndQuorumEpoch
-//! 0-1 (1 directory ids and endpoints, KIP-853), Fetch 4-18.
+//! 0-1 (1 directory ids and endpoints, KIP-853), FetchSnapshot 0-1 (the same), Fetch 4-18.
 //! - Each is a question to the core of this replica; here it is only put into the core's words and
 //!   back. A request names one partition of one topic, `__cluster_metadata-0`.
 //! - The sender needs CLUSTER_ACTION on the cluster.
@@ -14,9 +14,11 @@
 
 mod elections;
 mod fetch;
+mod snapshot;
 
 pub use elections::{begin_epoch, end_epoch, vote};
 pub use fetch::fetch;
+pub use snapshot::fetch_snapshot;
 
 use ottla_protocol::messages::from_wire_uuid;
 use ottla_raft::core::{Request, Served};
