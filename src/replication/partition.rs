@@ -283,12 +283,16 @@ impl Partition {
         Ok(state.log.epochs().epoch_at(offset).unwrap_or(LeaderEpoch::NONE))
     }
 
-    /// The first batch with a record at or after `target`; its records are not looked at.
+    /// The first batch with a record at or after `target` and one from `from` on; its records are not looked at.
     ///
     /// # Errors
     /// On a fault, and the directory is fenced.
-    pub fn locate_time(&self, target: Timestamp) -> Result<Option<BatchLocation>, PartitionError> {
-        let located = self.lock()?.log.locate_time(target);
+    pub fn locate_time(
+        &self,
+        target: Timestamp,
+        from: Offset,
+    ) -> Result<Option<BatchLocation>, PartitionError> {
+        let located = self.lock()?.log.locate_time(target, from);
         located.map_err(|error| self.failed(error))
     }
 

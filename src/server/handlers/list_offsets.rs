@@ -14,6 +14,7 @@
 //! `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ottla_metadata::image::Image;
 use ottla_protocol::Decoded;
@@ -143,21 +144,39 @@ impl Finder<'_> {
             MAX_TIMESTAMP => {
                 let located = partition.locate_max_time().map_err(|error| error.code())?;
                 let max = located.as_ref().map(|batch| batch.header.max_timestamp);
-                search(located, max.unwrap_or(Timestamp::NONE), end)
+                search(located, max.unwrap_or(Timestamp::NONE), offsets.log_start..end)
             }
-            target => {
-                let located = partition.locate_time(Timestamp(target));
-                search(located.map_err(|error| error.code())?, Timestamp(target), end)
-            }
+            target => at_time(partition, Timestamp(target), offsets.log_start..end),
         }
     }
 }
 
-/// Finds the first record at or after `target` in the batch, below the reader's end.
+/// Finds the first record at or after `target` that a reader may see.
+fn at_time(
+    partition: &Partition,
+    target: Timestamp,
+    seen: Range<Offset>,
+) -> Result<Found, ErrorCode> {
+    let mut from = seen.start;
+    loop {
+        let located = partition.locate_time(target, from).map_err(|error| error.code())?;
+        let header = located.as_ref().map(|batch| batch.header.clone());
+        let found = search(located, target, seen.clone())?;
+        match header {
+            // Whatever is late enough in the first batch was deleted.
+            Some(header) if found == NOT_FOUND && header.base_offset < seen.start => {
+                from = header.next_offset();
+            }
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// Finds the first record at or after `target` in the batch, among those that a reader may see.
 fn search(
     located: Option<BatchLocation>,
     target: Timestamp,
-    end: Offset,
+    seen: Range<Offset>,
 ) -> Result<Found, ErrorCode> {
     let Some(BatchLocation { header, extent }) = located else { return Ok(NOT_FOUND) };
     let len = usize::try_from(extent.len).map_err(|_| ErrorCode::CorruptMessage)?;
@@ -170,13 +189,13 @@ fn search(
         .map_err(|_| ErrorCode::CorruptMessage)?;
     for record in Records::new(&header, &records) {
         let record = record.map_err(|_| ErrorCode::CorruptMessage)?;
-        if record.timestamp >= target {
+        if record.timestamp >= target && record.offset >= seen.start {
             let found = Found {
                 timestamp: record.timestamp,
                 offset: record.offset,
                 epoch: header.leader_epoch,
             };
-            return Ok(if record.offset < end { found } else { NOT_FOUND });
+            return Ok(if record.offset < seen.end { found } else { NOT_FOUND });
         }
     }
     Ok(NOT_FOUND)

@@ -85,18 +85,23 @@ impl Log {
         Ok(found.map_or(segment.size(), |location| location.extent.position))
     }
 
-    /// The first batch with a record at or after `target`, from the log's start on. Whether the
+    /// The first batch with a record at or after `target`, from `from` and the log's start on. Whether the
     /// batch's records are below the reader's bound is the caller's question.
     ///
     /// # Errors
     /// Faults.
-    pub fn locate_time(&mut self, target: Timestamp) -> Result<Option<BatchLocation>, LogError> {
-        let first = self.segment_index(self.log_start);
+    pub fn locate_time(
+        &mut self,
+        target: Timestamp,
+        from: Offset,
+    ) -> Result<Option<BatchLocation>, LogError> {
+        let from = from.max(self.log_start);
+        let first = self.segment_index(from);
         let active = self.segments.len() - 1;
         for (index, segment) in self.segments.iter_mut().enumerate().skip(first) {
             let reaches = segment.max_timestamp().is_some_and(|(max, _)| max >= target);
             if reaches || index == active {
-                match segment.locate_time(target, self.log_start)? {
+                match segment.locate_time(target, from)? {
                     Some(found) => return Ok(Some(found)),
                     None => continue,
                 }

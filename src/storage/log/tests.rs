@@ -169,7 +169,7 @@ fn times_are_found_in_their_batch() {
             append(&mut log, &Batch { time, ..Batch::of(4) });
         }
         let mut find = |target| {
-            let found = log.locate_time(Timestamp(target)).expect("readable");
+            let found = log.locate_time(Timestamp(target), Offset(0)).expect("readable");
             found.map(|location| location.header.base_offset.0)
         };
         assert_eq!(find(0), Some(0));
@@ -191,7 +191,7 @@ fn log_append_time_is_the_broker_s() {
         let (mut log, _) = open_with(&node, options, Shutdown::Clean);
         let info = append(&mut log, &Batch::of(3));
         assert_eq!(info.append_time, Timestamp(9000));
-        let found = log.locate_time(Timestamp(9000)).unwrap().expect("it has the time");
+        let found = log.locate_time(Timestamp(9000), Offset(0)).unwrap().expect("it has the time");
         assert_eq!(found.header.attributes.timestamp_type(), TimestampType::LogAppendTime);
         assert_eq!(read_bases(&mut log, 0, 3, 1000), [0], "its checksum is right");
     });

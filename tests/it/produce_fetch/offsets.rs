@@ -1,10 +1,12 @@
 //! ListOffsets: ends, times, and the largest time.
 
+use std::fs;
+
 use ottla_test_client::record_batch;
 use ottla_types::{ErrorCode, Timestamp};
 
 use crate::client::Client;
-use crate::node::{Node, fresh};
+use crate::node::{Node, Setup, fresh};
 use crate::requests::{
     LIST_OFFSETS, Topic, batch, create, error, fetch, list_offset, list_offsets_request, produce,
     records,
@@ -108,4 +110,19 @@ fn the_broker_stamps_topics_of_log_append_time() {
     let own = create(&mut client, &fresh("own"), 1, &[]);
     let answer = produce(&mut client, &own, batch(&["a"]));
     assert_eq!(answer.log_append_time_ms, -1, "the producer's time stays");
+}
+
+#[test]
+fn no_time_leads_below_the_start_of_the_log() {
+    let mut node = Setup::new().start();
+    let mut client = node.connect();
+    let topic = create(&mut client, "moved", 1, &[]);
+    produce(&mut client, &topic, batch(&["a", "b", "c"]));
+    node.stop();
+    // As DeleteRecords leaves it: inside a batch.
+    let starts = node.setup.data().join("log-start-offset-checkpoint");
+    fs::write(starts, "0\n1\nmoved 0 2\n").unwrap();
+    node.start_again();
+    let answer = list_offset(&mut node.connect(), &topic, 0, 0);
+    assert_eq!((error(answer.error_code), answer.offset), (ErrorCode::None, 2));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ottla_runtime::sim::SimNode;
 use ottla_runtime::{OpenMode, Runtime};
-use ottla_types::Timestamp;
+use ottla_types::{Offset, Timestamp};
 
 use super::{
     Batch, DIR, Log, LogOptions, Shutdown, UNCLEAN, all_bases, append, append_many, on_disk,
@@ -37,7 +37,7 @@ fn check(log: &mut Log, left: &[i64]) {
     assert_eq!(log.inconsistencies().expect("readable"), Vec::<String>::new());
     let end = log.end();
     assert_eq!(append(log, &Batch::of(5)).base_offset, end);
-    assert!(log.locate_time(Timestamp(0)).expect("readable").is_some());
+    assert!(log.locate_time(Timestamp(0), Offset(0)).expect("readable").is_some());
 }
 
 #[test]
