@@ -160,7 +160,7 @@ fn at_time(
     let mut from = seen.start;
     loop {
         let located = partition.locate_time(target, from).map_err(|error| error.code())?;
-        let header = located.as_ref().map(|batch| batch.header.clone());
+        let header = located.as_ref().map(|batch| batch.header);
         let found = search(located, target, seen.clone())?;
         match header {
             // Whatever is late enough in the first batch was deleted.
