@@ -283,7 +283,8 @@ impl Partition {
         Ok(state.log.epochs().epoch_at(offset).unwrap_or(LeaderEpoch::NONE))
     }
 
-    /// The first batch with a record at or after `target` and one from `from` on; its records are not looked at.
+    /// The first batch with a record at or after `target` and one from `from` on; its records are
+    /// not looked at.
     ///
     /// # Errors
     /// On a fault, and the directory is fenced.

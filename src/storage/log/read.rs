@@ -85,8 +85,8 @@ impl Log {
         Ok(found.map_or(segment.size(), |location| location.extent.position))
     }
 
-    /// The first batch with a record at or after `target`, from `from` and the log's start on. Whether the
-    /// batch's records are below the reader's bound is the caller's question.
+    /// The first batch with a record at or after `target`, from `from` and the log's start on.
+    /// Whether the batch's records are below the reader's bound is the caller's question.
     ///
     /// # Errors
     /// Faults.
