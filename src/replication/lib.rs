@@ -42,6 +42,8 @@ pub use request::{
 };
 pub use validator::Validator;
 
+pub use retention::LowWatermark;
+
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

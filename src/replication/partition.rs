@@ -1,7 +1,8 @@
 //! One partition: its lock, its log, its core, and who waits for it.
 
+mod log_start;
+
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -311,37 +312,6 @@ impl Partition {
         if let Ok(mut state) = self.lock() {
             state.log.expire_producers(now, age_max);
         }
-    }
-
-    /// Where the log is to begin, as retention says ([`Log::plan_retention`]). `None` also when the
-    /// disk is full: somebody will make room.
-    ///
-    /// # Errors
-    /// On a fault, and the directory is fenced.
-    pub(crate) fn plan_retention(&self, now: Timestamp) -> Result<Option<Offset>, PartitionError> {
-        let mut state = self.lock()?;
-        let high_watermark = state.core.high_watermark();
-        match state.log.plan_retention(high_watermark, now) {
-            Err(LogError::Rejected(_)) => Ok(None),
-            planned => planned.map_err(|error| self.failed(error)),
-        }
-    }
-
-    /// Deletes the segments below a start that is durable; returns the files, to be removed.
-    ///
-    /// # Errors
-    /// On a fault, and the directory is fenced.
-    pub(crate) fn delete_below(&self, start: Offset) -> Result<Vec<PathBuf>, PartitionError> {
-        let mut state = self.lock()?;
-        state.log.delete_below(start).map_err(|error| self.failed(error))
-    }
-
-    /// First offset that may be read.
-    ///
-    /// # Errors
-    /// `Offline`.
-    pub fn log_start(&self) -> Result<Offset, PartitionError> {
-        Ok(self.lock()?.log.log_start())
     }
 
     /// Offset below which nothing needs a look after a crash.

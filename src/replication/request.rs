@@ -35,6 +35,8 @@ pub enum PartitionError {
     UnknownLeaderEpoch,
     /// Fewer replicas are in sync than `min.insync.replicas`.
     NotEnoughReplicas,
+    /// Records of a log that is only compacted are not to be deleted.
+    PolicyViolation,
     /// The partition was deleted meanwhile.
     Gone,
     /// The data directory is fenced.
@@ -63,6 +65,7 @@ impl PartitionError {
             PartitionError::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
             PartitionError::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
             PartitionError::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
+            PartitionError::PolicyViolation => ErrorCode::PolicyViolation,
             PartitionError::Offline => ErrorCode::KafkaStorageError,
             PartitionError::Log(error) => error.code(),
         }

@@ -1,4 +1,5 @@
-//! Deleting old segments of all partitions (`log.retention.check.interval.ms`).
+//! Moving the starts of logs: old segments of all partitions go from time to time
+//! (`log.retention.check.interval.ms`), and clients delete records (KIP-107).
 //!
 //! A log's start is durable before anybody sees it: else a power cut could take it back, and what
 //! was out of range would be there again. One file holds the starts of all logs in a
@@ -27,34 +28,93 @@ impl Replicas {
     }
 
     fn delete_old_segments(&self, dir: &Arc<Dir>) -> Result<(), LoadError> {
-        for (partition, start) in self.move_log_starts(dir)? {
-            let Some(files) = held(partition.delete_below(start))? else { continue };
-            tracing::info!(partition = %partition.name(), start = start.0, files = files.len(),
-                "deleted old segments");
-            let Some(config) = held(partition.config())? else { continue };
+        let now = self.shared.runtime.clock().wall();
+        let moves = self.move_log_starts(dir, || {
+            let mut moves = Vec::new();
+            for partition in self.all_in(dir) {
+                if let Some(start) = held(partition.plan_retention(now))?.flatten() {
+                    moves.push((partition, start));
+                }
+            }
+            Ok(moves)
+        })?;
+        for (partition, start) in moves {
+            self.begin_log_at(&partition, start)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes what lies below an offset (`None`: the high watermark) in each of these partitions.
+    /// Returns where each of them begins now, in their order; that is durable. May stall: call it
+    /// where that is allowed.
+    #[must_use]
+    pub fn delete_records(&self, asked: &[(Arc<Partition>, Option<Offset>)]) -> Vec<LowWatermark> {
+        let mut answers: Vec<Option<LowWatermark>> = asked.iter().map(|_| None).collect();
+        for dir in &self.shared.dirs {
+            let here = |(partition, _): &(Arc<Partition>, _)| Arc::ptr_eq(dir, partition.dir());
+            let asked_here = || asked.iter().enumerate().filter(|(_, asked)| here(asked));
+            let mut planned = Vec::new();
+            let moved = self.move_log_starts(dir, || {
+                for (at, (partition, before)) in asked_here() {
+                    match partition.plan_deletion(*before) {
+                        Ok(start) => planned.push((at, partition.clone(), start)),
+                        Err(error) => answers[at] = Some(Err(error)),
+                    }
+                }
+                Ok(planned
+                    .iter()
+                    .map(|(_, partition, start)| (partition.clone(), *start))
+                    .collect())
+            });
+            if let Err(error) = &moved
+                && !error.is_disk_full()
+            {
+                dir.health().fence(format!("deleting records: {error}"));
+            }
+            for (at, partition, start) in planned {
+                let begun = match &moved {
+                    Ok(_) => {
+                        self.begin_log_at(&partition, start).and_then(|()| partition.log_start())
+                    }
+                    Err(_) => Err(PartitionError::Offline),
+                };
+                answers[at] = Some(begun);
+            }
+        }
+        answers.into_iter().map(|answer| answer.unwrap_or(Err(PartitionError::Gone))).collect()
+    }
+
+    /// Lets a log begin at a start that is durable. A partition that this node lost meanwhile is
+    /// left alone.
+    fn begin_log_at(&self, partition: &Partition, start: Offset) -> Result<(), PartitionError> {
+        let Some(files) = held(partition.delete_below(start))? else { return Ok(()) };
+        tracing::info!(partition = %partition.name(), start = start.0, files = files.len(),
+            "deleted old records");
+        if let Some(config) = held(partition.config())?
+            && !files.is_empty()
+        {
             self.remove_files_later(files, config.file_delete_delay);
         }
         Ok(())
     }
 
-    /// Decides where logs begin from now on, and makes it durable.
-    fn move_log_starts(&self, dir: &Arc<Dir>) -> Result<Vec<(Arc<Partition>, Offset)>, LoadError> {
+    /// Asks `plan` where logs are to begin from now on, and makes it durable.
+    fn move_log_starts(
+        &self,
+        dir: &Arc<Dir>,
+        plan: impl FnOnce() -> Result<Vec<(Arc<Partition>, Offset)>, LoadError>,
+    ) -> Result<Vec<(Arc<Partition>, Offset)>, LoadError> {
         // Locked before the partitions are listed: a log that is deleted meanwhile must not come
         // back into the file behind the new log that takes its name.
         let mut last = dir.log_starts.lock().expect("never poisoned");
-        let now = self.shared.runtime.clock().wall();
-        let mut moves = Vec::new();
-        for partition in self.all_in(dir) {
-            if let Some(start) = held(partition.plan_retention(now))?.flatten() {
-                moves.push((partition, start));
-            }
-        }
+        let moves = plan()?;
         if moves.is_empty() {
             return Ok(moves);
         }
         let mut starts = self.log_starts(dir, &last);
-        let moved = moves.iter().map(|(partition, start)| (partition.name().clone(), *start));
-        starts.offsets.extend(moved);
+        for (partition, start) in &moves {
+            note_start(&mut starts, partition, *start);
+        }
         if starts != *last {
             dir.data().write_log_starts(&starts)?;
             *last = starts;
@@ -78,10 +138,8 @@ impl Replicas {
         let mut starts = last.clone();
         starts.offsets.retain(|name, _| names.contains(name));
         for partition in &partitions {
-            if let Ok(start) = partition.log_start()
-                && start > Offset::ZERO
-            {
-                starts.offsets.insert(partition.name().clone(), start);
+            if let Ok(start) = partition.log_start() {
+                note_start(&mut starts, partition, start);
             }
         }
         starts
@@ -96,6 +154,17 @@ impl Replicas {
             shared.runtime.blocking(plane, remove).await;
         };
         self.shared.runtime.spawn(plane, "remove deleted segments", task);
+    }
+}
+
+/// Where a log begins now, or why nothing was deleted.
+pub type LowWatermark = Result<Offset, PartitionError>;
+
+/// Notes where a log begins, unless a start behind it is noted that is about to be in force.
+fn note_start(starts: &mut OffsetCheckpoint, partition: &Partition, start: Offset) {
+    if start > Offset::ZERO {
+        let noted = starts.offsets.entry(partition.name().clone()).or_insert(start);
+        *noted = start.max(*noted);
     }
 }
 

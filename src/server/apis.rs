@@ -88,6 +88,7 @@ pub const APIS: &[Api] = &[
     api(ApiKey::ApiVersions, 0..=4, Offered::Both, SMALL, handlers::api_versions::handle),
     api(ApiKey::CreateTopics, 2..=7, Offered::Both, 4 * MIB, handlers::create_topics::handle),
     api(ApiKey::DeleteTopics, 1..=6, Offered::Both, MIB, handlers::delete_topics::handle),
+    api(ApiKey::DeleteRecords, 0..=2, Offered::Broker, MIB, handlers::delete_records::handle),
     api(ApiKey::InitProducerId, 0..=5, Offered::Broker, SMALL, handlers::init_producer_id::handle),
     api(ApiKey::Vote, 0..=2, Offered::Controller, SMALL, handlers::quorum::vote),
     api(ApiKey::BeginQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::begin_epoch),

@@ -103,12 +103,16 @@ impl LeaderEpochs {
     }
 
     /// Forgets epochs that end at or below the new start of the log; the one that the start lies in
-    /// begins there now.
-    pub fn truncate_from_start(&mut self, start: Offset) {
+    /// begins there now. Tells whether anything changed.
+    pub fn truncate_from_start(&mut self, start: Offset) -> bool {
         let ended = self.entries.partition_point(|(_, begin)| *begin <= start);
-        self.entries.drain(..ended.saturating_sub(1));
-        if let Some((_, begin)) = self.entries.first_mut() {
-            *begin = start.max(*begin);
+        let gone = self.entries.drain(..ended.saturating_sub(1)).count();
+        match self.entries.first_mut() {
+            Some((_, begin)) if *begin < start => {
+                *begin = start;
+                true
+            }
+            _ => gone > 0,
         }
     }
 }

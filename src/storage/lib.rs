@@ -4,7 +4,7 @@
 //! lock is held around each call; nothing here waits, locks or spawns. What may stall is handed
 //! out as a job to be run elsewhere ([`FlushJob`]).
 //!
-//! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, DeleteRecords, beginning
+//! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, beginning
 //! transactions (those that Kafka wrote are understood).
 
 mod checkpoint;

@@ -3,11 +3,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_protocol::messages::{
     ApiVersionsRequest, BeginQuorumEpochRequest, BrokerId, CreateTopicsRequest, Decodable,
-    DeleteTopicsRequest, DescribeClusterRequest, Encodable, EndQuorumEpochRequest, FetchRequest,
-    FetchSnapshotRequest, FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-    MetadataRequest, ProduceRequest, StrBytes, TopicName, VoteRequest, codec_version,
-    create_topics_request, decode_request, fetch_request, list_offsets_request, metadata_request,
-    produce_request,
+    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, Encodable,
+    EndQuorumEpochRequest, FetchRequest, FetchSnapshotRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, StrBytes,
+    TopicName, VoteRequest, codec_version, create_topics_request, decode_request,
+    delete_records_request, fetch_request, list_offsets_request, metadata_request, produce_request,
 };
 use ottla_protocol::{ApiKey, RequestHeader, RequestPrefix, produce};
 
@@ -38,6 +38,7 @@ pub fn all() -> Vec<Target> {
             0..=5 => DeleteTopicsRequest::default().with_topic_names(vec![topic(), topic()]),
             _ => DeleteTopicsRequest::default(),
         }),
+        target::<DeleteRecordsRequest>(ApiKey::DeleteRecords, 0..=2, |_| delete_records()),
         target::<InitProducerIdRequest>(ApiKey::InitProducerId, 0..=5, |_| {
             InitProducerIdRequest::default().with_transactional_id(Some(text("x").into()))
         }),
@@ -63,6 +64,14 @@ fn text(text: &'static str) -> StrBytes {
 
 fn topic() -> TopicName {
     TopicName(text("topic"))
+}
+
+fn delete_records() -> DeleteRecordsRequest {
+    let partition = delete_records_request::DeleteRecordsPartition::default().with_offset(-1);
+    let topic = delete_records_request::DeleteRecordsTopic::default()
+        .with_name(topic())
+        .with_partitions(vec![partition.clone(), partition]);
+    DeleteRecordsRequest::default().with_topics(vec![topic.clone(), topic])
 }
 
 fn fetch(version: i16) -> FetchRequest {

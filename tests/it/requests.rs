@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
@@ -11,8 +14,9 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, InitProducerIdRequest,
-    ListOffsetsRequest, MetadataRequest, MetadataResponse, ProduceRequest, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest, FetchRequest,
+    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse, ProduceRequest,
+    TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 use ottla_test_client::{ReadRecord, record_batch, records_of};
@@ -78,6 +82,17 @@ pub fn create(client: &mut Client, name: &str, partitions: i32, configs: &[(&str
         })
     });
     topic
+}
+
+/// Asks for the deletion of what lies below an offset of each partition.
+pub fn delete_records_request(topic: &Topic, partitions: &[(i32, i64)]) -> DeleteRecordsRequest {
+    let partition = |(index, offset): &(i32, i64)| {
+        DeleteRecordsPartition::default().with_partition_index(*index).with_offset(*offset)
+    };
+    let topic = DeleteRecordsTopic::default()
+        .with_name(topic_name(&topic.name))
+        .with_partitions(partitions.iter().map(partition).collect());
+    DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
 }
 
 pub fn delete_request(topic: &Topic, version: i16) -> DeleteTopicsRequest {

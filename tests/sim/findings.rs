@@ -30,6 +30,8 @@ pub struct Stats {
     pub read: u64,
     /// Topics acknowledged as created, and as deleted.
     pub topics: u64,
+    /// Requests to delete records that were acknowledged.
+    pub deletions: u64,
     /// Elections won.
     pub elections: u64,
 }

@@ -195,6 +195,7 @@ impl Log {
     /// Those of writing.
     pub fn close(&mut self) -> Result<(), LogError> {
         self.active_mut().seal()?;
+        self.write_cut_epochs()?;
         self.write_producer_snapshot()
     }
 

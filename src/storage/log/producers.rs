@@ -58,7 +58,13 @@ impl Log {
             }
             wanted -= position;
         }
-        Ok(self.log_start)
+        Ok(self.first_known(offset))
+    }
+
+    /// Where the files begin that tell of producers at `at`. That may be below the log's start:
+    /// what was deleted of a segment that is still there is still known.
+    fn first_known(&self, at: Offset) -> Offset {
+        self.segments.first().map_or(at, |segment| segment.base().min(at))
     }
 
     /// Walks over the batches with an offset in `from..to`: their headers, and what the markers of
@@ -90,7 +96,8 @@ impl Log {
 
     fn newest_snapshot(&self, at: Offset) -> Result<(Offset, ProducerState), LogError> {
         let mut offsets = self.snapshots()?;
-        offsets.retain(|offset| (self.log_start..=at).contains(offset));
+        let first = self.first_known(at);
+        offsets.retain(|offset| (first..=at).contains(offset));
         for offset in offsets.into_iter().rev() {
             let path = self.dir.join(SegmentFile::Snapshot.name(offset));
             let read = self.disk.read(&path, SNAPSHOT_LEN_MAX);
@@ -103,7 +110,7 @@ impl Log {
                 Err(error) => return Err(LogError::io(&path, error)),
             }
         }
-        Ok((self.log_start, ProducerState::default()))
+        Ok((first, ProducerState::default()))
     }
 
     /// Removes snapshots of offsets that the log no longer has, and those that are neither of a

@@ -110,14 +110,18 @@ impl Log {
         Ok(None)
     }
 
-    /// The first batch that holds the largest timestamp of the log.
+    /// The first batch that holds the largest timestamp of the log, deleted batches left out.
     ///
     /// # Errors
     /// Faults.
     pub fn locate_max_time(&mut self) -> Result<Option<BatchLocation>, LogError> {
         let mut best: Option<(Timestamp, Offset, usize)> = None;
-        for (index, segment) in self.segments.iter().enumerate() {
-            if let Some((timestamp, offset)) = segment.max_timestamp()
+        for (index, segment) in self.segments.iter_mut().enumerate() {
+            let mut max = segment.max_timestamp();
+            if max.is_some_and(|(_, offset)| offset < self.log_start) {
+                max = segment.max_timestamp_from(self.log_start)?;
+            }
+            if let Some((timestamp, offset)) = max
                 && best.is_none_or(|(max, _, _)| timestamp > max)
             {
                 best = Some((timestamp, offset, index));

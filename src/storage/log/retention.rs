@@ -7,12 +7,13 @@
 //! ```
 //! Whole segments only, the oldest first, and only below the high watermark. A log always keeps a
 //! segment: the one that is written to is rolled first when it is to go. A segment without
-//! timestamps is as old as this process knows it. Source: `UnifiedLog.deleteOldSegments`.
+//! timestamps is as old as this process knows it. Clients that delete records (KIP-107) move the
+//! start the same way, and may move it into a segment, or into a batch. Source:
+//! `UnifiedLog.deleteOldSegments`, `UnifiedLog.maybeIncrementLogStartOffset`.
 //!
 //! The metadata log is cut below a snapshot by a [`TrimJob`]: its start is not written anywhere, so
 //! each segment's end is made durable before the next one goes, and whatever a crash leaves has no
 //! gap.
-//! Deliberately absent: DeleteRecords, which moves the start inside a segment.
 
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,7 @@ impl Log {
         for segment in self.segments.drain(..count) {
             files.extend(segment.rename_to_deleted()?);
         }
-        self.remove_snapshots_below(start)?;
+        self.remove_snapshots_below(self.segments[0].base())?;
         Ok(files)
     }
 
@@ -145,16 +146,17 @@ impl Log {
     }
 
     /// Moves the start; it never goes back. `leader-epoch-checkpoint` keeps its older entries until
-    /// it is written next, and loading cuts them again.
+    /// it is written next, at the latest by a clean stop, and loading cuts them again.
     pub(super) fn begin_at(&mut self, start: Offset) {
         self.log_start = self.log_start.max(start);
         self.recovery_point = self.recovery_point.max(self.log_start);
-        self.epochs.truncate_from_start(self.log_start);
+        let is_cut = self.epochs.truncate_from_start(self.log_start);
+        self.small_files.note_cut_epochs(is_cut);
     }
 
-    /// Removes snapshots of producers that only a deleted piece of the log could complete.
-    fn remove_snapshots_below(&self, start: Offset) -> Result<(), LogError> {
-        remove_snapshots_below(&self.disk, &self.dir, start)
+    /// Removes snapshots in front of the first segment: nobody asks for them.
+    fn remove_snapshots_below(&self, base: Offset) -> Result<(), LogError> {
+        remove_snapshots_below(&self.disk, &self.dir, base)
     }
 
     /// Removes what deletions before left in the directory: renamed files, and of `bases` those
@@ -173,7 +175,7 @@ impl Log {
         for base in bases.drain(..count) {
             Segment::unindexed(&self.disk, &self.dir, base, Timestamp(0)).delete()?;
         }
-        self.remove_snapshots_below(start)?;
+        self.remove_snapshots_below(bases.first().copied().unwrap_or(start))?;
         Ok(bases)
     }
 

@@ -315,6 +315,23 @@ impl Segment {
         Ok(None)
     }
 
+    /// The largest timestamp of the batches that end at or behind `start`, and the last offset of
+    /// the first batch that holds it.
+    pub(super) fn max_timestamp_from(
+        &mut self,
+        start: Offset,
+    ) -> Result<Option<(Timestamp, Offset)>, LogError> {
+        let mut best: Option<(Timestamp, Offset)> = None;
+        let mut scanner = self.scan_from(start)?;
+        while let Some((_, header)) = scanner.next_header()? {
+            let is_newer = best.is_none_or(|(max, _)| header.max_timestamp > max);
+            if header.last_offset() >= start && header.max_timestamp.0 >= 0 && is_newer {
+                best = Some((header.max_timestamp, header.last_offset()));
+            }
+        }
+        Ok(best)
+    }
+
     /// Offset behind the last batch.
     pub(super) fn next_offset(&mut self) -> Result<Offset, LogError> {
         let last = self.offsets.last().map_err(|error| LogError::io(&self.path, error))?;

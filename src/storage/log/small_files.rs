@@ -22,6 +22,8 @@ use crate::partition_metadata::PartitionMetadata;
 pub(super) struct SmallFiles {
     /// An epoch began that the file does not know.
     epochs_unwritten: bool,
+    /// The log's start moved, which the file does not know.
+    epochs_cut: bool,
     /// The files may not be durable.
     unsynced: bool,
 }
@@ -36,7 +38,12 @@ pub(super) struct ReadEpochs {
 impl SmallFiles {
     /// Those of a log that was left so.
     pub(super) fn left(shutdown: Shutdown) -> SmallFiles {
-        SmallFiles { epochs_unwritten: false, unsynced: shutdown != Shutdown::Clean }
+        SmallFiles { unsynced: shutdown != Shutdown::Clean, ..SmallFiles::default() }
+    }
+
+    /// Notes whether a new start of the log changed its epochs.
+    pub(super) fn note_cut_epochs(&mut self, is_cut: bool) {
+        self.epochs_cut |= is_cut;
     }
 
     pub(super) fn are_durable(self) -> bool {
@@ -80,9 +87,15 @@ impl Log {
         }
         let written = self.epochs.write(&self.disk, &self.dir, None);
         written.map_err(|error| LogError::io(&self.dir, error))?;
-        self.small_files = SmallFiles { epochs_unwritten: false, unsynced: true };
+        self.small_files = SmallFiles { unsynced: true, ..SmallFiles::default() };
         self.names_unsynced = true;
         Ok(())
+    }
+
+    /// Writes `leader-epoch-checkpoint` if the log's start moved since.
+    pub(super) fn write_cut_epochs(&mut self) -> Result<(), LogError> {
+        self.small_files.epochs_unwritten |= self.small_files.epochs_cut;
+        if self.small_files.epochs_cut { self.write_new_epochs() } else { Ok(()) }
     }
 
     /// Notes that the directory and what is in it were just created.

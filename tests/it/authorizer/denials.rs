@@ -12,8 +12,8 @@ use super::Embedded;
 use crate::apis::{begin_request, end_request, vote_request};
 use crate::client::Client;
 use crate::requests::{
-    Topic, batch, creatable, create, create_request, delete_request, error, fetch_request,
-    list_offsets_request, metadata_of, produce_request, text,
+    Topic, batch, creatable, create, create_request, delete_records_request, delete_request, error,
+    fetch_request, list_offsets_request, metadata_of, produce_request, text,
 };
 
 /// What was asked for, what came, and what Kafka 4.3.1 answers.
@@ -79,6 +79,10 @@ fn administration(client: &mut Client, topic: &Topic) -> Told {
     let missing = Topic { name: "missing".to_owned(), id: Uuid::from_u128(5) };
     let answer = client.call(5, &delete_request(&missing, 5));
     push("DeleteTopics missing", answer.responses[0].error_code, TopicAuthorizationFailed);
+    let answer = client.call(2, &delete_records_request(topic, &[(0, 0)]));
+    let deleted = &answer.topics[0].partitions[0];
+    assert_eq!(deleted.low_watermark, -1);
+    push("DeleteRecords", deleted.error_code, TopicAuthorizationFailed);
     let answer = client.call(6, &delete_request(topic, 6));
     push("DeleteTopics by id", answer.responses[0].error_code, TopicAuthorizationFailed);
     let answer = client.call(6, &delete_request(&missing, 6));

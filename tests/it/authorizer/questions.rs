@@ -14,8 +14,8 @@ use super::{Embedded, Policy};
 use crate::apis::{begin_request, end_request, snapshot_request, vote_request};
 use crate::client::Client;
 use crate::requests::{
-    Topic, batch, creatable, create, create_request, delete_request, fetch_request,
-    list_offsets_request, produce_request, text, topic_name,
+    Topic, batch, creatable, create, create_request, delete_records_request, delete_request,
+    fetch_request, list_offsets_request, produce_request, text, topic_name,
 };
 
 /// API, operation and resource: the rows of Kafka's documentation (security, "Protocols and
@@ -35,6 +35,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("CreateTopics", "Create", "Cluster"),
     ("CreateTopics", "Create", "Topic"),
     ("DeleteTopics", "Delete", "Topic"),
+    ("DeleteRecords", "Delete", "Topic"),
     ("InitProducerId", "Write", "TransactionalId"),
     ("InitProducerId", "IdempotentWrite", "Cluster"),
     ("Vote", "ClusterAction", "Cluster"),
@@ -182,6 +183,7 @@ fn administration(topic: &Topic) -> Vec<Row> {
         row("InitProducerId", ALL, 4, producer(None), &[IDEMPOTENT]),
         row("InitProducerId", NOT_IDEMPOTENT, 4, producer(None), any),
         row("InitProducerId", ALL, 4, producer(Some("x")), of_transactions),
+        row("DeleteRecords", ALL, 2, delete_records_request(topic, &[(0, 0)]), &["Delete Topic t"]),
         row("DeleteTopics", ALL, 5, by_name, &["Delete Topic newer"]),
         row("DeleteTopics", NO_DELETE, 6, by_id.clone(), refused),
         row("DeleteTopics", ALL, 6, by_id, &["Delete Topic t"]),

@@ -36,6 +36,7 @@ fn counts() -> Vec<Case> {
         ("Produce", 0, 8, vec![0xff, 0xff, 0, 1, 0, 0, 0, 1]),
         ("CreateTopics", 19, 2, vec![]),
         ("DeleteTopics", 20, 1, vec![]),
+        ("DeleteRecords", 21, 0, vec![]),
     ];
     let mut cases = Vec::new();
     for (name, key, version, front) in old {

@@ -1,18 +1,21 @@
-//! An operator who creates and deletes topics, and uses names again.
+//! An operator who creates and deletes topics, uses names again, and deletes records.
 
 use std::io;
 
-use kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest};
+use kafka_protocol::messages::{CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest};
 use ottla_test_client::Connection;
 
 use super::client::{Client, Phase};
 use super::model::{Topic, TopicFate};
+use super::plan::Plan;
 use super::wire::{self, code};
 
 /// Topics at a time.
 const TOPICS_MAX: usize = 5;
 /// The same of an operator who does little.
 const FEW_TOPICS: usize = 2;
+/// Stands for the end in a request to delete records.
+const HIGH_WATERMARK: i64 = -1;
 
 /// An operator, over all connections.
 pub struct Admin {
@@ -25,12 +28,20 @@ pub struct Admin {
     /// The first topic stays.
     has_stable: bool,
     does_little: bool,
+    deletes_records: bool,
 }
 
 impl Admin {
-    pub fn new(client: Client, does_little: bool) -> Admin {
-        let (free_names, deleting) = (Vec::new(), Vec::new());
-        Admin { client, free_names, next_name: 0, deleting, has_stable: false, does_little }
+    pub fn new(client: Client, plan: &Plan) -> Admin {
+        Admin {
+            client,
+            free_names: Vec::new(),
+            next_name: 0,
+            deleting: Vec::new(),
+            has_stable: false,
+            does_little: plan.few_topics,
+            deletes_records: plan.deletes_records,
+        }
     }
 
     /// Works until the world ends.
@@ -60,8 +71,41 @@ impl Admin {
         } else if !deletable.is_empty() && dice.chance(if self.does_little { 2 } else { 30 }) {
             self.delete(connection, dice.pick(&deletable)).await
         } else {
-            Ok(())
+            // By name: of a topic whose name nobody else gets.
+            match topics.into_iter().find(|topic| topic.stable) {
+                Some(topic) if self.deletes_records && dice.chance(30) => {
+                    self.delete_records(connection, &topic).await
+                }
+                _ => Ok(()),
+            }
         }
+    }
+
+    async fn delete_records(&self, connection: &mut Connection, topic: &Topic) -> io::Result<()> {
+        let (client, dice) = (&self.client, &self.client.dice);
+        let partition = dice.below(topic.partitions.unsigned_abs().into()) as i32;
+        let place = (topic.id, partition);
+        let (floor, start) = client.model().bounds(place);
+        let all = dice.chance(10);
+        let offset = dice.below(floor.unsigned_abs() + 1) as i64;
+        client.model().may_delete(place, if all { i64::MAX } else { offset });
+        let asked = if all { HIGH_WATERMARK } else { offset };
+        let request = wire::delete_records(topic, partition, asked);
+        let version = dice.between(0, 2) as i16;
+        let call = connection.call::<DeleteRecordsRequest>(version, &request);
+        let response = client.answer(call).await?;
+        match wire::low_watermark(&response) {
+            Some((code::NONE, low)) if low >= asked => {
+                client.findings.count(|stats| stats.deletions += 1);
+                client.check(client.model().saw_start(place, low, start));
+            }
+            Some((code::NOT_LEADER_OR_FOLLOWER | code::KAFKA_STORAGE_ERROR, _)) => {}
+            other => {
+                let what = format!("{place:?} deleted below {asked}: {other:?}");
+                client.findings.violated(what);
+            }
+        }
+        Ok(())
     }
 
     async fn create(&mut self, connection: &mut Connection) -> io::Result<()> {

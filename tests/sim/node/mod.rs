@@ -75,7 +75,7 @@ fn start_clients(client: &Client, plan: &Plan) -> Vec<Task<()>> {
     let spawn = |name, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         client.runtime.spawn(Plane::Control, name, task)
     };
-    let admin = Admin::new(client.clone(), plan.few_topics);
+    let admin = Admin::new(client.clone(), plan);
     let mut tasks = vec![spawn("admin", Box::pin(admin.run()))];
     for index in 0..plan.producers {
         let acks = client.dice.pick(&[-1, -1, 1]);

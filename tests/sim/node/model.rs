@@ -52,6 +52,8 @@ pub struct Log {
     floor: i64,
     /// Everything below this was told to be deleted.
     start: i64,
+    /// An operator may have deleted everything below this.
+    deletable: i64,
     /// Bytes of the batch that begins with a value.
     sizes: BTreeMap<Value, usize>,
 }
@@ -179,10 +181,16 @@ impl Model {
         if start < before {
             return Err(format!("{place:?} begins at {start}, and began at {before} before"));
         }
-        if start > 0 && !deletes {
+        if start > log.deletable && !deletes {
             return Err(format!("{place:?} begins at {start}, and nothing is to be deleted"));
         }
         Ok(())
+    }
+
+    /// An operator asks for the deletion of everything below `end`.
+    pub fn may_delete(&mut self, place: Place, end: i64) {
+        let log = self.logs.entry(place).or_default();
+        log.deletable = log.deletable.max(end);
     }
 
     /// Whether `retention.bytes` was kept in `start..end`, all of which was read. `start` was told
@@ -194,7 +202,7 @@ impl Model {
         };
         let sizes = log.by_offset.range(start..end).filter_map(|(_, value)| log.sizes.get(value));
         let kept: usize = sizes.sum();
-        if self.exact && start > 0 && (kept as u64) < limit {
+        if self.exact && start > log.deletable && (kept as u64) < limit {
             return Err(format!("{place:?} keeps {kept} bytes from {start} on, {limit} are asked"));
         }
         Ok(())
@@ -315,6 +323,9 @@ mod tests {
     fn a_start_never_goes_back_and_leaves_enough() {
         let mut model = model_of(8);
         assert!(model.saw_start(PLACE, 1, 0).is_err(), "nothing is to be deleted");
+        model.may_delete((PLACE.0, 1), 2);
+        assert!(model.saw_start((PLACE.0, 1), 2, 0).is_ok(), "somebody asked for it");
+        assert!(model.saw_start((PLACE.0, 1), 3, 2).is_err(), "nobody asked for more");
         model.set_retention(Retention::Bytes(150), true);
         model.acknowledged(PLACE, 0, &[value(0)]).unwrap();
         model.sent(PLACE, &[value(8)], 100);

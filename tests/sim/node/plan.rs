@@ -72,6 +72,8 @@ pub struct Plan {
     pub few_topics: bool,
     /// Log directories.
     pub dirs: u64,
+    /// Whether an operator deletes records.
+    pub deletes_records: bool,
 }
 
 impl Plan {
@@ -95,6 +97,7 @@ impl Plan {
             disk_failures: dice.chance(30),
             few_topics: dice.chance(30),
             dirs: dice.pick(&[1, 1, 2, 3]),
+            deletes_records: dice.chance(40),
         }
     }
 

@@ -2,13 +2,17 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::delete_records_request::{
+    DeleteRecordsPartition, DeleteRecordsTopic,
+};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse,
-    ListOffsetsRequest, ListOffsetsResponse, ProduceRequest, ProduceResponse, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, DeleteRecordsResponse,
+    DeleteTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ProduceRequest, ProduceResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -133,6 +137,21 @@ pub fn create(name: &str, partitions: i32) -> CreateTopicsRequest {
         .with_num_partitions(partitions)
         .with_replication_factor(1);
     CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
+}
+
+/// Deletes what lies below an offset of a partition; -1 is the end.
+pub fn delete_records(topic: &Topic, partition: i32, offset: i64) -> DeleteRecordsRequest {
+    let partition =
+        DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
+    let topic =
+        DeleteRecordsTopic::default().with_name(name_of(topic)).with_partitions(vec![partition]);
+    DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
+}
+
+/// Error code and low watermark of an answer about one partition.
+pub fn low_watermark(response: &DeleteRecordsResponse) -> Option<(i16, i64)> {
+    let partition = response.topics.first()?.partitions.first()?;
+    Some((partition.error_code, partition.low_watermark))
 }
 
 /// Deletes a topic: by its id (from version 6 on), so that a late repetition harms no other.
