@@ -101,6 +101,8 @@ pub struct NodeConfig {
     pub producer_id_expiration: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`.
     pub recovery_point_interval: Duration,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads: usize,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
     /// `replica.high.watermark.checkpoint.interval.ms`.
@@ -184,6 +186,8 @@ impl NodeConfig {
             produce: ProduceConfig::read(values),
             producer_id_expiration: ms("producer.id.expiration.ms"),
             recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),
+            recovery_threads: values.int("num.recovery.threads.per.data.dir").unsigned_abs()
+                as usize,
             retention_check_interval: Duration::from_millis(
                 long_ms("log.retention.check.interval.ms").expect("has a default"),
             ),

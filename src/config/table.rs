@@ -310,6 +310,12 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         "Partitions of a topic that is created without saying.",
     ),
     key(
+        "num.recovery.threads.per.data.dir",
+        Kind::Int { min: 1 },
+        Some("2"),
+        "Logs that are opened at the same time at the start; at most four for each data thread.",
+    ),
+    key(
         "ottla.data.threads",
         Kind::Int { min: 0 },
         Some("0"),
@@ -319,8 +325,7 @@ pub const BROKER_KEYS: &[ConfigKey] = &[
         "ottla.open.files.max",
         Kind::Int { min: 1 },
         Some("1000"),
-        "Most files of logs that stay open between their uses; at most a quarter of the files that \
-         the process may open.",
+        "Most files of logs that stay open between uses; at most a quarter of the process's limit.",
     ),
     key(
         "ottla.produce.decompressed.max.bytes",

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use ottla_config::NodeConfig;
 use ottla_protocol::control::VoterEndpoint;
+use ottla_raft::quorum_state;
 use ottla_runtime::{Disk, Runtime};
-use ottla_storage::{DataDir, DirError, LogDir, LogDirs, MetaProperties, Reserve};
+use ottla_storage::{BootNote, DataDir, DirError, LogDir, LogDirs, MetaProperties, Reserve};
 use ottla_types::Uuid;
 
 use crate::format::{DirIdentity, FormatError, check, check_or_format, format_beside};
@@ -48,8 +49,7 @@ impl Dirs {
             return Err(FormatError::NotFormatted(config.metadata_dir.clone()));
         }
         let identity = check_or_format(runtime, &metadata, config, voter)?;
-        let clean = metadata.take_clean_shutdown()?;
-        let metadata = Arc::new(LogDir::new(metadata, identity.directory_id, clean));
+        let metadata = Arc::new(take_up(runtime, config, metadata, identity.directory_id)?);
         keep_room(&metadata, identity.new.is_some())?;
         let mut others = beside.identify(&identity)?;
         let mut dirs = Vec::new();
@@ -133,8 +133,7 @@ impl Beside<'_> {
             }
             None => format_beside(runtime, &dir, node_id, &node.cluster_id, node.new.as_ref())?,
         };
-        let clean = dir.take_clean_shutdown()?;
-        let dir = LogDir::new(dir, id, clean);
+        let dir = take_up(runtime, self.config, dir, id)?;
         keep_room(&dir, node.new.is_some())?;
         Ok(dir)
     }
@@ -152,6 +151,23 @@ fn keep_room(dir: &LogDir, is_new: bool) -> Result<(), FormatError> {
         tracing::error!(dir = %dir.path().display(), "the disk is full: nothing is appended");
     }
     Ok(())
+}
+
+/// Takes away what the last process left in a directory, and tells how it was left.
+fn take_up(
+    runtime: &Runtime,
+    config: &NodeConfig,
+    dir: DataDir,
+    id: Uuid,
+) -> Result<LogDir, DirError> {
+    let clean = dir.take_clean_shutdown()?;
+    // Every process that runs on these directories begins an epoch.
+    let witness = DataDir::metadata_dir_in(&config.metadata_dir).join(quorum_state::FILE_NAME);
+    let boot = runtime.boot_id();
+    let note = boot.map(|boot| BootNote::new(runtime.disk(), dir.path(), witness, boot));
+    let believed = note.as_ref().map_or(Ok(false), BootNote::take);
+    let believed = believed.map_err(|source| DirError::Io { path: dir.path().into(), source })?;
+    Ok(LogDir::new(dir, id, clean).with_note(note, believed))
 }
 
 fn open(disk: &Disk, path: &Path) -> Result<(DataDir, Option<MetaProperties>), DirError> {

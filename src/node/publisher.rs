@@ -17,6 +17,7 @@ use ottla_metadata::image::{
     ConfigResource, Delta, Image, LocalChange, Partition, ResourceKind, Topic,
 };
 use ottla_replication::{Leadership, LoadError, Placement, Replicas};
+use ottla_runtime::Clock;
 use ottla_storage::DirHealth;
 use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,6 +32,7 @@ pub(crate) struct OpenLogs {
 pub(crate) struct Publisher {
     pub(crate) node: NodeId,
     pub(crate) defaults: TopicConfig,
+    pub(crate) clock: Clock,
     pub(crate) images: ImageCell,
     pub(crate) replicas: Replicas,
     pub(crate) health: Arc<DirHealth>,
@@ -139,8 +141,10 @@ impl Publisher {
             placements.extend(held.map(|(id, p)| self.placement(topic, id, p, config.clone())));
         }
         let count = placements.len();
+        let begin = self.clock.now();
         self.replicas.load(placements).await?;
-        tracing::info!(partitions = count, "opened logs");
+        let took = self.clock.now().since_start().saturating_sub(begin.since_start());
+        tracing::info!(partitions = count, ?took, "opened logs");
         // The broker may have been told to stop meanwhile.
         let _ = open.done.send(());
         Ok(())

@@ -201,6 +201,7 @@ impl Node {
             self.open_logs(open_logs).await;
             opened.store(true, Ordering::Relaxed);
             on_open(&self.replicas);
+            self.dirs.all().for_each(|dir| dir.leave_note());
             broker.unfence().await.map_err(StartError::Register)?;
             self.replicas.start_housekeeping();
             let tasks = self.listen(&services, sockets.broker).await?;
@@ -296,6 +297,7 @@ impl Node {
         let publisher = Publisher {
             node: self.config.node_id,
             defaults: self.config.topic_defaults.clone(),
+            clock: runtime.clock().clone(),
             images: images.clone(),
             replicas: self.replicas.clone(),
             health: health.clone(),
@@ -444,7 +446,7 @@ impl Node {
             return Err(StartError::Fenced(metadata.fenced().await));
         }
         for dir in self.dirs.dirs().iter().filter(|dir| closed.contains(&dir.id())) {
-            let Some(clean) = clean else { continue };
+            let (Some(clean), false) = (clean, dir.health().is_damaged()) else { continue };
             match dir.data().write_clean_shutdown(clean) {
                 Err(error) if error.is_disk_full() => {
                     tracing::warn!(%error, "the next start will look into the logs");
@@ -452,6 +454,7 @@ impl Node {
                 written => written?,
             }
         }
+        self.dirs.all().for_each(|dir| dir.health().forget_note());
         let mut healthy = self.dirs.all().filter(|dir| !dir.health().is_fenced());
         healthy.try_for_each(|dir| dir.data().remove_lock_file())?;
         tracing::info!("stopped");
@@ -469,6 +472,7 @@ fn replicas_config(config: &NodeConfig) -> ReplicasConfig {
         retention_check_interval: config.retention_check_interval,
         high_watermark_interval: config.high_watermark_interval,
         producer_id_expiration: config.producer_id_expiration,
+        recovery_threads: config.recovery_threads,
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ottla_storage::{
-    DataDir, DirError, DirHealth, LogDir, OffsetCheckpoint, PartitionDir, PartitionDirName,
-    SegmentFile, Shutdown,
+    DataDir, DirError, DirHealth, LastStop, Left, LogDir, OffsetCheckpoint, PartitionDir,
+    PartitionDirName, SegmentFile, Shutdown,
 };
 use ottla_types::{Offset, TopicIdPartition, TopicPartition, Uuid};
 
@@ -24,13 +24,9 @@ pub(crate) struct Dir {
     pub(crate) high_watermarks: Mutex<OffsetCheckpoint>,
     /// Whether a log found no room when it was closed.
     unclosed: AtomicBool,
-}
-
-/// What a log that was found is opened with.
-#[derive(Clone, Copy)]
-pub(crate) struct Found {
-    pub(crate) shutdown: Shutdown,
-    pub(crate) start: Offset,
+    /// Logs that are offline because they are damaged. Their entries in the checkpoints stay: they
+    /// say what was durable.
+    damaged: Mutex<BTreeMap<TopicIdPartition, TopicPartition>>,
 }
 
 impl Dir {
@@ -41,6 +37,7 @@ impl Dir {
             log_starts: Mutex::default(),
             high_watermarks: Mutex::default(),
             unclosed: AtomicBool::new(false),
+            damaged: Mutex::default(),
         }
     }
 
@@ -57,12 +54,32 @@ impl Dir {
         self.log_dir.health()
     }
 
+    /// Notes a log that is offline because it is damaged.
+    pub(crate) fn note_damaged(&self, id: TopicIdPartition, name: TopicPartition) {
+        self.damaged.lock().expect("never poisoned").insert(id, name);
+        self.health().note_damage();
+    }
+
+    /// Name of a damaged log that is deleted.
+    pub(crate) fn forget_damaged(&self, id: &TopicIdPartition) -> Option<TopicPartition> {
+        self.damaged.lock().expect("never poisoned").remove(id)
+    }
+
+    /// Puts into `new` what `last` says of damaged logs.
+    pub(crate) fn keep_damaged(&self, last: &OffsetCheckpoint, new: &mut OffsetCheckpoint) {
+        for name in self.damaged.lock().expect("never poisoned").values() {
+            if let Some(offset) = last.offsets.get(name) {
+                new.offsets.insert(name.clone(), *offset);
+            }
+        }
+    }
+
     /// Looks at what is there: renames strays, removes what was deleted before, reads the
     /// checkpoints, and tells which partitions are to be opened, and how.
     pub(crate) fn prepare(
         &self,
         placements: &BTreeMap<TopicIdPartition, Placement>,
-    ) -> Result<BTreeMap<TopicIdPartition, Found>, DirError> {
+    ) -> Result<BTreeMap<TopicIdPartition, Left>, DirError> {
         let data = self.data();
         let found = data.partitions()?;
         let plan = plan_dirs(placements, &found, |found| is_begun(data, found));
@@ -81,11 +98,13 @@ impl Dir {
             let of = |offsets: &OffsetCheckpoint| {
                 offsets.offsets.get(name).copied().unwrap_or(Offset::ZERO)
             };
-            let shutdown = match self.log_dir.clean() {
-                Some(_) => Shutdown::Clean,
-                None => Shutdown::Unclean { recovery_point: of(&points) },
+            let recovery_point = of(&points);
+            let shutdown = match self.log_dir.last_stop() {
+                LastStop::Clean => Shutdown::Clean,
+                LastStop::Killed => Shutdown::Killed { recovery_point },
+                LastStop::Unclean => Shutdown::Unclean { recovery_point },
             };
-            (*id, Found { shutdown, start: of(&starts) })
+            (*id, Left { shutdown, start: of(&starts) })
         };
         let open = plan.open.iter().map(how).collect();
         *self.recovery_points.lock().expect("never poisoned") = points;

@@ -183,7 +183,8 @@ impl Replicas {
         // Locked before the partitions are listed: a log that is deleted meanwhile must not come
         // back into the file behind the new log that takes its name.
         let mut last = dir.recovery_points.lock().expect("never poisoned");
-        let points = self.offsets_in(dir, Partition::checkpoint_offset);
+        let mut points = self.offsets_in(dir, Partition::checkpoint_offset);
+        dir.keep_damaged(&last, &mut points);
         replace(&mut last, points, |points| dir.data().write_recovery_points(points))
     }
 

@@ -23,6 +23,7 @@ mod housekeeping;
 mod load_error;
 mod partition;
 mod placement;
+mod queue;
 mod replicas;
 mod request;
 mod retention;

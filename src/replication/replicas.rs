@@ -8,19 +8,25 @@ use std::time::Duration;
 use ottla_config::TopicConfig;
 use ottla_runtime::{Plane, Runtime};
 use ottla_storage::{
-    DirError, Log, LogDir, LogDirs, LogError, LogOptions, PartitionDirName, SyncPoints,
+    DirError, Left, Log, LogDir, LogDirs, LogError, LogOptions, PartitionDirName, Progress,
+    SyncPoints,
 };
 use ottla_types::{ErrorCode, TopicIdPartition, Uuid};
 use tokio::sync::mpsc;
 
-use crate::dir::{Dir, Found};
+use crate::dir::Dir;
 use crate::load_error::LoadError;
 use crate::partition::Partition;
 use crate::placement::Placement;
+use crate::queue::Queue;
 use crate::request::PartitionError;
 
-/// Logs that are opened or created at the same time: recovery reads, creation waits for fsyncs.
-const LOADERS: usize = 4;
+/// Logs that are created at the same time: creation waits for fsyncs.
+pub(crate) const CREATORS: usize = 4;
+/// Logs that a thread creates at once: they share their syncs.
+const CREATED_TOGETHER: usize = 64;
+/// Time until the log of a deleted topic is removed that was damaged.
+const DAMAGED_DELETE_DELAY: Duration = Duration::from_mins(1);
 /// Pause before something is tried again that found no room.
 const ROOM_RETRY: Duration = Duration::from_millis(100);
 
@@ -35,6 +41,8 @@ pub struct ReplicasConfig {
     pub high_watermark_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads: usize,
 }
 
 /// All partitions of the node. Copies share them.
@@ -68,7 +76,7 @@ pub(crate) struct Opening {
     pub(crate) placement: Placement,
     pub(crate) dir: Arc<Dir>,
     /// `None` when there is none yet.
-    found: Option<Found>,
+    left: Option<Left>,
 }
 
 impl Replicas {
@@ -144,9 +152,9 @@ impl Replicas {
                 }
                 found => found?,
             };
-            for (id, found) in found {
+            for (id, left) in found {
                 let placement = placements[&id].clone();
-                let opening = Opening { placement, dir: dir.clone(), found: Some(found) };
+                let opening = Opening { placement, dir: dir.clone(), left: Some(left) };
                 if let Some(other) = work.insert(id, opening) {
                     let path = |dir: &Dir| dir.data().path().join(other.placement.name.to_string());
                     return Err(LoadError::Duplicate(path(&other.dir), path(dir)));
@@ -155,7 +163,8 @@ impl Replicas {
         }
         let missing = placements.into_iter().filter(|(id, _)| !work.contains_key(id));
         let missing = missing.map(|(_, placement)| placement).collect();
-        self.open_all(work.into_values().collect()).await?;
+        let threads = self.shared.config.recovery_threads * self.shared.dirs.len();
+        self.open_all(work.into_values().collect(), threads).await?;
         self.create(missing, When::AtStart).await
     }
 
@@ -207,9 +216,9 @@ impl Replicas {
                 continue;
             };
             counts[at] += 1;
-            work.push(Opening { placement, dir: dirs[at].clone(), found: None });
+            work.push(Opening { placement, dir: dirs[at].clone(), left: None });
         }
-        self.open_all(work).await
+        self.open_all(work, CREATORS).await
     }
 
     fn set_offline(&self, id: TopicIdPartition, again: Option<Box<Opening>>) {
@@ -228,6 +237,7 @@ impl Replicas {
     pub fn delete(&self, ids: Vec<TopicIdPartition>) {
         for id in ids {
             let waited = self.shared.offline.write().expect("never poisoned").remove(&id);
+            self.delete_damaged(&id);
             if let Some(Some(waited)) = waited {
                 self.forget_waiting(id, &waited);
             }
@@ -248,6 +258,19 @@ impl Replicas {
         match dir.data().rename(&partition.name().to_string(), &deleted) {
             Ok(()) => self.remove_later(dir.clone(), deleted, config.file_delete_delay),
             Err(error) => dir.health().fence(error.to_string()),
+        }
+    }
+
+    /// Deletes the log of a partition that is offline because the log is damaged.
+    fn delete_damaged(&self, id: &TopicIdPartition) {
+        for dir in self.shared.dirs.iter().filter(|dir| !dir.health().is_fenced()) {
+            let Some(name) = dir.forget_damaged(id) else { continue };
+            let unique = self.shared.runtime.entropy().uuid();
+            let deleted = PartitionDirName::deleted(&name, unique);
+            match dir.data().rename(&name.to_string(), &deleted) {
+                Ok(()) => self.remove_later(dir.clone(), deleted, DAMAGED_DELETE_DELAY),
+                Err(error) => dir.health().fence(error.to_string()),
+            }
         }
     }
 
@@ -291,17 +314,26 @@ impl Replicas {
         }
     }
 
-    pub(crate) async fn open_all(&self, work: Vec<Opening>) -> Result<(), LoadError> {
-        let share = work.len().div_ceil(LOADERS).max(1);
+    /// Opens and creates logs, so many at a time; each thread takes the next one that is left.
+    pub(crate) async fn open_all(
+        &self,
+        work: Vec<Opening>,
+        threads: usize,
+    ) -> Result<(), LoadError> {
+        let runtime = &self.shared.runtime;
+        let threads = threads.min(work.len());
+        let creates = work.first().is_some_and(|one| one.left.is_none());
+        let together = if creates { CREATED_TOGETHER } else { 1 };
+        let queue = Arc::new(Queue::new(work, together, runtime.clock()));
         let mut loaders = Vec::new();
-        for (index, chunk) in work.chunks(share).enumerate() {
-            let (replicas, chunk) = (self.clone(), chunk.to_vec());
-            let plane = Plane::Data(index % self.shared.runtime.data_threads());
+        for index in 0..threads {
+            let (shared, queue) = (self.shared.clone(), queue.clone());
+            let plane = Plane::Data(index % runtime.data_threads());
             let task = async move {
-                let shared = replicas.shared.clone();
-                replicas.shared.runtime.blocking(plane, move || shared.open_some(chunk)).await
+                let opener = shared.clone();
+                shared.runtime.blocking(plane, move || queue.open_all(&opener)).await
             };
-            loaders.push(self.shared.runtime.spawn(plane, "load logs", task));
+            loaders.push(runtime.spawn(plane, "load logs", task));
         }
         for mut loader in loaders {
             let opened: Vec<Result<Partition, Unopened>> =
@@ -338,13 +370,17 @@ impl Shared {
 
     /// Opens and creates logs. Those that are created become durable together; where that fails,
     /// the directory is fenced.
-    fn open_some(&self, openings: Vec<Opening>) -> Vec<Result<Partition, Unopened>> {
+    pub(crate) fn open_some(
+        &self,
+        openings: Vec<Opening>,
+        progress: &Progress,
+    ) -> Vec<Result<Partition, Unopened>> {
         let is_moved = |one: &&Opening| one.placement.directory != one.dir.id();
         let moved: BTreeMap<_, _> =
             openings.iter().filter(is_moved).map(|one| (one.placement.id, one.dir.id())).collect();
         let (mut created, mut without_room) = (Vec::new(), Vec::new());
         for dir in self.dirs.iter().filter(|dir| !dir.health().is_fenced()) {
-            let new = |one: &&Opening| one.found.is_none() && Arc::ptr_eq(&one.dir, dir);
+            let new = |one: &&Opening| one.left.is_none() && Arc::ptr_eq(&one.dir, dir);
             let names: Vec<_> =
                 openings.iter().filter(new).map(|one| &one.placement.name).collect();
             if names.is_empty() {
@@ -358,13 +394,16 @@ impl Shared {
                 }
             }
         }
-        let open = |one: Opening| match one.found {
-            None if without_room.contains(&one.dir.id()) => {
-                Err(Unopened { id: one.placement.id, again: Some(Box::new(one)) })
-            }
-            _ => self.open_or_fence(one),
-        };
-        let opened: Vec<_> = openings.into_iter().map(open).collect();
+        let mut opened = Vec::new();
+        for one in openings {
+            opened.push(match one.left {
+                None if without_room.contains(&one.dir.id()) => {
+                    Err(Unopened { id: one.placement.id, again: Some(Box::new(one)) })
+                }
+                _ => self.open_or_fence(one, progress),
+            });
+            progress.log_done();
+        }
         for dir in created.into_iter().filter(|dir| !dir.health().is_fenced()) {
             dir.fence_on_error(dir.data().sync_created());
         }
@@ -377,36 +416,46 @@ impl Shared {
         opened
     }
 
-    /// Opens or creates a log; when that fails, its directory is fenced, unless it is full.
-    fn open_or_fence(&self, opening: Opening) -> Result<Partition, Unopened> {
+    /// Opens or creates a log; when that fails, its directory is fenced, unless it is full or the
+    /// log is damaged.
+    fn open_or_fence(&self, opening: Opening, progress: &Progress) -> Result<Partition, Unopened> {
         let (id, dir) = (opening.placement.id, opening.dir.clone());
         if dir.health().is_fenced() {
             return Err(Unopened { id, again: None });
         }
-        self.open_one(opening.clone()).map_err(|error| {
-            if error.is_disk_full() {
-                tracing::warn!(partition = %opening.placement.name, %error, "waits for room");
-                return Unopened { id, again: Some(Box::new(opening)) };
+        self.open_one(opening.clone(), progress).map_err(|error| {
+            let name = opening.placement.name.clone();
+            match &error {
+                full if full.is_disk_full() => {
+                    tracing::warn!(partition = %name, %error, "waits for room");
+                    return Unopened { id, again: Some(Box::new(opening)) };
+                }
+                LoadError::Log(damage) if damage.is_damage() => {
+                    tracing::error!(partition = %name, %error,
+                        "the log is damaged, and offline; nothing of it was changed");
+                    dir.note_damaged(id, name);
+                }
+                _ => dir.health().fence(format!("{name}: {error}")),
             }
-            dir.health().fence(format!("{}: {error}", opening.placement.name));
             Unopened { id, again: None }
         })
     }
 
     /// Opens or (when nothing was found) creates a log and holds its partition.
-    fn open_one(&self, opening: Opening) -> Result<Partition, LoadError> {
-        let Opening { placement, dir, found } = opening;
+    fn open_one(&self, opening: Opening, progress: &Progress) -> Result<Partition, LoadError> {
+        let Opening { placement, dir, left } = opening;
         let options = LogOptions { config: placement.config, sync_points: SyncPoints::DATA };
         let now = self.runtime.clock().wall();
         let name = placement.name;
-        let log = match found {
+        let log = match left {
             None => dir.data().create_log(&name, placement.id.topic_id, options, now)?,
-            Some(Found { shutdown, start }) => {
+            Some(left) => {
                 let path: PathBuf = dir.data().path().join(name.to_string());
+                let disk = self.runtime.disk();
                 let (mut log, recovered) =
-                    Log::open_from(self.runtime.disk(), &path, options, shutdown, start, now)?;
+                    Log::open_watched(disk, &path, options, left, now, progress)?;
                 if recovered.checked_bytes > 0 {
-                    tracing::info!(partition = %name, bytes = recovered.checked_bytes,
+                    tracing::debug!(partition = %name, bytes = recovered.checked_bytes,
                         cut = recovered.cut_bytes, end = log.end().0, "recovered log");
                 }
                 // Readers saw what was durable: they must see it again at once.
@@ -430,7 +479,7 @@ fn flush_now(log: &mut Log) -> Result<(), LogError> {
 }
 
 /// A log that could not be opened.
-struct Unopened {
+pub(crate) struct Unopened {
     id: TopicIdPartition,
     /// What is to be tried again, when there is room.
     again: Option<Box<Opening>>,

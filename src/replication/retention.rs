@@ -137,6 +137,7 @@ impl Replicas {
         let names: BTreeSet<_> = partitions.iter().map(|partition| partition.name()).collect();
         let mut starts = last.clone();
         starts.offsets.retain(|name, _| names.contains(name));
+        dir.keep_damaged(last, &mut starts);
         for partition in &partitions {
             if let Ok(start) = partition.log_start() {
                 note_start(&mut starts, partition, start);

@@ -10,7 +10,7 @@ use ottla_types::TopicIdPartition;
 use crate::load_error::LoadError;
 use crate::partition::Partition;
 use crate::placement::Placement;
-use crate::replicas::{Opening, Replicas};
+use crate::replicas::{CREATORS, Opening, Replicas};
 
 /// Time between looks for room.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);
@@ -66,7 +66,7 @@ impl Replicas {
                 }
             }
         }
-        if work.is_empty() { Ok(()) } else { self.open_all(work).await }
+        if work.is_empty() { Ok(()) } else { self.open_all(work, CREATORS).await }
     }
 
     /// Holds a partition that was opened or created; one that waited for room as the metadata says

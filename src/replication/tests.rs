@@ -62,6 +62,7 @@ pub(crate) fn config() -> ReplicasConfig {
         high_watermark_interval: Duration::from_secs(5),
         retention_check_interval: Duration::from_mins(5),
         producer_id_expiration: Duration::from_hours(24),
+        recovery_threads: 2,
     }
 }
 
@@ -144,7 +145,8 @@ fn with_flush_an_append_is_acknowledged_and_read_when_it_is_durable() {
         }
         assert_eq!(partition.offsets(None).unwrap().high_watermark, Offset(21));
         let operations = bench.node.disk().operations() - before;
-        assert!(operations < 25, "{operations} operations: appends share fsyncs");
+        // Twenty writes, a file of epochs, two or three flushes.
+        assert!(operations < 29, "{operations} operations: appends share fsyncs");
         assert_eq!(partition.inconsistencies().unwrap(), Vec::<String>::new());
     });
 }
@@ -341,5 +343,38 @@ fn a_log_s_start_is_kept_and_not_inherited() {
         bench.replicas.load(vec![new.clone()]).await.expect("loaded");
         let offsets = bench.replicas.get(&new.id).expect("found").offsets(None).unwrap();
         assert_eq!((offsets.log_start, offsets.end), (Offset(0), Offset(0)));
+    });
+}
+
+#[test]
+fn a_damaged_log_is_offline_and_stays_as_it_is() {
+    in_world(async |bench| {
+        let partition = lead(&bench, placement(1, 1)).await;
+        let mut wait = bench.append(&partition).expect("accepted").wait.expect("not durable yet");
+        wait.acknowledged().await.expect("flushed");
+        bench.replicas.close().await;
+        let (id, node) = (partition.id(), bench.node.clone());
+        drop((partition, bench));
+        node.crash(false).await;
+        let disk = Runtime::simulated(&node).disk().clone();
+        let path = Path::new("/data/t-0/00000000000000000000.log");
+        disk.write_atomically(path, b"no batch", None, None).expect("written");
+        // Also a second start finds it damaged: the recovery point stays.
+        for _ in 0..2 {
+            let bench = Bench::new(&node);
+            bench.replicas.load(vec![placement(1, 1)]).await.expect("others are served");
+            assert!(bench.replicas.get(&id).is_none());
+            assert_eq!(bench.replicas.why_missing(&id), ErrorCode::KafkaStorageError);
+            assert!(!bench.dirs.metadata().health().is_fenced());
+            assert!(bench.dirs.metadata().health().is_damaged());
+            bench.replicas.close().await;
+            assert_eq!(disk.read(path, 100).expect("there"), b"no batch");
+            drop(bench);
+            node.crash(false).await;
+        }
+        let bench = Bench::new(&node);
+        bench.replicas.load(vec![placement(1, 1)]).await.expect("others are served");
+        bench.replicas.delete(vec![id]);
+        assert!(!disk.exists(Path::new("/data/t-0")).expect("told"));
     });
 }

@@ -25,7 +25,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use clock::Clock;
-pub use disk::{DirEntry, DirLock, Disk, File, LazyFile, OpenMode};
+pub use disk::{DirEntry, DirLock, Disk, File, FileId, LazyFile, OpenMode};
 pub use entropy::Entropy;
 pub use net::{Bound, Listener, Net, NewConnection, Stream};
 pub use planes::Plane;
@@ -108,6 +108,16 @@ impl Runtime {
     #[must_use]
     pub fn net(&self) -> &Net {
         &self.net
+    }
+
+    /// Names this run of the machine's kernel, as long as which its page cache lives; `None` where
+    /// the system does not tell.
+    #[must_use]
+    pub fn boot_id(&self) -> Option<String> {
+        match &self.twin {
+            Twin::Real(_) => disk::real_boot_id(),
+            Twin::Sim(node) => Some(node.boot_id()),
+        }
     }
 
     /// Number of data threads; `Plane::Data(i)` is legal for `i` below it.

@@ -156,7 +156,13 @@ impl DataDir {
     /// Directory of the metadata log.
     #[must_use]
     pub fn metadata_dir(&self) -> PathBuf {
-        self.path.join(METADATA_DIR)
+        DataDir::metadata_dir_in(&self.path)
+    }
+
+    /// Directory of the metadata log in the data directory at `path`.
+    #[must_use]
+    pub fn metadata_dir_in(path: &Path) -> PathBuf {
+        path.join(METADATA_DIR)
     }
 
     /// Whether nothing is in it but the lock and what an interrupted format leaves.

@@ -53,8 +53,31 @@ pub enum LogError {
         /// What is wrong.
         source: BatchError,
     },
+    /// What was durable is not sound: no crash does that, and cutting it off is not for a start to
+    /// decide.
+    Damaged(Damage),
     /// Records inside a batch cannot be read.
     BadRecords(DecodeError),
+}
+
+/// Where a log is damaged.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it, in bytes.
+    pub position: u64,
+    /// Offset of the log expected there.
+    pub offset: Offset,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { path, position, offset, reason } = self;
+        write!(f, "{} is damaged at byte {position} (offset {offset}): {reason}", path.display())
+    }
 }
 
 impl AppendRejection {
@@ -84,7 +107,7 @@ impl LogError {
         match self {
             LogError::Rejected(rejection) => rejection.code(),
             LogError::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
-            LogError::Io { .. } => ErrorCode::KafkaStorageError,
+            LogError::Io { .. } | LogError::Damaged(_) => ErrorCode::KafkaStorageError,
             LogError::Corrupt { .. } | LogError::BadRecords(_) => ErrorCode::CorruptMessage,
         }
     }
@@ -106,7 +129,23 @@ impl LogError {
         match self {
             LogError::Io { .. } if self.is_disk_full() => false,
             LogError::Rejected(_) | LogError::OffsetOutOfRange | LogError::BadRecords(_) => false,
-            LogError::Io { .. } | LogError::Corrupt { .. } => true,
+            LogError::Io { .. } | LogError::Corrupt { .. } | LogError::Damaged(_) => true,
+        }
+    }
+
+    /// Whether one log's files are to blame, and not the disk: others can be served on.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            LogError::Damaged(_) | LogError::Corrupt { .. } | LogError::BadRecords(_) => true,
+            LogError::Rejected(_) | LogError::OffsetOutOfRange => false,
+            LogError::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::InvalidData
+                    | io::ErrorKind::PermissionDenied
+                    | io::ErrorKind::IsADirectory
+                    | io::ErrorKind::NotADirectory
+            ),
         }
     }
 }
@@ -133,6 +172,7 @@ impl fmt::Display for LogError {
             LogError::Corrupt { path, position, offset, source } => {
                 write!(f, "{} at byte {position} (offset {offset}): {source}", path.display())
             }
+            LogError::Damaged(damage) => damage.fmt(f),
             LogError::BadRecords(source) => write!(f, "records cannot be read: {source}"),
         }
     }
@@ -141,7 +181,7 @@ impl fmt::Display for LogError {
 impl std::error::Error for LogError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            LogError::Rejected(_) | LogError::OffsetOutOfRange => None,
+            LogError::Rejected(_) | LogError::OffsetOutOfRange | LogError::Damaged(_) => None,
             LogError::Io { source, .. } => Some(source),
             LogError::Corrupt { source, .. } => Some(source),
             LogError::BadRecords(source) => Some(source),

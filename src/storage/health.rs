@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
+use crate::boot_note::BootNote;
 use crate::reserve::Reserve;
 
 /// The state of a data directory, shared by all that use it.
@@ -21,6 +22,10 @@ pub struct DirHealth {
     reason: watch::Sender<Option<String>>,
     full: AtomicBool,
     reserve: Mutex<Option<Reserve>>,
+    /// Whether a log in it is offline because it is damaged.
+    damaged: AtomicBool,
+    /// What must not be believed any more once the directory is fenced.
+    note: Mutex<Option<BootNote>>,
 }
 
 impl Default for DirHealth {
@@ -30,6 +35,8 @@ impl Default for DirHealth {
             reason: watch::Sender::new(None),
             full: AtomicBool::new(false),
             reserve: Mutex::default(),
+            damaged: AtomicBool::new(false),
+            note: Mutex::default(),
         }
     }
 }
@@ -39,7 +46,43 @@ impl DirHealth {
     pub fn fence(&self, reason: String) {
         if !self.fenced.swap(true, Ordering::AcqRel) {
             tracing::error!(%reason, "fencing the data directory");
+            self.forget_note();
             self.reason.send_replace(Some(reason));
+        }
+    }
+
+    /// Notes that a log in it is damaged: the next start must look into it again, so that this
+    /// process leaves neither the mark of a clean stop nor a note.
+    pub fn note_damage(&self) {
+        self.damaged.store(true, Ordering::Release);
+    }
+
+    /// Whether a log in it is damaged.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Acquire)
+    }
+
+    /// Leaves the note of this boot, which goes when the directory is fenced. Nothing is lost when
+    /// it cannot be written: the next start looks into the logs.
+    pub fn leave_note(&self, note: BootNote) {
+        if self.is_damaged() {
+            return;
+        }
+        *self.note.lock().expect("never poisoned") = Some(note.clone());
+        if let Err(error) = note.leave() {
+            tracing::warn!(%error, "a start after kill -9 will have to look into all logs");
+        }
+        if self.is_fenced() {
+            self.forget_note();
+        }
+    }
+
+    /// Takes the note away: the directory was closed, or it failed.
+    pub fn forget_note(&self) {
+        let Some(note) = self.note.lock().expect("never poisoned").take() else { return };
+        if let Err(error) = note.remove() {
+            tracing::error!(%error, "the note of this boot cannot be removed: restart the machine");
         }
     }
 

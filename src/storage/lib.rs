@@ -7,6 +7,7 @@
 //! Formats: `kafka-internals` 3. Deliberately absent so far: compaction, beginning
 //! transactions (those that Kafka wrote are understood).
 
+mod boot_note;
 mod checkpoint;
 mod data_dir;
 mod error;
@@ -20,16 +21,17 @@ mod partition_metadata;
 mod producer_state;
 mod reserve;
 
+pub use boot_note::BootNote;
 pub use checkpoint::{Checkpoint, OffsetCheckpoint};
 pub use data_dir::{CleanShutdown, DataDir, DirError, PartitionDir};
-pub use error::{AppendRejection, LogError};
+pub use error::{AppendRejection, Damage, LogError};
 pub use health::DirHealth;
 pub use leader_epochs::LeaderEpochs;
 pub use log::{
-    AppendInfo, AppendPlan, BatchLocation, Extent, FlushJob, IncomingBatch, Log, LogOptions,
-    Origin, ReadLimit, Recovered, Shutdown, SyncPoints, TrimJob,
+    AppendInfo, AppendPlan, BatchLocation, Extent, FlushJob, IncomingBatch, Left, Log, LogOptions,
+    Origin, Progress, ReadLimit, Recovered, Shutdown, SyncPoints, TrimJob,
 };
-pub use log_dirs::{LogDir, LogDirs};
+pub use log_dirs::{LastStop, LogDir, LogDirs};
 pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;

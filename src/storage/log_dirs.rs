@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use ottla_types::{BrokerEpoch, Uuid};
 
+use crate::boot_note::BootNote;
 use crate::data_dir::{CleanShutdown, DataDir};
 use crate::health::DirHealth;
 
@@ -18,6 +19,19 @@ pub struct LogDir {
     id: Uuid,
     health: Arc<DirHealth>,
     clean: Option<CleanShutdown>,
+    note: Option<BootNote>,
+    killed: bool,
+}
+
+/// How the last process left the logs in a directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LastStop {
+    /// Everything was closed and synced.
+    Clean,
+    /// The process died, and the page cache still holds all that it wrote.
+    Killed,
+    /// Anything may have happened.
+    Unclean,
 }
 
 impl LogDir {
@@ -25,7 +39,30 @@ impl LogDir {
     /// that was found in it.
     #[must_use]
     pub fn new(data: DataDir, id: Uuid, clean: Option<CleanShutdown>) -> LogDir {
-        LogDir { data, id, health: Arc::default(), clean }
+        LogDir { data, id, health: Arc::default(), clean, note: None, killed: false }
+    }
+
+    /// With the note of this boot, and whether the last process left one that is to be believed.
+    #[must_use]
+    pub fn with_note(self, note: Option<BootNote>, believed: bool) -> LogDir {
+        LogDir { note, killed: believed, ..self }
+    }
+
+    /// How the last process left it.
+    #[must_use]
+    pub fn last_stop(&self) -> LastStop {
+        match (self.clean, self.killed) {
+            (Some(_), _) => LastStop::Clean,
+            (None, true) => LastStop::Killed,
+            (None, false) => LastStop::Unclean,
+        }
+    }
+
+    /// Leaves the note that all logs in it are sound, as the page cache of this boot has them.
+    pub fn leave_note(&self) {
+        if let Some(note) = &self.note {
+            self.health.leave_note(note.clone());
+        }
     }
 
     /// Its files.

@@ -211,6 +211,12 @@ impl BatchHeader {
         Offset(self.last_offset().0.saturating_add(1))
     }
 
+    /// Whether the batch has, or had before compaction, a record at `offset`.
+    #[must_use]
+    pub fn holds(&self, offset: Offset) -> bool {
+        self.base_offset <= offset && offset <= self.last_offset()
+    }
+
     /// Sequence number of the last record; -1 without sequence numbers. They wrap at 2^31.
     #[must_use]
     pub fn last_sequence(&self) -> i32 {

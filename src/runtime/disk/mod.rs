@@ -41,6 +41,17 @@ pub struct DirEntry {
     pub is_dir: bool,
 }
 
+/// What tells a file from all others, copies and later files of its name included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// The file in it; numbers are used again.
+    pub inode: u64,
+    /// When the file was created, ns since 1970.
+    pub born: u64,
+}
+
 /// The file system of a node. Copies share it.
 #[derive(Clone)]
 pub struct Disk {
@@ -216,6 +227,22 @@ impl Disk {
         }
     }
 
+    /// Which file is at `path`; `None` when there is none, or when the file system does not tell
+    /// when files were created.
+    ///
+    /// # Errors
+    /// Those of `statx(2)`, without `NotFound`.
+    pub fn file_id(&self, path: &Path) -> io::Result<Option<FileId>> {
+        let found = match &self.twin {
+            DiskTwin::Real => real::file_id(path),
+            DiskTwin::Sim(disk) => disk.file_id(path).map(Some),
+        };
+        match found {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found,
+        }
+    }
+
     /// Renames a file or directory within its directory; replaces a file in one step.
     ///
     /// # Errors
@@ -369,6 +396,11 @@ fn sync_failed(error: io::Error) -> io::Error {
         io::ErrorKind::StorageFull => io::Error::other(format!("sync failed: {error}")),
         _ => error,
     }
+}
+
+/// The id that Linux gives each run of the kernel.
+pub(crate) fn real_boot_id() -> Option<String> {
+    real::boot_id()
 }
 
 #[cfg(test)]

@@ -2,12 +2,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::FlockOperation;
 
-use super::{DirEntry, OpenMode};
+use super::{DirEntry, FileId, OpenMode};
+
+/// Where Linux tells the id of this run of the kernel.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 pub(super) fn open(path: &Path, mode: OpenMode) -> io::Result<File> {
     let mut options = OpenOptions::new();
@@ -38,6 +42,22 @@ pub(super) fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
     }
     entries.sort();
     Ok(entries)
+}
+
+pub(super) fn file_id(path: &Path) -> io::Result<Option<FileId>> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    Ok(born.map(|born| FileId {
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        born: u64::try_from(born.as_nanos()).unwrap_or(u64::MAX),
+    }))
+}
+
+pub(super) fn boot_id() -> Option<String> {
+    let text = std::fs::read_to_string(BOOT_ID).ok()?;
+    let id = text.trim();
+    (!id.is_empty()).then(|| id.to_owned())
 }
 
 /// Reads until the buffer is full or the file ends.

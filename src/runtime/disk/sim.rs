@@ -7,6 +7,7 @@
 //! - [`SimDisk::power_cut`] keeps an arbitrary part of what is pending: single 512-byte sectors of
 //!   writes, in any order, and single changes of names; then cached = durable. A kept sector
 //!   behind a lost one leaves zeros between them.
+//! - A write in which the node dies has written a part, from its front on.
 //! - Changes of names survive independently, except that two changes of one name survive in order.
 //! - A failed sync drops pending writes at random and reports the error once, as Linux does
 //!   (Rebello et al., ATC'20).
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::sim_model::{DirState, FileState, Inode, Node, PendingWrite, State, overwrite};
 pub use super::sim_model::{DiskFaults, FaultsBelow};
-use super::{DirEntry, OpenMode};
+use super::{DirEntry, FileId, OpenMode};
 use crate::sim::{NodeFate, Trace};
 use crate::sync_point::SyncPoint;
 
@@ -179,6 +180,18 @@ impl SimDisk {
         }
     }
 
+    pub(super) fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        let state = self.usable()?;
+        let (dir, name) = state.resolve_parent(path)?;
+        match state.dirs[&dir].cached.get(name) {
+            // Numbers are not used again here.
+            Some(Node::File(inode) | Node::Dir(inode)) => {
+                Ok(FileId { device: 0, inode: *inode as u64, born: 0 })
+            }
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.usable()?;
         let (from_dir, from_name) = state.resolve_parent(from)?;
@@ -312,10 +325,19 @@ impl SimFile {
         }
         let mut state = self.disk.usable()?;
         let (inode, count) = (self.inode, bytes.len());
-        self.disk.operation(&mut state, || format!("write {inode} at {offset}: {count} bytes"))?;
+        let what = || format!("write {inode} at {offset}: {count} bytes");
+        let begun = self.disk.operation(&mut state, what);
         let path = state.files[&inode].path.clone();
-        state.fail_if_eio(&path)?;
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        if let Err(error) = begun {
+            // A write that a kill interrupts has written a part, from its front on.
+            let part = bytes[..state.entropy.usize(..count)].to_vec();
+            let file = state.files.get_mut(&inode).expect("open files keep their inode");
+            overwrite(&mut file.cached, offset, &part);
+            file.pending.push(PendingWrite::Bytes { offset, bytes: part });
+            return Err(error);
+        }
+        state.fail_if_eio(&path)?;
         let grows = (offset + count).saturating_sub(state.files[&inode].cached.len()) as u64;
         if state.is_full(&path, grows) {
             return Err(io::ErrorKind::StorageFull.into());

@@ -16,7 +16,7 @@ mod trace;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -64,6 +64,7 @@ struct Machine {
     tasks: Mutex<Vec<AbortHandle>>,
     stop: watch::Sender<bool>,
     broken: Mutex<Option<&'static str>>,
+    boots: AtomicU64,
     blocking_delay_ms_max: AtomicI64,
 }
 
@@ -120,6 +121,7 @@ impl SimWorld {
             tasks: Mutex::default(),
             stop: watch::Sender::new(false),
             broken: Mutex::default(),
+            boots: AtomicU64::new(1),
             blocking_delay_ms_max: AtomicI64::new(2),
         }))
     }
@@ -217,6 +219,7 @@ impl SimNode {
         }
         if self.0.fate.0.by_power_cut.load(Ordering::Relaxed) {
             self.0.disk.power_cut();
+            self.0.boots.fetch_add(1, Ordering::Relaxed);
         } else {
             self.0.disk.process_death();
         }
@@ -242,6 +245,11 @@ impl SimNode {
         let mut tasks = self.0.tasks.lock().expect("a list");
         tasks.retain(|task| !task.is_finished());
         !tasks.is_empty()
+    }
+
+    /// A power cut begins another run of the machine's kernel.
+    pub(crate) fn boot_id(&self) -> String {
+        format!("boot-{}-of-{}", self.0.boots.load(Ordering::Relaxed), self.0.name)
     }
 
     pub(crate) fn clock(&self) -> Clock {

@@ -5,9 +5,10 @@
 //! .index      last offset of a batch - base: i32 | position of the batch: i32
 //! .timeindex  largest timestamp so far: i64      | its batch's last offset - base: i32
 //! ```
-//! New entries gather in memory and go to the file in groups, when the segment is sealed, and at
-//! a clean stop. So a small log has no index file at all while it is written, and there is no
-//! memory map. A file that Kafka left preallocated ends in zeros, which fails the sanity check.
+//! New entries gather in memory and go to the file in groups (the segment says when, times before
+//! offsets), when the segment is sealed, and at a clean stop. So a small log has no index file at
+//! all while it is written, and there is no memory map. An entry in a file is of a batch that is in
+//! the log's file. A file that Kafka left preallocated ends in zeros, which fails the sanity check.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -15,8 +16,14 @@ use std::path::{Path, PathBuf};
 use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
-/// Entries that gather in memory.
-const TAIL_ENTRIES_MAX: usize = 256;
+/// How an index's file may end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum FileEnd {
+    /// With a whole entry, or the file is not sane.
+    Whole,
+    /// With part of one, which the death of the process cut off; it is left out.
+    Torn,
+}
 
 /// A file of entries of `N` bytes with its newest entries in memory.
 pub(super) struct EntryFile<const N: usize> {
@@ -48,13 +55,14 @@ impl<const N: usize> EntryFile<N> {
         Ok(self.path.clone())
     }
 
-    fn push(&mut self, entry: [u8; N]) -> io::Result<()> {
+    fn push(&mut self, entry: [u8; N]) {
         self.tail.push(entry);
-        if self.tail.len() < TAIL_ENTRIES_MAX {
-            return Ok(());
-        }
+    }
+
+    /// Moves the entries in memory to the file, if there is room. On a full disk they stay;
+    /// sealing the segment will need the room.
+    fn spill_if_room(&mut self) -> io::Result<()> {
         match self.spill() {
-            // On a full disk the entries stay in memory; sealing the segment will need the room.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
             result => result,
         }
@@ -71,6 +79,9 @@ impl<const N: usize> EntryFile<N> {
 
     /// Moves the entries in memory to the file.
     fn spill(&mut self) -> io::Result<()> {
+        if self.tail.is_empty() {
+            return Ok(());
+        }
         let at = self.stored * N as u64;
         let bytes = self.tail.concat();
         self.file()?.write_all_at(&mut [IoSlice::new(&bytes)], at)?;
@@ -130,15 +141,16 @@ impl<const N: usize> EntryFile<N> {
         if file.len()? == len { Ok(()) } else { file.set_len(len) }
     }
 
-    /// Number of entries in an existing file; `None` when it is missing or ends inside one.
-    pub(super) fn count_stored(disk: &Disk, path: &Path) -> io::Result<Option<u64>> {
+    /// Number of entries in an existing file; `None` when it is missing or ends as it must not.
+    pub(super) fn count_stored(disk: &Disk, path: &Path, end: FileEnd) -> io::Result<Option<u64>> {
         let file = match disk.open(path, OpenMode::ReadWrite) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let len = file.len()?;
-        Ok((len % N as u64 == 0).then_some(len / N as u64))
+        let sane = len % N as u64 == 0 || end == FileEnd::Torn;
+        Ok(sane.then_some(len / N as u64))
     }
 }
 
@@ -160,8 +172,11 @@ impl OffsetIndex {
         path: PathBuf,
         base: Offset,
         log_size: u64,
+        end: FileEnd,
     ) -> io::Result<Option<OffsetIndex>> {
-        let Some(stored) = EntryFile::<8>::count_stored(disk, &path)? else { return Ok(None) };
+        let Some(stored) = EntryFile::<8>::count_stored(disk, &path, end)? else {
+            return Ok(None);
+        };
         let mut index = OffsetIndex { base, entries: EntryFile::new(disk, path, stored) };
         let sane = match index.last()? {
             None => true,
@@ -175,13 +190,17 @@ impl OffsetIndex {
     }
 
     /// Adds the batch at `position` whose last offset is `last_offset`.
-    pub(super) fn push(&mut self, last_offset: Offset, position: u64) -> io::Result<()> {
+    pub(super) fn push(&mut self, last_offset: Offset, position: u64) {
         let relative = i32::try_from(last_offset.since(self.base)).expect("rolled before");
         let position = i32::try_from(position).expect("segments are below 2 GiB");
         let mut entry = [0; 8];
         entry[..4].copy_from_slice(&relative.to_be_bytes());
         entry[4..].copy_from_slice(&position.to_be_bytes());
-        self.entries.push(entry)
+        self.entries.push(entry);
+    }
+
+    pub(super) fn spill_if_room(&mut self) -> io::Result<()> {
+        self.entries.spill_if_room()
     }
 
     /// Position of a batch at or before the one that holds `offset`, from which to scan.
@@ -271,8 +290,15 @@ impl TimeIndex {
 
     /// Opens an existing file; `None` when it is missing or fails Kafka's sanity check: whole
     /// entries, the last of them not below the first in time and not below the base offset.
-    pub(super) fn open(disk: &Disk, path: PathBuf, base: Offset) -> io::Result<Option<TimeIndex>> {
-        let Some(stored) = EntryFile::<12>::count_stored(disk, &path)? else { return Ok(None) };
+    pub(super) fn open(
+        disk: &Disk,
+        path: PathBuf,
+        base: Offset,
+        end: FileEnd,
+    ) -> io::Result<Option<TimeIndex>> {
+        let Some(stored) = EntryFile::<12>::count_stored(disk, &path, end)? else {
+            return Ok(None);
+        };
         let mut index = TimeIndex { base, entries: EntryFile::new(disk, path, stored) };
         let sane = match index.last()? {
             None => true,
@@ -298,7 +324,12 @@ impl TimeIndex {
         let mut entry = [0; 12];
         entry[..8].copy_from_slice(&timestamp.0.to_be_bytes());
         entry[8..].copy_from_slice(&relative.to_be_bytes());
-        self.entries.push(entry)
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    pub(super) fn spill_if_room(&mut self) -> io::Result<()> {
+        self.entries.spill_if_room()
     }
 
     /// Offset from which to scan for the first record at or after `target`.

@@ -11,7 +11,9 @@
 mod append;
 mod flush;
 mod index;
+mod load;
 mod producers;
+mod progress;
 mod read;
 mod recover;
 mod retention;
@@ -30,8 +32,9 @@ use ottla_types::{Offset, Timestamp};
 
 pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
 pub use flush::FlushJob;
+pub use progress::Progress;
 pub use read::ReadLimit;
-pub use recover::{Recovered, Shutdown};
+pub use recover::{Left, Recovered, Shutdown};
 pub use retention::TrimJob;
 
 use crate::error::LogError;

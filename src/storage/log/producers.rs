@@ -80,7 +80,7 @@ impl Log {
             if segment.base() >= to {
                 break;
             }
-            let mut scanner = segment.scan_from(from)?;
+            let mut scanner = segment.sweep_from(from)?;
             while let Some((position, header)) = scanner.next_header()? {
                 if header.base_offset >= to {
                     return Ok(());

@@ -179,6 +179,23 @@ impl Log {
         Ok(bases)
     }
 
+    /// Removes indexes without a segment, which a deletion that died left, as Kafka does.
+    pub(super) fn remove_orphans(&self, bases: &[Offset]) -> Result<(), LogError> {
+        let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
+        for entry in &entries {
+            let orphan = matches!(
+                SegmentFile::parse(&entry.name),
+                Some((SegmentFile::Index | SegmentFile::TimeIndex | SegmentFile::TxnIndex, base))
+                    if bases.binary_search(&base).is_err()
+            );
+            if orphan {
+                let path = self.dir.join(&entry.name);
+                self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+
     /// A log whose records end below its durable start has lost what was above it, before it was
     /// promised to anybody: it goes on at its start, empty.
     pub(super) fn begin_again_at(&mut self, now: Timestamp) -> Result<(), LogError> {

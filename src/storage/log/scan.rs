@@ -13,22 +13,31 @@ use crate::producer_state::TransactionEnd;
 /// Bytes read ahead for headers: about the distance between two index entries.
 const WINDOW: usize = 4096;
 
-/// Reads headers one after the other.
-pub(super) struct Scanner {
+/// Bytes read ahead for headers when a whole segment is walked over.
+const SWEEP_WINDOW: usize = 64 << 10;
+
+/// Reads headers one after the other, `W` bytes at a time when batches are small.
+pub(super) struct Scanner<const W: usize = WINDOW> {
     file: File,
     path: PathBuf,
     /// Offset expected next, for messages.
     offset: Offset,
     /// Where the next header is, and where the batches end.
     range: Range<u64>,
-    window: [u8; WINDOW],
+    window: [u8; W],
     window_start: u64,
     window_len: usize,
+    /// Bytes to read next.
+    ahead: usize,
 }
 
-impl Scanner {
-    pub(super) fn new(file: File, path: PathBuf, offset: Offset, range: Range<u64>) -> Scanner {
-        Scanner { file, path, offset, range, window: [0; WINDOW], window_start: 0, window_len: 0 }
+/// Walks over a whole segment.
+pub(super) type Sweep = Scanner<SWEEP_WINDOW>;
+
+impl<const W: usize> Scanner<W> {
+    pub(super) fn new(file: File, path: PathBuf, offset: Offset, range: Range<u64>) -> Self {
+        let (window_start, window_len) = (0, 0);
+        Scanner { file, path, offset, range, window: [0; W], window_start, window_len, ahead: W }
     }
 
     /// The next header and its position; `None` at the end. Records are not read.
@@ -47,6 +56,8 @@ impl Scanner {
         }
         self.range.start = end;
         self.offset = header.next_offset();
+        // Behind a batch that fills the window there is no use in more than the next header.
+        self.ahead = if header.size() < W { W } else { BATCH_OVERHEAD };
         Ok(Some((position, header)))
     }
 
@@ -73,7 +84,7 @@ impl Scanner {
         let inside = position >= self.window_start
             && position + BATCH_OVERHEAD as u64 <= self.window_start + self.window_len as u64;
         if !inside {
-            let len = usize::try_from(self.range.end - position).unwrap_or(WINDOW).min(WINDOW);
+            let len = usize::try_from(self.range.end - position).unwrap_or(W).min(self.ahead);
             let read = self.file.read_at(&mut self.window[..len], position);
             self.window_len = read.map_err(|error| LogError::io(&self.path, error))?;
             self.window_start = position;
@@ -99,13 +110,15 @@ pub(super) struct CheckedScanner {
     unread: Range<usize>,
 }
 
-/// Bytes read at a time while checking.
-const CHUNK: usize = 1 << 20;
+/// Bytes read at a time while checking: little enough to stay in a core's cache until they are
+/// checked.
+const CHUNK: usize = 256 << 10;
 
 impl CheckedScanner {
-    pub(super) fn new(file: File, path: PathBuf) -> Result<CheckedScanner, LogError> {
-        let end = file.len().map_err(|error| LogError::io(&path, error))?;
-        Ok(CheckedScanner { file, path, position: 0, end, buffer: Vec::new(), unread: 0..0 })
+    /// For the batches in `range` of the file, which ends with the file.
+    pub(super) fn new(file: File, path: PathBuf, range: Range<u64>) -> CheckedScanner {
+        let Range { start: position, end } = range;
+        CheckedScanner { file, path, position, end, buffer: Vec::new(), unread: 0..0 }
     }
 
     /// Where the next batch begins: the end of all that is sound so far.
@@ -154,11 +167,15 @@ impl CheckedScanner {
         if self.unread.len() >= len {
             return Ok(());
         }
-        self.buffer.copy_within(self.unread.clone(), 0);
         let kept = self.unread.len();
-        self.buffer.resize(len.max(CHUNK), 0);
+        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let wanted = len.max(CHUNK).min(left.max(kept));
+        self.buffer.copy_within(self.unread.clone(), 0);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
         let at = self.position + kept as u64;
-        let read = self.file.read_at(&mut self.buffer[kept..], at);
+        let read = self.file.read_at(&mut self.buffer[kept..wanted], at);
         let read = read.map_err(|error| LogError::io(&self.path, error))?;
         self.unread = 0..kept + read;
         Ok(())

@@ -3,6 +3,8 @@
 //! `size` is the end of what counts; bytes behind it in the file are the rest of a failed write
 //! and are overwritten or cut. Files open when they are needed ([`LazyFile`]).
 
+mod taken_up;
+
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,13 +13,17 @@ use ottla_protocol::batch::BatchHeader;
 use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
-use super::index::{OffsetIndex, TimeIndex};
-use super::scan::Scanner;
+use super::index::{FileEnd, OffsetIndex, TimeIndex};
+use super::scan::{Scanner, Sweep};
 use super::txn_index::TxnIndex;
 use super::{BatchLocation, Extent};
 use crate::error::LogError;
 use crate::names::SegmentFile;
 use crate::producer_state::EndedTransaction;
+
+/// Bytes appended until index entries go to their files. What lies behind the last entry in the
+/// file is what a start after the death of the process looks through.
+const SPILL_BYTES: u64 = 256 << 10;
 
 pub(super) struct Segment {
     base: Offset,
@@ -36,7 +42,10 @@ pub(super) struct Segment {
     created: Timestamp,
     /// Bytes appended since the newest index entry.
     unindexed_bytes: u64,
-    /// Whether recovery may use the indexes as they are. The log sets it when it syncs them.
+    /// Bytes appended since index entries went to their files.
+    unspilled_bytes: u64,
+    /// Whether recovery may use the indexes as they are. The log sets it when it knows or syncs
+    /// them.
     pub(super) indexes_durable: bool,
 }
 
@@ -72,21 +81,22 @@ impl Segment {
         Ok(segment)
     }
 
-    /// A segment whose file exists, of a log that was stopped cleanly or is durable: its indexes
-    /// are used as they are. `None` when one is missing or not sane.
+    /// A segment whose file exists, with its indexes as they are. `None` when one is missing or not
+    /// sane.
     pub(super) fn open_indexed(
         disk: &Disk,
         dir: &Path,
         base: Offset,
         now: Timestamp,
+        end: FileEnd,
     ) -> Result<Option<Segment>, LogError> {
         let mut segment = Segment::unindexed(disk, dir, base, now);
         let path = segment.path.clone();
         let indexes = || -> io::Result<_> {
             let size = disk.open(&path, OpenMode::ReadWrite)?.len()?;
-            let offsets = OffsetIndex::open(disk, index_path(dir, base), base, size)?;
-            let times = TimeIndex::open(disk, time_index_path(dir, base), base)?;
-            let aborted = TxnIndex::open(disk, txn_index_path(dir, base), base)?;
+            let offsets = OffsetIndex::open(disk, index_path(dir, base), base, size, end)?;
+            let times = TimeIndex::open(disk, time_index_path(dir, base), base, end)?;
+            let aborted = TxnIndex::open(disk, txn_index_path(dir, base), base, end)?;
             Ok((size, offsets, times, aborted))
         };
         let (size, offsets, times, aborted) = indexes().map_err(|e| LogError::io(&path, e))?;
@@ -98,8 +108,7 @@ impl Segment {
         segment.offsets = offsets;
         segment.times = times;
         segment.aborted = aborted;
-        segment.indexes_durable = true;
-        Ok(Some(segment))
+        Ok(segment.indexes_fit()?.then_some(segment))
     }
 
     /// A segment that counts nothing of its files yet: for recovery.
@@ -117,6 +126,7 @@ impl Segment {
             first_timestamp: None,
             created: now,
             unindexed_bytes: 0,
+            unspilled_bytes: 0,
             indexes_durable: false,
         }
     }
@@ -150,7 +160,10 @@ impl Segment {
 
     /// Reads from which time the age counts, for a segment that was opened with its indexes.
     pub(super) fn load_first_timestamp(&mut self) -> Result<(), LogError> {
-        let first = self.scan_at(0)?.next_header()?;
+        let first = match self.scan_at(0)?.next_header() {
+            Err(LogError::Corrupt { .. }) => None,
+            first => first?,
+        };
         self.first_timestamp = first.map(|(_, header)| header.max_timestamp);
         Ok(())
     }
@@ -199,18 +212,29 @@ impl Segment {
             self.first_timestamp = Some(batch.max_timestamp);
         }
         if self.unindexed_bytes > index_interval {
-            let path = &self.path;
-            let pushed = self.offsets.push(batch.last_offset, self.size).and_then(|()| {
-                self.max_timestamp.map_or(Ok(()), |(max, offset)| self.times.push(max, offset))
-            });
-            pushed.map_err(|error| LogError::io(path, error))?;
+            self.push_index_entries(batch).map_err(|error| LogError::io(&self.path, error))?;
             self.unindexed_bytes = 0;
         }
         self.size += batch.size;
         self.unindexed_bytes += batch.size;
+        self.unspilled_bytes += batch.size;
         // A segment of an earlier run that is written to again gets new entries.
         self.indexes_durable = false;
         Ok(())
+    }
+
+    fn push_index_entries(&mut self, batch: &Appended) -> io::Result<()> {
+        if let Some((max, offset)) = self.max_timestamp {
+            self.times.push(max, offset)?;
+        }
+        self.offsets.push(batch.last_offset, self.size);
+        if self.unspilled_bytes < SPILL_BYTES {
+            return Ok(());
+        }
+        // Times first: what the file of offsets covers, the file of times covers.
+        self.unspilled_bytes = 0;
+        self.times.spill_if_room()?;
+        self.offsets.spill_if_room()
     }
 
     /// Completes the indexes: the segment gets no more batches, or the log is closed.
@@ -280,6 +304,13 @@ impl Segment {
     /// Last offset of the last indexed batch at or in front of `position`.
     pub(super) fn indexed_offset(&mut self, position: u64) -> Result<Offset, LogError> {
         self.offsets.offset_at(position).map_err(|error| LogError::io(&self.path, error))
+    }
+
+    /// As [`Segment::scan_from`], to walk over all of the rest.
+    pub(super) fn sweep_from(&mut self, offset: Offset) -> Result<Sweep, LogError> {
+        let start = self.indexed_position(offset)?;
+        let (size, base, path) = (self.size, self.base, self.path.clone());
+        Ok(Sweep::new(self.file()?, path, base, start..size))
     }
 
     /// A scanner of the headers from the batch at `position`.

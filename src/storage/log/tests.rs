@@ -435,5 +435,6 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 }
 
 mod compacted;
+mod recovery;
 mod retention;
 mod transactions;

@@ -16,7 +16,7 @@ use ottla_protocol::{Decoded, Reader, Writer};
 use ottla_runtime::{Disk, SyncPoint};
 use ottla_types::{Offset, ProducerId};
 
-use super::index::EntryFile;
+use super::index::{EntryFile, FileEnd};
 use crate::producer_state::EndedTransaction;
 
 const ENTRY_LEN: usize = 34;
@@ -34,11 +34,16 @@ impl TxnIndex {
 
     /// Opens what exists; without a file nothing was aborted. `None` when it is not sane: entries
     /// that are not whole, do not rise, or are of transactions that end below `base`.
-    pub(super) fn open(disk: &Disk, path: PathBuf, base: Offset) -> io::Result<Option<TxnIndex>> {
+    pub(super) fn open(
+        disk: &Disk,
+        path: PathBuf,
+        base: Offset,
+        end: FileEnd,
+    ) -> io::Result<Option<TxnIndex>> {
         if !disk.exists(&path)? {
             return Ok(Some(TxnIndex::new(disk, path)));
         }
-        let Some(stored) = EntryFile::<ENTRY_LEN>::count_stored(disk, &path)? else {
+        let Some(stored) = EntryFile::<ENTRY_LEN>::count_stored(disk, &path, end)? else {
             return Ok(None);
         };
         let mut index = TxnIndex { entries: EntryFile::new(disk, path, stored) };
