@@ -24,12 +24,41 @@ pub struct Response {
     pub chunks: Vec<Chunk>,
 }
 
-/// A piece of a file as the records of a Fetch answer.
-pub struct ExtentRecords(pub Extent);
+/// Longest piece of a file that is copied into an answer: below, a copy costs less than a
+/// `sendfile`, and no file is held open for a client that reads slowly.
+const COPIED_LEN_MAX: u64 = 4096;
 
-impl RecordBytes for ExtentRecords {
+/// The records of a partition in a Fetch answer.
+pub enum FetchedRecords {
+    /// A few, copied.
+    Copied(Bytes),
+    /// A piece of a file.
+    Extent(Extent),
+}
+
+impl FetchedRecords {
+    /// A piece of a file, copied when it is short. One that cannot be read stays a piece: sending
+    /// it will close the connection.
+    #[must_use]
+    pub fn of(extent: Extent) -> FetchedRecords {
+        if extent.len <= COPIED_LEN_MAX {
+            let mut bytes = vec![0; usize::try_from(extent.len).expect("it is short")];
+            if extent.file.read_exact_at(&mut bytes, extent.position).is_ok() {
+                return FetchedRecords::Copied(bytes.into());
+            }
+        }
+        FetchedRecords::Extent(extent)
+    }
+}
+
+impl RecordBytes for FetchedRecords {
     fn len(&self) -> usize {
-        usize::try_from(self.0.len).expect("answers are bounded")
+        match self {
+            FetchedRecords::Copied(bytes) => bytes.len(),
+            FetchedRecords::Extent(extent) => {
+                usize::try_from(extent.len).expect("answers are bounded")
+            }
+        }
     }
 }
 
@@ -57,35 +86,29 @@ impl Response {
 
     /// An answer from pieces, the first of which began as [`Response::begin`].
     #[must_use]
-    pub fn from_pieces(pieces: Vec<Piece<ExtentRecords>>) -> Response {
-        let records: usize = pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Bytes(_) => 0,
-                Piece::Records(records) => records.len(),
-            })
-            .sum();
-        let mut later: usize = pieces
-            .iter()
-            .skip(1)
-            .map(|piece| match piece {
-                Piece::Bytes(bytes) => bytes.len(),
-                Piece::Records(_) => 0,
-            })
-            .sum();
-        later += records;
-        let mut chunks = Vec::with_capacity(pieces.len());
+    pub fn from_pieces(pieces: Vec<Piece<FetchedRecords>>) -> Response {
+        let len = |piece: &Piece<FetchedRecords>| match piece {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::Records(records) => records.len(),
+        };
+        let later = pieces.iter().skip(1).map(len).sum();
+        let mut chunks = Vec::new();
+        let mut bytes = Vec::new();
         for (index, piece) in pieces.into_iter().enumerate() {
-            chunks.push(match piece {
-                Piece::Bytes(mut bytes) => {
-                    if index == 0 {
-                        set_length(&mut bytes, later);
-                    }
-                    Chunk::Bytes(bytes.into())
+            match piece {
+                Piece::Bytes(mut first) if index == 0 => {
+                    set_length(&mut first, later);
+                    bytes = first;
                 }
-                Piece::Records(records) => Chunk::Extent(records.0),
-            });
+                Piece::Bytes(more) => bytes.extend_from_slice(&more),
+                Piece::Records(FetchedRecords::Copied(more)) => bytes.extend_from_slice(&more),
+                Piece::Records(FetchedRecords::Extent(extent)) => {
+                    chunks.push(Chunk::Bytes(std::mem::take(&mut bytes).into()));
+                    chunks.push(Chunk::Extent(extent));
+                }
+            }
         }
+        chunks.push(Chunk::Bytes(bytes.into()));
         Response { chunks }
     }
 }

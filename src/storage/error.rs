@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ottla_protocol::DecodeError;
 use ottla_protocol::batch::BatchError;
+use ottla_runtime::is_out_of_descriptors;
 use ottla_types::{ErrorCode, Offset};
 
 /// Why a batch is not appended.
@@ -129,7 +130,9 @@ impl LogError {
         match self {
             LogError::Io { .. } if self.is_disk_full() => false,
             LogError::Rejected(_) | LogError::OffsetOutOfRange | LogError::BadRecords(_) => false,
-            LogError::Io { .. } | LogError::Corrupt { .. } | LogError::Damaged(_) => true,
+            // Nothing was written: it can be tried again when others have closed theirs.
+            LogError::Io { source, .. } => !is_out_of_descriptors(source),
+            LogError::Corrupt { .. } | LogError::Damaged(_) => true,
         }
     }
 

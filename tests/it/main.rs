@@ -18,6 +18,7 @@ mod dirs;
 mod dump_log;
 mod full_disk;
 mod hostile;
+mod many;
 mod node;
 mod produce_fetch;
 mod requests;

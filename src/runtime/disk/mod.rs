@@ -403,5 +403,11 @@ pub(crate) fn real_boot_id() -> Option<String> {
     real::boot_id()
 }
 
+/// Whether a file could not be opened because the process, or the system, has no descriptor left.
+#[must_use]
+pub fn is_out_of_descriptors(error: &io::Error) -> bool {
+    real::is_out_of_descriptors(error)
+}
+
 #[cfg(test)]
 mod conformance;

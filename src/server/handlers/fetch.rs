@@ -7,7 +7,8 @@
 //!   sends full requests. A request that continues one gets `FETCH_SESSION_ID_NOT_FOUND`.
 //! - The answer waits until `min_bytes` are there, a partition has an error, or `max_wait_ms` is
 //!   over. It is woken by appends to its own partitions only.
-//! - Records go from the page cache to the socket. The first partition with records answers at
+//! - Records go from the page cache to the socket, but for short pieces, which are copied; an
+//!   answer holds a bounded number of files open. The first partition with records answers at
 //!   least one batch, whatever the limits (KIP-74). No records are an empty field, never null.
 //! - `read_committed` ends at the last stable offset and lists the aborted transactions among the
 //!   records; whether a transaction is aborted stands in the log's own index (KIP-98).
@@ -27,7 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_metadata::image::Image;
-use ottla_protocol::fetch::{AbortedTransaction, FetchAnswer, PartitionAnswer, TopicAnswer};
+use ottla_protocol::fetch::{
+    AbortedTransaction, FetchAnswer, PartitionAnswer, RecordBytes, TopicAnswer,
+};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::{FetchRequest, decode_request, from_wire_uuid};
 use ottla_protocol::produce::TopicRef;
@@ -42,12 +45,17 @@ use ottla_types::{ErrorCode, LeaderEpoch, MonoTime, Offset, PartitionId, TopicId
 use super::{Permissions, find_topic, quorum};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
-use crate::response::{ExtentRecords, Response};
+use crate::response::{FetchedRecords, Response};
 use crate::services::Services;
 
 const TOPIC_IDS_FROM: i16 = 13;
 const REPLICA_STATE_FROM: i16 = 15;
 const STORAGE_ERROR_FROM: i16 = 6;
+
+/// Files that an answer holds open at most, until it is sent.
+const FILES_MAX: usize = 256;
+/// Bytes of short pieces that are copied into an answer at most.
+const COPIED_BYTES_MAX: u64 = 4 << 20;
 
 /// Answers the request.
 ///
@@ -80,6 +88,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         topics: body.topics.iter().map(|topic| planner.topic(topic)).collect(),
         bytes_max: u64::from(bytes_max),
         bytes_min: u64::from(body.min_bytes.max(0).unsigned_abs()),
+        is_full: false,
     };
     fetch.read(None);
     let wait = Duration::from_millis(u64::from(body.max_wait_ms.max(0).unsigned_abs()));
@@ -157,7 +166,8 @@ impl Planner<'_> {
                 Some(topic) => self.leader(TopicIdPartition { topic_id: topic.id, partition: id }),
                 None => Err(unknown),
             };
-            FetchedPartition { source, spec: self.spec(asked), read: Read::Nothing }
+            let spec = self.spec(asked);
+            FetchedPartition { source, spec, read: Read::Nothing, records: None }
         };
         let partitions = topic.partitions.iter().map(partition).collect();
         let indexes = topic.partitions.iter().map(|asked| asked.partition).collect();
@@ -207,6 +217,8 @@ struct Fetch {
     topics: Vec<FetchedTopic>,
     bytes_max: u64,
     bytes_min: u64,
+    /// Whether the answer holds as many pieces as it may; the rest is for the next fetch.
+    is_full: bool,
 }
 
 struct FetchedTopic {
@@ -219,6 +231,7 @@ struct FetchedPartition {
     source: Result<Arc<Partition>, ErrorCode>,
     spec: FetchSpec,
     read: Read,
+    records: Option<FetchedRecords>,
 }
 
 enum Read {
@@ -237,14 +250,24 @@ impl Fetch {
     fn read(&mut self, changed: Option<&[usize]>) {
         let mut left = self.bytes_max;
         let mut at_least_one = true;
+        let (mut files, mut copied) = (FILES_MAX, COPIED_BYTES_MAX);
         for (position, partition) in self.partitions().enumerate() {
-            if changed.is_none_or(|changed| changed.contains(&position)) {
+            if changed.is_none_or(|changed| changed.binary_search(&position).is_ok()) {
                 partition.read(left, at_least_one);
             }
             let len = partition.len();
             at_least_one &= len == 0;
             left = left.saturating_sub(len);
+            match &partition.records {
+                Some(FetchedRecords::Extent(_)) => files = files.saturating_sub(1),
+                Some(FetchedRecords::Copied(_)) => copied = copied.saturating_sub(len),
+                None => {}
+            }
+            if files == 0 || copied == 0 {
+                left = 0;
+            }
         }
+        self.is_full = files == 0 || copied == 0;
     }
 
     /// Whether nothing has to be waited for.
@@ -259,7 +282,7 @@ impl Fetch {
                 return true;
             }
         }
-        partitions == 0 || bytes >= bytes_min
+        partitions == 0 || bytes >= bytes_min || self.is_full
     }
 
     /// Waits for records until the deadline.
@@ -275,7 +298,10 @@ impl Fetch {
         while !self.is_complete() {
             let left = deadline.since(clock.now());
             match clock.timeout(left, wait.changed()).await {
-                Some(changed) => self.read(Some(&changed)),
+                Some(mut changed) => {
+                    changed.sort_unstable();
+                    self.read(Some(&changed));
+                }
                 None => break,
             }
         }
@@ -304,20 +330,21 @@ impl FetchedPartition {
     fn read(&mut self, bytes_left: u64, at_least_one: bool) {
         let bytes_max = self.spec.bytes_max.min(bytes_left);
         let spec = FetchSpec { bytes_max, at_least_one, ..self.spec };
+        self.records = None;
         self.read = match &self.source {
             Err(error) => Read::Error(*error),
             Ok(partition) => match partition.fetch(spec) {
-                Ok(outcome) => Read::Outcome(outcome),
+                Ok(mut outcome) => {
+                    self.records = outcome.extent.take().map(FetchedRecords::of);
+                    Read::Outcome(outcome)
+                }
                 Err(error) => Read::Error(PartitionError::code(&error)),
             },
         };
     }
 
     fn len(&self) -> u64 {
-        match &self.read {
-            Read::Outcome(outcome) => outcome.extent.as_ref().map_or(0, |extent| extent.len),
-            Read::Nothing | Read::Error(_) => 0,
-        }
+        self.records.as_ref().map_or(0, RecordBytes::len) as u64
     }
 
     /// An error or a divergence is told at once.
@@ -329,7 +356,7 @@ impl FetchedPartition {
         }
     }
 
-    fn answer(self, index: i32, version: i16) -> PartitionAnswer<ExtentRecords> {
+    fn answer(self, index: i32, version: i16) -> PartitionAnswer<FetchedRecords> {
         let outcome = match self.read {
             Read::Outcome(outcome) => outcome,
             Read::Error(ErrorCode::KafkaStorageError) if version < STORAGE_ERROR_FROM => {
@@ -352,13 +379,13 @@ impl FetchedPartition {
             diverging: outcome.diverging,
             current_leader: None,
             aborted: committed.then(|| aborted.collect()),
-            records: outcome.extent.map(ExtentRecords),
+            records: self.records,
         }
     }
 }
 
 fn refuse(header: &RequestHeader, error: ErrorCode) -> Response {
-    let answer: FetchAnswer<ExtentRecords> =
+    let answer: FetchAnswer<FetchedRecords> =
         FetchAnswer { throttle_ms: 0, error_code: error.code(), session_id: 0, topics: Vec::new() };
     Response::from_pieces(answer.encode(header.api_version, Response::begin(header)))
 }

@@ -13,7 +13,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint};
+use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint, is_out_of_descriptors};
 use ottla_types::{Offset, Timestamp};
 
 /// How an index's file may end.
@@ -59,11 +59,12 @@ impl<const N: usize> EntryFile<N> {
         self.tail.push(entry);
     }
 
-    /// Moves the entries in memory to the file, if there is room. On a full disk they stay;
-    /// sealing the segment will need the room.
+    /// Moves the entries in memory to the file, if there is room. On a full disk, or without a
+    /// descriptor, they stay; sealing the segment will need the room.
     fn spill_if_room(&mut self) -> io::Result<()> {
         match self.spill() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            Err(error) if is_out_of_descriptors(&error) => Ok(()),
             result => result,
         }
     }
