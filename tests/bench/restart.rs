@@ -66,12 +66,16 @@ pub(crate) fn measure_scan(
     let mut process = installed.spawn_pinned()?;
     fill(&mut process, 1, bytes)?;
     process.stop()?;
+    // The fastest: a start may wait for what is over by the next one.
+    let mut clean = Duration::MAX;
     for _ in 0..RUNS {
         let begin = now();
         let mut process = installed.spawn_pinned()?;
         serve_one(&mut process, TOPIC, 0)?;
-        let clean = begin.elapsed();
+        clean = clean.min(begin.elapsed());
         process.stop()?;
+    }
+    for _ in 0..RUNS {
         installed.forget_recovery()?;
         read_all(&installed)?;
         let begin = now();
