@@ -63,7 +63,11 @@ impl SmallFiles {
 /// Reads the epochs; a damaged file is an error after a clean stop only.
 pub(super) fn read_epochs(disk: &Disk, dir: &Path, shutdown: Shutdown) -> io::Result<ReadEpochs> {
     match LeaderEpochs::read(disk, dir) {
-        Ok(epochs) => Ok(ReadEpochs { epochs, damaged: false }),
+        // A file that a power cut emptied looks like one of a log without records.
+        Ok(epochs) => {
+            let damaged = epochs.entries().is_empty() && shutdown != Shutdown::Clean;
+            Ok(ReadEpochs { epochs, damaged })
+        }
         Err(error) if error.kind() == io::ErrorKind::InvalidData && shutdown != Shutdown::Clean => {
             tracing::warn!(dir = %dir.display(), %error, "the log's batches tell its epochs");
             Ok(ReadEpochs { epochs: LeaderEpochs::default(), damaged: true })

@@ -217,3 +217,19 @@ fn indexes_without_a_segment_go() {
         assert!(!disk(&node).exists(&file(77, "index")).expect("told"));
     });
 }
+
+#[test]
+fn a_file_of_epochs_that_a_power_cut_emptied_is_told_again_by_the_batches() {
+    on_disk(async |node| {
+        let (mut log, _) = open(&node, Shutdown::Clean);
+        append_many(&mut log, 0..40, 3);
+        let (end, epochs) = (log.end(), log.epochs().clone());
+        log.close().expect("closed");
+        drop(log);
+        let path = Path::new(DIR).join("leader-epoch-checkpoint");
+        disk(&node).open(&path, OpenMode::Truncate).expect("emptied");
+        // Segments below the recovery point are taken up without a look at their batches.
+        let (log, _) = open(&node, Shutdown::Unclean { recovery_point: end });
+        assert_eq!((log.epochs(), log.end()), (&epochs, end));
+    });
+}
