@@ -2,8 +2,8 @@
 //!
 //! Idempotent producers keep five batches in flight, and send again after a restart whatever was
 //! not acknowledged, with the same sequence numbers: what had been written is answered with its
-//! offset and not written again. Meanwhile topics come and go. `OTTLA_CRASH_ROUNDS` says how many
-//! times the node is killed.
+//! offset and not written again. Meanwhile segments roll, those of one topic are deleted by size, and
+//! topics come and go. `OTTLA_CRASH_ROUNDS` says how many times the node is killed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -22,7 +22,12 @@ use crate::requests::{
     delete_request, error, fetch_request, init_producer, metadata_of, produce_request, records,
 };
 
-const PRODUCERS: i32 = 3;
+/// Partitions of each topic, each with a producer.
+const PRODUCERS: i32 = 2;
+/// What is left of a partition of the topic whose segments are deleted, in bytes.
+const RETAINED: i64 = 2_500_000;
+/// No record takes more of the log, its batch's header included.
+const RECORD_BYTES_MAX: i64 = 130;
 const IN_FLIGHT: usize = 5;
 /// Records of the batches, over and over.
 const COUNTS: [i64; 4] = [1, 3, 2, 6];
@@ -36,8 +41,12 @@ struct Producer {
     id: i64,
     /// Batches that were acknowledged.
     acked: i64,
-    /// Records that were read after a crash and found in order.
+    /// Records that were read after a crash and found in order, or deleted.
     verified: i64,
+    /// Whether old segments of the topic are deleted.
+    shrinks: bool,
+    /// The newest start of the log that was seen.
+    start: i64,
 }
 
 /// First record of the batch with this number.
@@ -81,12 +90,25 @@ impl Producer {
         }
     }
 
+    /// The start never goes back, and leaves what is to be kept.
+    fn see_start(&mut self, start: i64) {
+        assert!(start >= self.start, "the log began at {} and begins at {start}", self.start);
+        let left = (first_record(self.acked + IN_FLIGHT as i64) - start) * RECORD_BYTES_MAX;
+        assert!(start == 0 || self.shrinks && left >= RETAINED, "{left} bytes or fewer are left");
+        self.start = start;
+    }
+
     /// Reads what came since the last time.
     fn verify(&mut self, client: &mut Client) {
         loop {
             let asked = [(self.partition, self.verified)];
             let answer = client.call(FETCH, &fetch_request(FETCH, &self.topic, &asked));
             let data = &answer.responses[0].partitions[0];
+            self.see_start(data.log_start_offset);
+            if error(data.error_code) == ErrorCode::OffsetOutOfRange && self.verified < self.start {
+                self.verified = self.start;
+                continue;
+            }
             assert_eq!(error(data.error_code), ErrorCode::None);
             let before = self.verified;
             for record in records(data).iter().filter(|record| record.offset >= before) {
@@ -170,15 +192,22 @@ fn round(node: &mut Node, producers: &mut [Producer], churn: &mut Churn, until_d
 #[test]
 fn everything_acknowledged_survives_kill_9_once_and_in_order() {
     let rounds = std::env::var("OTTLA_CRASH_ROUNDS").map_or(5, |rounds| rounds.parse().unwrap());
-    let mut node = Setup::new().start();
+    let setup = Setup::new()
+        .with("log.retention.check.interval.ms", 20)
+        .with("log.segment.delete.delay.ms", 10);
+    let mut node = setup.start();
     let mut client = node.connect();
-    let rolled = create(&mut client, &fresh("crash"), PRODUCERS, &[("segment.bytes", "1048576")]);
-    let mut producers: Vec<Producer> = (0..PRODUCERS)
-        .map(|partition| {
-            let (topic, id) = (rolled.clone(), init_producer(&mut client).0);
-            Producer { topic, partition, id, acked: 0, verified: 0 }
-        })
-        .collect();
+    let mut producers = Vec::new();
+    for (name, retention) in [("kept", -1), ("shrinking", RETAINED)] {
+        let retention = retention.to_string();
+        let configs = [("segment.bytes", "1048576"), ("retention.bytes", retention.as_str())];
+        let topic = create(&mut client, &fresh(name), PRODUCERS, &configs);
+        producers.extend((0..PRODUCERS).map(|partition| {
+            let (topic, id) = (topic.clone(), init_producer(&mut client).0);
+            let shrinks = name == "shrinking";
+            Producer { topic, partition, id, acked: 0, verified: 0, shrinks, start: 0 }
+        }));
+    }
     let mut churn = Churn::default();
     let began = Instant::now();
     let mut random = u64::from(std::process::id()) * 0x9E37_79B9 + 1;
@@ -186,9 +215,8 @@ fn everything_acknowledged_survives_kill_9_once_and_in_order() {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let until_death = Duration::from_millis(30 + (random >> 33) % 400);
         round(&mut node, &mut producers, &mut churn, until_death);
-        let acked: Vec<i64> =
-            producers.iter().map(|producer| first_record(producer.acked)).collect();
-        println!("round {number} after {:?}: {acked:?} records", began.elapsed());
+        let held: Vec<_> = producers.iter().map(|one| one.start..first_record(one.acked)).collect();
+        println!("round {number} after {:?}: {held:?} acknowledged", began.elapsed());
     }
     let mut client = node.connect();
     for producer in &mut producers {
@@ -196,5 +224,8 @@ fn everything_acknowledged_survives_kill_9_once_and_in_order() {
         producer.verified = 0;
         producer.verify(&mut client);
     }
+    let bytes = |one: &Producer| first_record(one.acked) * RECORD_BYTES_MAX;
+    let long = producers.iter().filter(|one| one.shrinks && bytes(one) > 4 * RETAINED);
+    assert!(long.clone().all(|one| one.start > 0), "old segments were deleted");
     assert_eq!(node.setup.stderr(), "");
 }

@@ -10,6 +10,7 @@ use std::io;
 use ottla_protocol::batch::BatchHeader;
 use ottla_types::Offset;
 
+use super::retention::remove_snapshot;
 use super::{Log, LogError};
 use crate::names::SegmentFile;
 use crate::producer_state::{ProducerState, TransactionEnd};
@@ -122,7 +123,7 @@ impl Log {
         for offset in snapshots {
             if offset > self.end || (Some(offset) != newest && !is_base(&offset)) {
                 let path = self.dir.join(SegmentFile::Snapshot.name(offset));
-                self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+                remove_snapshot(&self.disk, &path)?;
             }
         }
         Ok(())

@@ -15,6 +15,7 @@
 //! each segment's end is made durable before the next one goes, and whatever a crash leaves has no
 //! gap.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_runtime::{Disk, SyncPoint};
@@ -216,9 +217,17 @@ fn remove_snapshots_below(disk: &Disk, dir: &Path, start: Offset) -> Result<(), 
         if let Some((SegmentFile::Snapshot, offset)) = SegmentFile::parse(&entry.name)
             && offset < start
         {
-            let path = dir.join(&entry.name);
-            disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+            remove_snapshot(disk, &dir.join(&entry.name))?;
         }
     }
     Ok(())
+}
+
+/// Removes a snapshot of producers, unless it is gone: the job that trims a log and a log that
+/// begins a segment may both find one that nobody needs.
+pub(super) fn remove_snapshot(disk: &Disk, path: &Path) -> Result<(), LogError> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io(path, error)),
+        _ => Ok(()),
+    }
 }

@@ -24,16 +24,20 @@ impl RefusedFirsts {
     pub fn note(&mut self, batch: &BatchHeader, known: &ProducerState) {
         let is_unknown = !known.producers.contains_key(&batch.producer_id);
         if batch.has_producer_id() && is_unknown && self.batches.len() < Self::PRODUCERS_MAX {
-            let first = (batch.producer_epoch, batch.base_sequence);
-            self.batches.entry(batch.producer_id).or_insert(first);
+            let this = (batch.producer_epoch, batch.base_sequence);
+            let first = self.batches.entry(batch.producer_id).or_insert(this);
+            if first.0 != this.0 || follows(first.1, this.1) {
+                *first = this;
+            }
         }
     }
 
-    /// Whether another batch of the producer must come first.
+    /// Whether another batch of the producer must come first. One that comes before what was noted
+    /// may go: it was refused for another reason, before there was a log.
     #[must_use]
     pub fn forbids(&self, batch: &BatchHeader) -> bool {
         self.batches.get(&batch.producer_id).is_some_and(|(epoch, sequence)| {
-            *epoch == batch.producer_epoch && *sequence != batch.base_sequence
+            *epoch == batch.producer_epoch && follows(batch.base_sequence, *sequence)
         })
     }
 
@@ -41,4 +45,10 @@ impl RefusedFirsts {
     pub fn forget(&mut self, producer: ProducerId) {
         self.batches.remove(&producer);
     }
+}
+
+/// Whether one sequence number lies behind another; they begin again behind the largest.
+fn follows(sequence: i32, other: i32) -> bool {
+    let distance = sequence.wrapping_sub(other) & i32::MAX;
+    distance != 0 && distance <= i32::MAX / 2
 }

@@ -81,7 +81,11 @@ fn what_follows_a_refused_first_batch_waits_for_it() {
     refused.note(&batch(0, 5, 2, 0), &ProducerState::default());
     assert!(refused.forbids(&batch(0, 5, 2, 0)));
     assert!(!refused.forbids(&batch(0, 3, 2, 0)));
+    assert!(!refused.forbids(&batch(0, 1, 2, 0)), "it was refused before, and not for room");
+    assert!(!refused.forbids(&batch(0, i32::MAX, 4, 0)), "numbers begin again");
     assert!(!refused.forbids(&batch(1, 0, 2, 0)), "it has begun anew");
+    refused.note(&batch(0, 1, 2, 0), &ProducerState::default());
+    assert!(refused.forbids(&batch(0, 3, 2, 0)), "the earliest counts");
     refused.forget(batch(0, 3, 2, 0).producer_id);
     assert!(!refused.forbids(&batch(0, 5, 2, 0)));
     refused.note(&batch(0, 5, 2, 0), &appended(&[(0, 3, 2)]));

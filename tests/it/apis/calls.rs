@@ -13,9 +13,9 @@ use super::World;
 use crate::client::Client;
 use crate::node::{fresh, wait_until};
 use crate::requests::{
-    Topic, batch, creatable, create, create_request, delete_request, error, fetch_request,
-    init_producer, list_offsets_request, produce, produce_request, produce_to, records, text,
-    topic_name, values,
+    Topic, batch, creatable, create, create_request, delete_records_request, delete_request, error,
+    fetch_request, init_producer, list_offsets_request, produce, produce_request, produce_to,
+    records, text, topic_name, values,
 };
 
 /// Calls an API with success and with an error.
@@ -30,6 +30,7 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         18 => api_versions(client, version),
         19 => create_topics(client, version),
         20 => delete_topics(client, version),
+        21 => delete_records(client, version),
         22 => init_producer_id(client, version),
         60 => describe_cluster(client, version, world.node.address().port()),
         _ => panic!("no call for API {key}"),
@@ -223,6 +224,18 @@ fn delete_topics(client: &mut Client, version: i16) {
         if version < 6 { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
     let answer = client.call(version, &request);
     assert_eq!(error(answer.responses[0].error_code), expected, "v{version}");
+}
+
+fn delete_records(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("shrinks"), 1, &[]);
+    produce(client, &topic, batch(&["a", "b"]));
+    for (before, code, start) in
+        [(1, ErrorCode::None, 1), (3, ErrorCode::OffsetOutOfRange, -1), (-1, ErrorCode::None, 2)]
+    {
+        let answer = client.call(version, &delete_records_request(&topic, &[(0, before)]));
+        let answer = &answer.topics[0].partitions[0];
+        assert_eq!((error(answer.error_code), answer.low_watermark), (code, start), "v{version}");
+    }
 }
 
 fn init_producer_id(client: &mut Client, version: i16) {

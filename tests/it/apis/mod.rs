@@ -25,6 +25,7 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (18, Some((0, 4)), Some((0, 4))),
     (19, Some((2, 7)), Some((2, 7))),
     (20, Some((1, 6)), Some((1, 6))),
+    (21, Some((0, 2)), None),
     (22, Some((0, 5)), None),
     (52, None, Some((0, 2))),
     (53, None, Some((0, 1))),
