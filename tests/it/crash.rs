@@ -19,7 +19,8 @@ use crate::client::Client;
 use crate::node::{Node, Setup, fresh};
 use crate::requests::{
     CREATE_TOPICS, DELETE_TOPICS, FETCH, PRODUCE, Topic, creatable, create, create_request,
-    delete_request, error, fetch_request, init_producer, metadata_of, produce_request, records,
+    delete_request, error, fetch_request, init_producer, list_offset, metadata_of, produce_request,
+    records,
 };
 
 /// Partitions of each topic, each with a producer.
@@ -29,6 +30,8 @@ const RETAINED: i64 = 2_500_000;
 /// No record takes more of the log, its batch's header included.
 const RECORD_BYTES_MAX: i64 = 130;
 const IN_FLIGHT: usize = 5;
+/// Earliest offset, as ListOffsets asks for it.
+const EARLIEST: i64 = -2;
 /// Records of the batches, over and over.
 const COUNTS: [i64; 4] = [1, 3, 2, 6];
 /// Topics of the churn that are there at the same time.
@@ -104,12 +107,15 @@ impl Producer {
             let asked = [(self.partition, self.verified)];
             let answer = client.call(FETCH, &fetch_request(FETCH, &self.topic, &asked));
             let data = &answer.responses[0].partitions[0];
-            self.see_start(data.log_start_offset);
-            if error(data.error_code) == ErrorCode::OffsetOutOfRange && self.verified < self.start {
-                self.verified = self.start;
+            if error(data.error_code) == ErrorCode::OffsetOutOfRange {
+                let start = list_offset(client, &self.topic, self.partition, EARLIEST).offset;
+                self.see_start(start);
+                assert!(self.verified < start, "{} is in range", self.verified);
+                self.verified = start;
                 continue;
             }
             assert_eq!(error(data.error_code), ErrorCode::None);
+            self.see_start(data.log_start_offset);
             let before = self.verified;
             for record in records(data).iter().filter(|record| record.offset >= before) {
                 assert_eq!(record.offset, self.verified, "nothing is missing");
