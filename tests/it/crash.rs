@@ -2,8 +2,8 @@
 //!
 //! Idempotent producers keep five batches in flight, and send again after a restart whatever was
 //! not acknowledged, with the same sequence numbers: what had been written is answered with its
-//! offset and not written again. Meanwhile segments roll, those of one topic are deleted by size, and
-//! topics come and go. `OTTLA_CRASH_ROUNDS` says how many times the node is killed.
+//! offset and not written again. Meanwhile segments roll, those of one topic are deleted by size,
+//! and topics come and go. `OTTLA_CRASH_ROUNDS` says how many times the node is killed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
