@@ -9,6 +9,7 @@ use std::time::Duration;
 use ottla_config::TopicConfig;
 use ottla_storage::{
     AppendPlan, BatchLocation, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit,
+    RefusedFirsts,
 };
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition};
 use slab::Slab;
@@ -177,6 +178,13 @@ impl Partition {
         let wakeups = state.advance();
         drop(state);
         wakeups.fire();
+    }
+
+    /// Takes over what was refused before there was a log.
+    pub(crate) fn set_refused(&self, refused: RefusedFirsts) {
+        if let Ok(mut state) = self.lock() {
+            state.log.set_refused(refused);
+        }
     }
 
     /// The topic's configs.

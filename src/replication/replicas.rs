@@ -9,7 +9,7 @@ use ottla_config::TopicConfig;
 use ottla_runtime::{Plane, Runtime};
 use ottla_storage::{
     DirError, Left, Log, LogDir, LogDirs, LogError, LogOptions, PartitionDirName, Progress,
-    SyncPoints,
+    RefusedFirsts, SyncPoints,
 };
 use ottla_types::{ErrorCode, TopicIdPartition, Uuid};
 use tokio::sync::mpsc;
@@ -77,6 +77,8 @@ pub(crate) struct Opening {
     pub(crate) dir: Arc<Dir>,
     /// `None` when there is none yet.
     left: Option<Left>,
+    /// What producers sent while it waited for room.
+    pub(crate) refused: RefusedFirsts,
 }
 
 impl Replicas {
@@ -154,7 +156,12 @@ impl Replicas {
             };
             for (id, left) in found {
                 let placement = placements[&id].clone();
-                let opening = Opening { placement, dir: dir.clone(), left: Some(left) };
+                let opening = Opening {
+                    placement,
+                    dir: dir.clone(),
+                    left: Some(left),
+                    refused: RefusedFirsts::default(),
+                };
                 if let Some(other) = work.insert(id, opening) {
                     let path = |dir: &Dir| dir.data().path().join(other.placement.name.to_string());
                     return Err(LoadError::Duplicate(path(&other.dir), path(dir)));
@@ -216,13 +223,10 @@ impl Replicas {
                 continue;
             };
             counts[at] += 1;
-            work.push(Opening { placement, dir: dirs[at].clone(), left: None });
+            let (dir, refused) = (dirs[at].clone(), RefusedFirsts::default());
+            work.push(Opening { placement, dir, left: None, refused });
         }
         self.open_all(work, CREATORS).await
-    }
-
-    fn set_offline(&self, id: TopicIdPartition, again: Option<Box<Opening>>) {
-        self.shared.offline.write().expect("never poisoned").insert(id, again);
     }
 
     /// Ends the waits of everybody for the partitions of directories that are fenced.
@@ -443,7 +447,7 @@ impl Shared {
 
     /// Opens or (when nothing was found) creates a log and holds its partition.
     fn open_one(&self, opening: Opening, progress: &Progress) -> Result<Partition, LoadError> {
-        let Opening { placement, dir, left } = opening;
+        let Opening { placement, dir, left, .. } = opening;
         let options = LogOptions { config: placement.config, sync_points: SyncPoints::DATA };
         let now = self.runtime.clock().wall();
         let name = placement.name;

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ottla_protocol::batch::BatchHeader;
 use ottla_runtime::Plane;
-use ottla_storage::{LogDir, PartitionDirName};
-use ottla_types::TopicIdPartition;
+use ottla_storage::{LogDir, PartitionDirName, ProducerState};
+use ottla_types::{ErrorCode, TopicIdPartition};
 
 use crate::load_error::LoadError;
 use crate::partition::Partition;
@@ -53,6 +54,45 @@ impl Replicas {
         waiting.is_some()
     }
 
+    /// Notes that a partition has no log; with `again`, that it waits for room. What was noted while
+    /// it waited stays.
+    pub(crate) fn set_offline(&self, id: TopicIdPartition, again: Option<Box<Opening>>) {
+        let mut offline = self.shared.offline.write().expect("never poisoned");
+        let waits = matches!(offline.get(&id), Some(Some(_)));
+        if !(waits && again.is_some()) {
+            offline.insert(id, again);
+        }
+    }
+
+    /// The partition that a batch is for, or why it cannot be had. One that waits for room remembers
+    /// the batch: what its producer sent behind it must not go first, once there is room.
+    ///
+    /// # Errors
+    /// `KAFKA_STORAGE_ERROR`, or `NOT_LEADER_OR_FOLLOWER`, for a partition that exists.
+    pub fn get_for(
+        &self,
+        id: &TopicIdPartition,
+        batch: Option<&BatchHeader>,
+    ) -> Result<Arc<Partition>, ErrorCode> {
+        if let Some(partition) = self.get(id) {
+            return Ok(partition);
+        }
+        let mut offline = self.shared.offline.write().expect("never poisoned");
+        // It may have been opened since.
+        if let Some(partition) = self.get(id) {
+            return Ok(partition);
+        }
+        match offline.get_mut(id) {
+            Some(waiting) => {
+                if let (Some(waiting), Some(batch)) = (waiting, batch) {
+                    waiting.refused.note(batch, &ProducerState::default());
+                }
+                Err(ErrorCode::KafkaStorageError)
+            }
+            None => Err(ErrorCode::NotLeaderOrFollower),
+        }
+    }
+
     /// Opens and creates again what found no room.
     pub(crate) async fn open_again(&self) -> Result<(), LoadError> {
         let mut work = Vec::new();
@@ -80,6 +120,9 @@ impl Replicas {
         if self.shared.gone.lock().expect("never poisoned").remove(&id) {
             drop(offline);
             return self.delete_log(&partition);
+        }
+        if let Some(Some(waited)) = &waited {
+            partition.set_refused(waited.refused.clone());
         }
         self.shared.insert(partition.clone());
         drop(offline);

@@ -35,5 +35,7 @@ pub use log_dirs::{LastStop, LogDir, LogDirs};
 pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;
-pub use producer_state::{EndedTransaction, ProducerState, ProducerVerdict, TransactionEnd};
+pub use producer_state::{
+    EndedTransaction, ProducerState, ProducerVerdict, RefusedFirsts, TransactionEnd,
+};
 pub use reserve::{RESERVE_BYTES, Reserve};

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_metadata::image::Image;
+use ottla_protocol::batch::BatchHeader;
 use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
 };
@@ -176,7 +177,7 @@ impl Appender<'_> {
     }
 
     fn append(&self, topic: &FoundTopic, records: &PartitionRecords) -> Result<Appended, Refused> {
-        let partition = self.leader(topic, records.index)?;
+        let partition = self.leader(topic, records)?;
         let batch = one_batch(records.records.as_ref(), self.header.api_version)?;
         let appended = self.append_batch(&partition, batch).map_err(|mut refused| {
             refused.log_start = start_told(&partition, refused.code);
@@ -196,15 +197,22 @@ impl Appender<'_> {
         Ok(partition.append(&batch, acks, self.now).map_err(|error| error.code())?)
     }
 
-    fn leader(&self, topic: &FoundTopic, index: i32) -> Result<Arc<Partition>, ErrorCode> {
-        let id = TopicIdPartition { topic_id: topic.id, partition: PartitionId(index) };
+    fn leader(
+        &self,
+        topic: &FoundTopic,
+        records: &PartitionRecords,
+    ) -> Result<Arc<Partition>, ErrorCode> {
+        let partition = PartitionId(records.index);
+        let id = TopicIdPartition { topic_id: topic.id, partition };
         if let Some(partition) = self.replicas.get(&id) {
             return Ok(partition);
         }
-        Err(match self.image.partition_by_id(id) {
-            Some(_) => self.replicas.why_missing(&id),
-            None => ErrorCode::UnknownTopicOrPartition,
-        })
+        if self.image.partition_by_id(id).is_none() {
+            return Err(ErrorCode::UnknownTopicOrPartition);
+        }
+        let batch = records.records.as_ref();
+        let batch = batch.and_then(|bytes| BatchHeader::read_checked(bytes).ok());
+        self.replicas.get_for(&id, batch.as_ref())
     }
 }
 

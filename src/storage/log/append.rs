@@ -14,7 +14,7 @@ use ottla_types::{LeaderEpoch, Offset, Timestamp};
 use super::Log;
 use super::segment::{Appended, Segment};
 use crate::error::{AppendRejection, LogError};
-use crate::producer_state::ProducerVerdict;
+use crate::producer_state::{ProducerVerdict, RefusedFirsts};
 
 /// Where a batch comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,6 +166,11 @@ impl Log {
     pub fn refuse_for_room(&mut self, batch: &IncomingBatch) -> LogError {
         self.refused_firsts.note(&batch.header, &self.producers);
         LogError::Rejected(AppendRejection::DiskFull)
+    }
+
+    /// Takes over what was refused before the log was there.
+    pub fn set_refused(&mut self, refused: RefusedFirsts) {
+        self.refused_firsts = refused;
     }
 
     fn make_room(

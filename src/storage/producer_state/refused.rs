@@ -11,7 +11,7 @@ use ottla_types::{ProducerEpoch, ProducerId};
 use super::ProducerState;
 
 /// The first batch of each that was refused.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct RefusedFirsts {
     batches: BTreeMap<ProducerId, (ProducerEpoch, i32)>,
 }
