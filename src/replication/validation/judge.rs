@@ -96,7 +96,7 @@ impl<'a> Judge<'a> {
     }
 
     fn time_error(&self, timestamp: Timestamp, front: &RecordFront, body: &RecordBody) -> String {
-        let offset = self.header.base_offset.0 + i64::from(front.offset_delta);
+        let offset = self.header.base_offset.0.wrapping_add(i64::from(front.offset_delta));
         if self.times_allowed.is_some() && timestamp != Timestamp::NONE {
             // Java's numbers wrap, and Kafka shows them as they are.
             let now = self.rules.now.0;
