@@ -54,8 +54,8 @@ impl Replicas {
         waiting.is_some()
     }
 
-    /// Notes that a partition has no log; with `again`, that it waits for room. What was noted while
-    /// it waited stays.
+    /// Notes that a partition has no log; with `again`, that it waits for room. What was noted
+    /// while it waited stays.
     pub(crate) fn set_offline(&self, id: TopicIdPartition, again: Option<Box<Opening>>) {
         let mut offline = self.shared.offline.write().expect("never poisoned");
         let waits = matches!(offline.get(&id), Some(Some(_)));
@@ -64,8 +64,8 @@ impl Replicas {
         }
     }
 
-    /// The partition that a batch is for, or why it cannot be had. One that waits for room remembers
-    /// the batch: what its producer sent behind it must not go first, once there is room.
+    /// The partition that a batch is for, or why it cannot be had. One that waits for room
+    /// remembers the batch: what its producer sent behind it must not go first.
     ///
     /// # Errors
     /// `KAFKA_STORAGE_ERROR`, or `NOT_LEADER_OR_FOLLOWER`, for a partition that exists.
