@@ -25,7 +25,7 @@ pub use metadata_log::MetadataLogConfig;
 pub use node::{ConnectionLimits, NodeConfig, QuorumTimeouts};
 pub use produce::{ProduceConfig, ProduceValidation};
 pub use properties::{Properties, PropertyError};
-pub use table::{BROKER_KEYS, TOPIC_KEYS};
+pub use table::{TOPIC_KEYS, broker_keys};
 pub use topic::{
     CompressionConfig, CompressionType, TimestampSource, TopicConfig, check_topic_config,
 };

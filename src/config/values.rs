@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::key::{ConfigKey, parse_bool};
 use crate::properties::Properties;
-use crate::table::BROKER_KEYS;
+use crate::table::broker_keys;
 
 /// A value that the node cannot start with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ impl Values {
     /// # Errors
     /// The first value that its key does not allow.
     pub fn new(given: Properties) -> Result<Values, ConfigError> {
-        for key in BROKER_KEYS {
+        for key in broker_keys() {
             if let Some(value) = given.get(key.name) {
                 key.kind.check(value.trim()).map_err(|allowed| ConfigError {
                     key: key.name.to_owned(),
@@ -123,17 +123,17 @@ impl Values {
     #[cfg(test)]
     pub(crate) fn unread(&self) -> Vec<&'static str> {
         let read = self.read.borrow();
-        BROKER_KEYS.iter().map(|key| key.name).filter(|name| !read.contains(name)).collect()
+        broker_keys().map(|key| key.name).filter(|name| !read.contains(name)).collect()
     }
 }
 
 fn find(name: &str) -> Option<&'static ConfigKey> {
-    BROKER_KEYS.iter().find(|key| key.name == name)
+    broker_keys().find(|key| key.name == name)
 }
 
 /// The key that is fewest edits away, when that is few enough to be a slip.
 fn nearest(name: &str) -> Option<&'static str> {
-    let distances = BROKER_KEYS.iter().map(|key| (distance(name, key.name), key.name));
+    let distances = broker_keys().map(|key| (distance(name, key.name), key.name));
     distances.min().filter(|(edits, _)| *edits <= 1 + name.len() / 8).map(|(_, near)| near)
 }
 
