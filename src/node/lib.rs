@@ -17,10 +17,13 @@ mod format;
 mod listeners;
 mod protections;
 mod publisher;
+mod settings;
 mod start;
+mod start_error;
 pub mod tool;
 mod topic_configs;
 
 pub use format::FormatError;
 pub use protections::Unprotected;
-pub use start::{NodeParts, StartError, Stopped, run};
+pub use start::{NodeParts, Stopped, run};
+pub use start_error::StartError;

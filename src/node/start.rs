@@ -1,26 +1,22 @@
 //! Starting, running and stopping a node.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
 use ottla_coordinator::ProducerIds;
+use ottla_metadata::ImageCell;
 use ottla_metadata::active::{MetadataSetup, Published, SnapshotPolicy};
-use ottla_metadata::controller::{ConfigSource, Settings, TopicDefault};
-use ottla_metadata::{ControllerError, ImageCell};
-use ottla_protocol::control::{ControlRecord, VoterEndpoint};
-use ottla_raft::core::{Peer, Request, Response, Timeouts, VoterHistory, VoterSet};
-use ottla_raft::driver::{
-    QuorumError, QuorumHandle, QuorumSetup, Replies, SnapshotRetention, Transport,
-};
-use ottla_replication::{Replicas, ReplicasConfig, Validator};
+use ottla_protocol::control::VoterEndpoint;
+use ottla_raft::core::{Peer, Request, Response};
+use ottla_raft::driver::{QuorumHandle, Replies, Transport};
+use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
-use ottla_storage::{CleanShutdown, DirError, LogDirs, LogOptions, SyncPoints};
-use ottla_types::{Offset, ReplicaKey, TopicIdPartition, Uuid};
+use ottla_storage::{CleanShutdown, LogDirs};
+use ottla_types::{TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::assignments::Assignments;
@@ -28,71 +24,15 @@ use crate::broker::{Broker, BrokerIdentity};
 use crate::descriptors::Descriptors;
 use crate::dir_watch;
 use crate::dirs::Dirs;
-use crate::format::{FormatError, bootstrap, only_voter};
-use crate::listeners::{BindError, Sockets, announce, bind_all, registered, voter_endpoints};
+use crate::format::bootstrap;
+use crate::listeners::{Sockets, announce, bind_all, registered, voter_endpoints};
 use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
+use crate::settings;
+use crate::start_error::StartError;
 
 /// Longest wait for the metadata log to be closed: on a full disk it may find no room.
 const QUORUM_CLOSE_MAX: Duration = Duration::from_secs(30);
-
-/// Why a node did not start, or had to end. The text is one line for the operator.
-#[derive(Debug)]
-pub enum StartError {
-    /// The data directory.
-    Format(FormatError),
-    /// A listener.
-    Bind(BindError),
-    /// The metadata log.
-    Quorum(QuorumError),
-    /// The registration.
-    Register(ControllerError),
-    /// The metadata asks for a protection that is not built.
-    Unprotected(Unprotected),
-    /// The data directory failed while the node ran.
-    Fenced(String),
-    /// The operating system refused something else.
-    Io(std::io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Format(error) => error.fmt(f),
-            StartError::Bind(error) => error.fmt(f),
-            StartError::Quorum(error) => error.fmt(f),
-            StartError::Register(error) => write!(f, "the broker cannot register: {error}"),
-            StartError::Unprotected(unprotected) => unprotected.fmt(f),
-            StartError::Fenced(reason) => write!(f, "the data directory failed: {reason}"),
-            StartError::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            StartError::Format(error) => Some(error),
-            StartError::Bind(error) => Some(error),
-            StartError::Quorum(error) => Some(error),
-            StartError::Register(error) => Some(error),
-            StartError::Io(error) => Some(error),
-            StartError::Fenced(_) | StartError::Unprotected(_) => None,
-        }
-    }
-}
-
-impl From<FormatError> for StartError {
-    fn from(error: FormatError) -> StartError {
-        StartError::Format(error)
-    }
-}
-
-impl From<DirError> for StartError {
-    fn from(error: DirError) -> StartError {
-        StartError::Format(FormatError::Dir(error))
-    }
-}
 
 /// The node stopped because it was asked to, and everything is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +73,7 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     let endpoints = voter_endpoints(runtime.net(), &config);
     let Dirs { dirs, cluster_id } = Dirs::open(&runtime, &config, &endpoints)?;
     let (moved, moved_in) = mpsc::unbounded_channel();
-    let replicas = Replicas::new(&runtime, &dirs, replicas_config(&config), moved);
+    let replicas = Replicas::new(&runtime, &dirs, settings::replicas(&config), moved);
     let (offline, offline_in) = watch::channel(Vec::new());
     let watched = (dirs.clone(), replicas.clone());
     let node = Node { runtime, config, dirs, cluster_id, authorizer, descriptors, replicas };
@@ -272,7 +212,7 @@ impl Node {
         dir_events: DirEvents,
     ) -> Result<Followers, StartError> {
         let (events, events_in) = mpsc::unbounded_channel();
-        let setup = self.quorum_setup(endpoints);
+        let setup = settings::quorum(&self.config, &self.dirs, &self.cluster_id, endpoints);
         let (runtime, health) = (&self.runtime, self.dirs.metadata().health());
         let transport = Box::new(Alone);
         let started = ottla_raft::driver::start(runtime, setup, health.clone(), transport, events);
@@ -281,7 +221,7 @@ impl Node {
         let (to_controller, published_to_controller) = watch::channel(Published::default());
         let (to_broker, published_to_broker) = watch::channel(Published::default());
         let setup = MetadataSetup {
-            settings: self.controller_settings(),
+            settings: settings::controller(&self.config, &self.cluster_id),
             bootstrap: bootstrap(self.dirs.metadata().data())?,
             events: events_in,
             deltas,
@@ -328,57 +268,6 @@ impl Node {
         };
         runtime.spawn_vital(Plane::Control, "assignments", assignments.run());
         Ok(Followers { images, broker, open_logs, quorum, controller })
-    }
-
-    fn quorum_setup(&self, endpoints: Vec<VoterEndpoint>) -> QuorumSetup {
-        let config = &self.config;
-        let me = ReplicaKey { id: config.node_id, directory_id: self.dirs.metadata().id() };
-        let mut voters = VoterHistory::new(VoterSet::default());
-        if config.static_voters {
-            // A static voter is known by its id alone.
-            let voter = only_voter(me.id, Uuid::ZERO, &endpoints);
-            voters.record(Offset::ZERO, &ControlRecord::Voters(voter));
-        }
-        let mut log = config.topic_defaults.clone();
-        log.segment_bytes = config.metadata_log.segment_bytes;
-        log.segment_age_max = config.metadata_log.segment_age_max;
-        log.flush_messages = i64::MAX;
-        QuorumSetup {
-            dir: self.dirs.metadata().data().metadata_dir(),
-            cluster_id: self.cluster_id.clone(),
-            me,
-            listeners: endpoints,
-            alone: true,
-            static_voters: voters.voters().clone(),
-            timeouts: Timeouts {
-                election: config.quorum.election,
-                fetch: config.quorum.fetch,
-                election_backoff_max: config.quorum.election_backoff_max,
-                request: config.quorum.request,
-                ..Timeouts::default()
-            },
-            log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
-            retention: SnapshotRetention {
-                bytes: config.metadata_log.retention_bytes,
-                age: config.metadata_log.retention_age,
-            },
-        }
-    }
-
-    fn controller_settings(&self) -> Settings {
-        let config = &self.config;
-        let min_insync_replicas = config.topic_defaults.min_insync_replicas;
-        Settings {
-            cluster_id: self.cluster_id.clone(),
-            session_timeout: config.session_timeout,
-            default_partitions: config.partitions_default,
-            default_replication_factor: config.replication_factor_default,
-            min_insync_replicas: i32::try_from(min_insync_replicas).unwrap_or(i32::MAX),
-            unclean_leader_election: false,
-            delete_topics: config.delete_topics,
-            kraft_version: if config.static_voters { 0 } else { 1 },
-            topic_defaults: topic_defaults(config),
-        }
     }
 
     fn services(&self, followers: &Followers) -> Arc<Services> {
@@ -464,29 +353,6 @@ impl Node {
 
 fn lock(tasks: &Mutex<Vec<Task<()>>>) -> MutexGuard<'_, Vec<Task<()>>> {
     tasks.lock().expect("nothing panics while it is held")
-}
-
-fn replicas_config(config: &NodeConfig) -> ReplicasConfig {
-    ReplicasConfig {
-        recovery_point_interval: config.recovery_point_interval,
-        retention_check_interval: config.retention_check_interval,
-        high_watermark_interval: config.high_watermark_interval,
-        producer_id_expiration: config.producer_id_expiration,
-        recovery_threads: config.recovery_threads,
-    }
-}
-
-/// What the creator of a topic is told about configs that the topic does not set.
-fn topic_defaults(config: &NodeConfig) -> Vec<TopicDefault> {
-    config
-        .topic_default_values
-        .iter()
-        .map(|(name, value, is_given)| TopicDefault {
-            name: (*name).to_owned(),
-            value: value.clone(),
-            source: if *is_given { ConfigSource::StaticBroker } else { ConfigSource::Default },
-        })
-        .collect()
 }
 
 /// The transport of a quorum of one.

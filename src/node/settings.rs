@@ -1,0 +1,92 @@
+//! What the parts of a node are told of its configuration.
+
+use ottla_config::NodeConfig;
+use ottla_metadata::controller::{ConfigSource, Settings, TopicDefault};
+use ottla_protocol::control::{ControlRecord, VoterEndpoint};
+use ottla_raft::core::{Timeouts, VoterHistory, VoterSet};
+use ottla_raft::driver::{QuorumSetup, SnapshotRetention};
+use ottla_replication::ReplicasConfig;
+use ottla_storage::{LogDirs, LogOptions, SyncPoints};
+use ottla_types::{Offset, ReplicaKey, Uuid};
+
+use crate::format::only_voter;
+
+/// The quorum of one, whose voter listens at `endpoints`.
+pub(crate) fn quorum(
+    config: &NodeConfig,
+    dirs: &LogDirs,
+    cluster_id: &str,
+    endpoints: Vec<VoterEndpoint>,
+) -> QuorumSetup {
+    let me = ReplicaKey { id: config.node_id, directory_id: dirs.metadata().id() };
+    let mut voters = VoterHistory::new(VoterSet::default());
+    if config.static_voters {
+        // A static voter is known by its id alone.
+        let voter = only_voter(me.id, Uuid::ZERO, &endpoints);
+        voters.record(Offset::ZERO, &ControlRecord::Voters(voter));
+    }
+    let mut log = config.topic_defaults.clone();
+    log.segment_bytes = config.metadata_log.segment_bytes;
+    log.segment_age_max = config.metadata_log.segment_age_max;
+    log.flush_messages = i64::MAX;
+    QuorumSetup {
+        dir: dirs.metadata().data().metadata_dir(),
+        cluster_id: cluster_id.to_owned(),
+        me,
+        listeners: endpoints,
+        alone: true,
+        static_voters: voters.voters().clone(),
+        timeouts: Timeouts {
+            election: config.quorum.election,
+            fetch: config.quorum.fetch,
+            election_backoff_max: config.quorum.election_backoff_max,
+            request: config.quorum.request,
+            ..Timeouts::default()
+        },
+        log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
+        retention: SnapshotRetention {
+            bytes: config.metadata_log.retention_bytes,
+            age: config.metadata_log.retention_age,
+        },
+    }
+}
+
+/// What the controller goes by.
+pub(crate) fn controller(config: &NodeConfig, cluster_id: &str) -> Settings {
+    let min_insync_replicas = config.topic_defaults.min_insync_replicas;
+    Settings {
+        cluster_id: cluster_id.to_owned(),
+        session_timeout: config.session_timeout,
+        default_partitions: config.partitions_default,
+        default_replication_factor: config.replication_factor_default,
+        min_insync_replicas: i32::try_from(min_insync_replicas).unwrap_or(i32::MAX),
+        unclean_leader_election: false,
+        delete_topics: config.delete_topics,
+        kraft_version: if config.static_voters { 0 } else { 1 },
+        topic_defaults: topic_defaults(config),
+    }
+}
+
+/// What the replicas go by.
+pub(crate) fn replicas(config: &NodeConfig) -> ReplicasConfig {
+    ReplicasConfig {
+        recovery_point_interval: config.recovery_point_interval,
+        retention_check_interval: config.retention_check_interval,
+        high_watermark_interval: config.high_watermark_interval,
+        producer_id_expiration: config.producer_id_expiration,
+        recovery_threads: config.recovery_threads,
+    }
+}
+
+/// What the creator of a topic is told about configs that the topic does not set.
+fn topic_defaults(config: &NodeConfig) -> Vec<TopicDefault> {
+    config
+        .topic_default_values
+        .iter()
+        .map(|(name, value, is_given)| TopicDefault {
+            name: (*name).to_owned(),
+            value: value.clone(),
+            source: if *is_given { ConfigSource::StaticBroker } else { ConfigSource::Default },
+        })
+        .collect()
+}
