@@ -1,0 +1,200 @@
+"""Runs clients against a broker and prints a line for each capability.
+
+`ok NAME`, `FAIL NAME reason`, or `needs NAME what`: nothing is passed over in silence. In front
+of NAME stands the client, if there are several.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import uuid
+
+import brokers
+import cases
+import endurance
+import raw
+import records
+import table
+from adapter import CLIENTS, Adapter, Failed, Needs
+
+# The reader of what clients write that cannot read without a group.
+EYES = "confluent-kafka"
+
+
+class Results:
+    """What was seen: (client, capability) to "ok", "FAIL reason" or "needs what"."""
+
+    def __init__(self, several):
+        self.several = several
+        self.seen = {}
+        self.seconds = {}
+        self.lock = threading.Lock()
+
+    def tell(self, subject, name, outcome, seconds=0.0):
+        """`outcome` is None for success, else the exception."""
+        word = "ok" if outcome is None else "needs" if isinstance(outcome, Needs) else "FAIL"
+        reason = "" if outcome is None else str(outcome)
+        with self.lock:
+            self.seen[subject.name, name] = f"{word} {reason}".strip()
+            self.seconds[subject.name, name] = seconds
+            client = f"{subject.name} " if self.several else ""
+            print(f"{word} {client}{name} {reason}".strip(), flush=True)
+
+    def count(self, word):
+        return sum(seen.startswith(word) for seen in self.seen.values())
+
+
+def run_case(subject, name, results, act, *arguments):
+    since = time.monotonic()
+    outcome = None
+    try:
+        act(*arguments)
+    except (Failed, Needs) as reason:
+        outcome = reason
+    except Exception as error:  # the harness's own mistake is no success either
+        traceback.print_exc()
+        outcome = Failed(repr(error))
+    results.tell(subject, name, outcome, time.monotonic() - since)
+
+
+def all_cases(subject, apis, results):
+    for name, (act, needed, calls) in cases.CASES.items():
+        lacking = [cases.API_NAMES[key] for key in needed if key not in apis]
+        unoffered = [call for call in calls if call not in subject.hello["calls"]]
+        if unoffered:
+            results.tell(subject, name, Needs(f"client: no {', '.join(unoffered)}"))
+        elif lacking:
+            results.tell(subject, name, Needs(f"broker: {', '.join(lacking)}"))
+        else:
+            run_case(subject, name, results, act, subject)
+
+
+def shared_by(subject):
+    """Writes what all exchange, once with each codec; gives what readers have to find."""
+    topic = subject.topic("shared")
+    made = [one for one in records.SHARED if not subject.missing(one)]
+    found = []
+    for codec in records.CODECS:
+        try:
+            subject.produce(topic, made, codec=codec)
+            found += made
+        except Needs:
+            continue
+    return topic, found
+
+
+def read_shared(reader, writer, shared):
+    topic, made = shared
+    found = reader.consume(topic, len(made))
+    wrong = records.difference(made, found, writer.fields())
+    if wrong is not None:
+        raise Failed(wrong)
+
+
+def exchange(subjects, pool, results):
+    """Each reads what each wrote."""
+    shared = {}
+
+    def write(subject):
+        def act():
+            shared[subject] = shared_by(subject)
+        run_case(subject, "write-shared", results, act)
+
+    def read(reader):
+        for writer in subjects:
+            if writer in shared:
+                run_case(reader, f"read-{writer.name}", results, read_shared, reader, writer,
+                         shared[writer])
+            else:
+                results.tell(reader, f"read-{writer.name}", Failed("was not written"))
+
+    list(pool.map(write, subjects))
+    list(pool.map(read, subjects))
+
+
+def faults(subjects, broker, results):
+    for name in endurance.NAMES:
+        if isinstance(broker, brokers.Running):
+            for subject in subjects:
+                results.tell(subject, name, Needs("a broker of the harness's own"))
+        else:
+            endurance.endure(subjects, broker, name, results.tell)
+
+
+def play(subjects, broker, jobs, results):
+    for subject in subjects:
+        subject.greet()
+    apis = raw.api_versions(broker.bootstrap)
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(lambda subject: all_cases(subject, apis, results), subjects))
+        exchange(subjects, pool, results)
+    faults(subjects, broker, results)
+
+
+def the_broker(options, scratch):
+    if "BOOTSTRAP" in os.environ:
+        return brokers.Running(os.environ["BOOTSTRAP"])
+    if options.broker == "kafka":
+        return brokers.Kafka(scratch, os.path.join(os.environ["OTTLA_CACHE"], "jars"))
+    return brokers.Ottla(scratch, os.environ["OTTLA_BIN"])
+
+
+def arguments():
+    known = sorted(path.parent.name for path in CLIENTS.glob("*/adapter"))
+    parser = argparse.ArgumentParser(prog="scripts/compat", description=__doc__)
+    parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(known)}")
+    parser.add_argument("--broker", choices=["ottla", "kafka"], default="ottla")
+    parser.add_argument("--jobs", type=int, default=6, help="clients at the same time")
+    parser.add_argument("--table", metavar="FILE", help="write the table into this file")
+    parser.add_argument("--check", metavar="FILE", help="fail if the file's table differs")
+    parser.add_argument("--slow", action="store_true", help="say which cases took longest")
+    options = parser.parse_args()
+    unknown = set(options.clients) - set(known)
+    if unknown:
+        parser.error(f"no such client: {', '.join(unknown)}; there are {', '.join(known)}")
+    if options.clients and (options.table or options.check):
+        parser.error("the table is of all clients")
+    options.clients = options.clients or [name for name in table.COLUMNS if name in known]
+    return options
+
+
+def main():
+    options = arguments()
+    results = Results(len(options.clients) > 1)
+    with tempfile.TemporaryDirectory(prefix="ottla-compat-") as scratch:
+        broker = the_broker(options, scratch)
+        run = uuid.uuid4().hex[:6]
+        eyes = Adapter(EYES, broker.bootstrap, scratch)
+        subjects = [cases.Subject(Adapter(name, broker.bootstrap, scratch), broker, run, eyes)
+                    for name in options.clients]
+        try:
+            broker.start()
+            play(subjects, broker, options.jobs, results)
+        finally:
+            for subject in subjects:
+                subject.adapter.stop()
+            eyes.stop()
+            broker.kill()
+            if results.count("FAIL"):
+                logs = pathlib.Path(scratch).glob("*.log")
+                for log in logs:
+                    text = log.read_text(errors="replace")[-1500:]
+                    if text.strip():
+                        print(f"--- {log.name}\n{text}", file=sys.stderr)
+    if options.slow:
+        for (client, name), took in sorted(results.seconds.items(), key=lambda one: -one[1])[:40]:
+            print(f"{took:6.1f} s  {client} {name}")
+    verdict = table.write_or_check(options, {one.name: one.hello for one in subjects}, results.seen)
+    failed = results.count("FAIL")
+    print(f"compat: {results.count('ok')} passed, {failed} failed, {results.count('needs')} skipped")
+    sys.exit(not verdict if options.check else failed > 0)
+
+
+if __name__ == "__main__":
+    main()

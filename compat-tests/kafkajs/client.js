@@ -1,0 +1,167 @@
+// kafkajs, as the harness asks it. Its consumer reads as member of a group only. Codecs other than
+// gzip are plugged in, as its documentation says.
+'use strict'
+
+const { createRequire } = require('node:module')
+const path = require('node:path')
+const { Endurance, Unoffered, record, serve } = require('../harness/serve.js')
+
+const load = createRequire(path.join(process.env.OTTLA_CACHE, 'kafkajs', 'client.js'))
+const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, Partitioners, logLevel } =
+  load('kafkajs')
+const lz4 = load('lz4-napi')
+const zstd = load('@bokuweb/zstd-wasm')
+
+CompressionCodecs[CompressionTypes.Snappy] = load('kafkajs-snappy')
+CompressionCodecs[CompressionTypes.LZ4] = () => ({
+  compress: encoder => lz4.compressFrame(encoder.buffer),
+  decompress: bytes => lz4.decompressFrame(bytes),
+})
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: async encoder => Buffer.from(zstd.compress(encoder.buffer)),
+  decompress: async bytes => Buffer.from(zstd.decompress(bytes)),
+})
+const CODECS = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+  lz4: CompressionTypes.LZ4,
+  zstd: CompressionTypes.ZSTD,
+}
+const ACKS = { 0: 0, 1: 1, all: -1 }
+
+const client = new Kafka({
+  brokers: [process.argv[2]],
+  clientId: 'compat',
+  logLevel: logLevel.NOTHING,
+  retry: { retries: 3, initialRetryTime: 100 },
+})
+const admin = client.admin()
+let endurance
+
+async function withProducer(options, act) {
+  const producer = client.producer({ createPartitioner: Partitioners.DefaultPartitioner, ...options })
+  await producer.connect()
+  try {
+    return await act(producer)
+  } finally {
+    await producer.disconnect()
+  }
+}
+
+function message(made, partition) {
+  const { key, value, headers, timestamp } = record(made)
+  return { key, value, headers: Object.fromEntries(headers), timestamp: String(timestamp), partition }
+}
+
+const ops = {
+  hello: () => ({
+    version: load('kafkajs/package.json').version,
+    consumes: false,
+    cannot: ['repeated-headers', 'null-headers'],
+    idempotent: false,
+    no_offset_is_end: true,
+  }),
+
+  produce: ({ topic, partition, codec, acks, idempotent, auto_create, records }) =>
+    withProducer({ idempotent, allowAutoTopicCreation: auto_create }, async producer => {
+      const messages = records.map(made => message(made, partition))
+      const told = await producer.send({ topic, messages, acks: ACKS[acks], compression: CODECS[codec] })
+      if (acks === '0') return []
+      const base = Number(told[0].baseOffset)
+      return messages.map((_, at) => base + at)
+    }),
+
+  consume: () => {
+    throw new Unoffered('groups')
+  },
+
+  unknown_topic: ({ topic }) =>
+    withProducer({ allowAutoTopicCreation: false, retry: { retries: 1 } }, producer =>
+      producer.send({ topic, messages: [{ value: 'x' }] })),
+
+  list_topics: () => admin.listTopics(),
+
+  async describe_topic({ topic }) {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] })
+    return topics[0].partitions.length
+  },
+
+  async create_topic({ topic, partitions, configs }) {
+    const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
+    const created = await admin.createTopics({
+      topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }],
+    })
+    // It says false, and no error, for a topic that exists.
+    if (!created) throw new Error('not created: the topic exists')
+  },
+
+  delete_topic: ({ topic }) => admin.deleteTopics({ topics: [topic] }),
+
+  async describe_cluster() {
+    const { brokers, controller, clusterId } = await admin.describeCluster()
+    return {
+      brokers: brokers.map(({ nodeId, host, port }) => ({ id: nodeId, host, port })),
+      controller,
+      cluster_id: clusterId,
+    }
+  },
+
+  async list_offsets({ topic, partition, at }) {
+    const listed = typeof at === 'string'
+      ? await admin.fetchTopicOffsets(topic)
+      : await admin.fetchTopicOffsetsByTimestamp(topic, at)
+    const found = listed.find(one => one.partition === partition)
+    return Number(at === 'earliest' ? found.low : found.offset)
+  },
+
+  async delete_records({ topic, partition, offset }) {
+    // It looks for the leader before it asks for metadata: without this call it finds none.
+    await admin.fetchTopicOffsets(topic)
+    await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] })
+  },
+
+  create_partitions: ({ topic, count }) =>
+    admin.createPartitions({ topicPartitions: [{ topic, count }] }),
+
+  async describe_configs({ topic }) {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }],
+    })
+    const entries = resources[0].configEntries
+    return Object.fromEntries(entries.map(({ configName, configValue }) => [configName, configValue]))
+  },
+
+  async alter_configs({ topic, configs }) {
+    const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
+    await admin.alterConfigs({
+      validateOnly: false,
+      resources: [{ type: ConfigResourceTypes.TOPIC, name: topic, configEntries }],
+    })
+  },
+
+  async endure({ topic }) {
+    const producer = client.producer({
+      createPartitioner: Partitioners.DefaultPartitioner,
+      retry: { retries: 50, initialRetryTime: 100, maxRetryTime: 500 },
+    })
+    await producer.connect()
+    endurance = new Endurance(async numbers => {
+      const messages = numbers.map(number => ({ value: String(number), partition: 0 }))
+      await producer.send({ topic, messages, acks: -1 })
+      return numbers
+    })
+  },
+
+  endured: () => endurance.acked.length,
+  calm: () => endurance.calm(),
+}
+
+async function main() {
+  await zstd.init()
+  await admin.connect()
+  await serve(ops)
+}
+
+main()
