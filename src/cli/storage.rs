@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use ottla_node::tool::{self, FormatRequest, InitialControllers, ToolError};
+use ottla_node::tool::{self, FormatRequest, InitialControllers, Kept, RepairRequest, ToolError};
 use ottla_runtime::Runtime;
 
-use crate::load;
+use crate::{key_value, load};
 
 /// The exit code of whatever fails.
 pub(crate) const FAILED: u8 = 1;
@@ -40,6 +40,27 @@ pub(crate) enum Command {
     },
     /// Prints a random UUID.
     RandomUuid,
+    /// Looks for damage that a start does not mend by itself, and repairs it with --yes.
+    ///
+    /// No node may run meanwhile. Every batch is read. It tells what is damaged and what would be
+    /// lost, and changes nothing without --yes. Ends with 1 when damage is left.
+    Repair(Repair),
+}
+
+#[derive(Args)]
+pub(crate) struct Repair {
+    /// Kafka's server.properties.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets a config; wins over the file. May be repeated.
+    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
+    overrides: Vec<(String, String)>,
+    /// Takes out what is damaged.
+    #[arg(long)]
+    yes: bool,
+    /// Does not keep what is taken out in files beside the logs.
+    #[arg(long, requires = "yes")]
+    discard: bool,
 }
 
 #[derive(Args)]
@@ -82,6 +103,7 @@ pub(crate) fn run(command: &Command) -> ExitCode {
         Command::VersionMapping { release_version } => version_mapping(release_version.as_deref()),
         Command::FeatureDependencies { feature } => feature_dependencies(feature),
         Command::RandomUuid => random_uuid(),
+        Command::Repair(repair) => repair_directories(repair),
     };
     done.unwrap_or_else(|reason| {
         // Nothing is left to tell when standard error is closed.
@@ -151,6 +173,16 @@ fn feature_dependencies(settings: &[String]) -> Done {
         print(&tool::feature_dependencies(setting).map_err(|error| told(&error))?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn repair_directories(repair: &Repair) -> Done {
+    let config = load(repair.config.as_deref(), &repair.overrides)?;
+    let kept = if repair.discard { Kept::Nowhere } else { Kept::Aside };
+    let request = RepairRequest { act: repair.yes, kept };
+    let done = on_machine(move |runtime| tool::repair(runtime, &config, request))?;
+    let done = done.map_err(|error| told(&error))?;
+    print(&done.text)?;
+    Ok(if done.is_damaged { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
 }
 
 fn random_uuid() -> Done {

@@ -6,19 +6,27 @@ use ottla_protocol::control::{ControlRecord, VoterEndpoint};
 use ottla_raft::core::{Timeouts, VoterHistory, VoterSet};
 use ottla_raft::driver::{QuorumSetup, SnapshotRetention};
 use ottla_replication::ReplicasConfig;
-use ottla_storage::{LogDirs, LogOptions, SyncPoints};
+use ottla_storage::{DirError, LastStop, LogDirs, LogOptions, SyncPoints};
 use ottla_types::{Offset, ReplicaKey, Uuid};
 
 use crate::format::only_voter;
 
 /// The quorum of one, whose voter listens at `endpoints`.
+///
+/// # Errors
+/// When the file of recovery points cannot be read.
 pub(crate) fn quorum(
     config: &NodeConfig,
     dirs: &LogDirs,
     cluster_id: &str,
     endpoints: Vec<VoterEndpoint>,
-) -> QuorumSetup {
-    let me = ReplicaKey { id: config.node_id, directory_id: dirs.metadata().id() };
+) -> Result<QuorumSetup, DirError> {
+    let metadata = dirs.metadata();
+    let points = metadata.data().recovery_point_file().clone();
+    let durable = points.metadata();
+    let durable =
+        durable.map_err(|source| DirError::Io { path: points.path().to_owned(), source })?;
+    let me = ReplicaKey { id: config.node_id, directory_id: metadata.id() };
     let mut voters = VoterHistory::new(VoterSet::default());
     if config.static_voters {
         // A static voter is known by its id alone.
@@ -29,8 +37,8 @@ pub(crate) fn quorum(
     log.segment_bytes = config.metadata_log.segment_bytes;
     log.segment_age_max = config.metadata_log.segment_age_max;
     log.flush_messages = i64::MAX;
-    QuorumSetup {
-        dir: dirs.metadata().data().metadata_dir(),
+    Ok(QuorumSetup {
+        dir: metadata.data().metadata_dir(),
         cluster_id: cluster_id.to_owned(),
         me,
         listeners: endpoints,
@@ -48,7 +56,10 @@ pub(crate) fn quorum(
             bytes: config.metadata_log.retention_bytes,
             age: config.metadata_log.retention_age,
         },
-    }
+        points,
+        durable,
+        in_order: metadata.last_stop() != LastStop::Unclean,
+    })
 }
 
 /// What the controller goes by.

@@ -15,7 +15,7 @@ use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
-use ottla_storage::{CleanShutdown, LogDirs};
+use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -127,7 +127,8 @@ impl Node {
         on_open: Box<dyn FnOnce(&Replicas) + Send>,
         stop: impl Future<Output = std::io::Result<()>>,
     ) -> Result<Stopped, StartError> {
-        let followers = self.start_followers(endpoints, dir_events).await?;
+        let followers = self.start_followers(endpoints, dir_events).await;
+        let followers = followers.or_else(|error| self.leave_as_found(error))?;
         let services = self.services(&followers);
         let Followers { images, mut broker, open_logs, quorum, .. } = followers;
         tokio::pin!(stop);
@@ -192,6 +193,22 @@ impl Node {
         self.dirs.dirs().iter().all(|dir| dir.clean().is_some())
     }
 
+    /// When the metadata log is refused, puts back what told how the last process ended: no log was
+    /// looked into, and the next start must judge as this one did.
+    fn leave_as_found(&self, error: StartError) -> Result<Followers, StartError> {
+        if !matches!(&error, StartError::Quorum(error) if !error.is_io()) {
+            return Err(error);
+        }
+        for dir in self.dirs.all() {
+            match (dir.last_stop(), dir.clean()) {
+                (LastStop::Clean, Some(clean)) => dir.data().write_clean_shutdown(clean)?,
+                (LastStop::Killed, _) => dir.leave_note(),
+                _ => {}
+            }
+        }
+        Err(error)
+    }
+
     /// Refuses what the metadata protects and this version does not, before any port is open.
     fn check_protections(&self, images: &ImageCell) -> Result<(), StartError> {
         match Unprotected::of(&images.load()) {
@@ -212,7 +229,7 @@ impl Node {
         dir_events: DirEvents,
     ) -> Result<Followers, StartError> {
         let (events, events_in) = mpsc::unbounded_channel();
-        let setup = settings::quorum(&self.config, &self.dirs, &self.cluster_id, endpoints);
+        let setup = settings::quorum(&self.config, &self.dirs, &self.cluster_id, endpoints)?;
         let (runtime, health) = (&self.runtime, self.dirs.metadata().health());
         let transport = Box::new(Alone);
         let started = ottla_raft::driver::start(runtime, setup, health.clone(), transport, events);

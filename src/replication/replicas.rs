@@ -438,6 +438,7 @@ impl Shared {
                     tracing::error!(partition = %name, %error,
                         "the log is damaged, and offline; nothing of it was changed");
                     dir.note_damaged(id, name);
+                    let _ = self.moved.send((id, Uuid::DIR_LOST));
                 }
                 _ => dir.health().fence(format!("{name}: {error}")),
             }

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ottla_runtime::{DirLock, Disk, SyncPoint};
 use ottla_types::{BrokerEpoch, Offset, Timestamp, TopicPartition, Uuid};
@@ -19,12 +20,12 @@ use crate::log::{Log, LogOptions, Shutdown};
 use crate::meta_properties::MetaProperties;
 use crate::names::PartitionDirName;
 use crate::partition_metadata::PartitionMetadata;
+use crate::recovery_points::RecoveryPoints;
 
 /// Directory of the metadata log.
 const METADATA_DIR: &str = "__cluster_metadata-0";
 const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
-const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 const SMALL_FILE_MAX: u64 = 64 * 1024;
@@ -49,6 +50,7 @@ pub enum DirError {
 pub struct DataDir {
     disk: Disk,
     path: PathBuf,
+    recovery_points: Arc<RecoveryPoints>,
     _lock: DirLock,
 }
 
@@ -138,7 +140,8 @@ impl DataDir {
             io::ErrorKind::WouldBlock => DirError::InUse(path.to_owned()),
             _ => failed(error),
         })?;
-        Ok(DataDir { disk: disk.clone(), path: path.to_owned(), _lock: lock })
+        let recovery_points = Arc::new(RecoveryPoints::new(disk, path));
+        Ok(DataDir { disk: disk.clone(), path: path.to_owned(), recovery_points, _lock: lock })
     }
 
     /// The disk it is on.
@@ -346,20 +349,29 @@ impl DataDir {
         self.disk.remove_dir_all(&self.path.join(name)).map_err(|error| self.failed(name, error))
     }
 
-    /// Reads the offsets below which the logs are durable.
+    /// The file of recovery points, for the owner of the metadata log.
+    #[must_use]
+    pub fn recovery_point_file(&self) -> &Arc<RecoveryPoints> {
+        &self.recovery_points
+    }
+
+    /// Reads the offsets below which the partitions' logs are durable.
     ///
     /// # Errors
     /// When the file cannot be read or is malformed.
     pub fn recovery_points(&self) -> Result<OffsetCheckpoint, DirError> {
-        self.read_offsets(RECOVERY_POINTS)
+        let points = &self.recovery_points;
+        points.partitions().map_err(|source| DirError::Io { path: points.path().into(), source })
     }
 
-    /// Writes the offsets below which the logs are durable.
+    /// Writes the offsets below which the partitions' logs are durable.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write_recovery_points(&self, offsets: &OffsetCheckpoint) -> Result<(), DirError> {
-        self.write_offsets(RECOVERY_POINTS, offsets, None)
+        let points = &self.recovery_points;
+        let written = points.write_partitions(offsets);
+        written.map_err(|source| DirError::Io { path: points.path().into(), source })
     }
 
     /// Reads the high watermarks.

@@ -19,6 +19,7 @@ mod meta_properties;
 mod names;
 mod partition_metadata;
 mod producer_state;
+mod recovery_points;
 mod reserve;
 
 pub use boot_note::BootNote;
@@ -28,8 +29,9 @@ pub use error::{AppendRejection, Damage, LogError};
 pub use health::DirHealth;
 pub use leader_epochs::LeaderEpochs;
 pub use log::{
-    AppendInfo, AppendPlan, BatchLocation, Extent, FlushJob, IncomingBatch, Left, Log, LogOptions,
-    Origin, Progress, ReadLimit, Recovered, Shutdown, SyncPoints, TrimJob,
+    AppendInfo, AppendPlan, BatchLocation, Break, Examined, Extent, FlushJob, FoundBatch,
+    IncomingBatch, Kept, Left, Log, LogOptions, Origin, Progress, ReadLimit, Recovered, Shutdown,
+    SyncPoints, TrimJob, continue_at, each_sound_behind, examine, take_out, take_out_segment,
 };
 pub use log_dirs::{LastStop, LogDir, LogDirs};
 pub use meta_properties::MetaProperties;
@@ -38,4 +40,5 @@ pub use partition_metadata::PartitionMetadata;
 pub use producer_state::{
     EndedTransaction, ProducerState, ProducerVerdict, RefusedFirsts, TransactionEnd,
 };
+pub use recovery_points::RecoveryPoints;
 pub use reserve::{RESERVE_BYTES, Reserve};

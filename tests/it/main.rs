@@ -13,6 +13,7 @@ mod apis;
 mod authorizer;
 mod client;
 mod crash;
+mod damage;
 mod delete_records;
 mod dirs;
 mod dump_log;

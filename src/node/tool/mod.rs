@@ -9,6 +9,7 @@ pub mod dump;
 mod format;
 mod info;
 mod levels;
+mod repair;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use crate::format::FormatError;
 pub use format::{FormatRequest, InitialControllers, format_storage};
 pub use info::{Info, info};
 pub use levels::{feature_dependencies, feature_level, version_mapping};
+pub use ottla_storage::Kept;
+pub use repair::{Repair, RepairRequest, repair};
 
 /// Every directory of `config` once: those of partitions, then that of the metadata log.
 fn all_dirs(config: &NodeConfig) -> Vec<PathBuf> {

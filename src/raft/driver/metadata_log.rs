@@ -33,6 +33,16 @@ impl MetadataLog {
         self.log.end()
     }
 
+    /// End of what is durable.
+    pub(super) fn recovery_point(&self) -> Offset {
+        self.log.recovery_point()
+    }
+
+    /// That the log ends below `promised`.
+    pub(super) fn ends_early(&self, promised: Offset) -> LogError {
+        self.log.ends_early(promised)
+    }
+
     pub(super) fn epochs(&self) -> Vec<(LeaderEpoch, Offset)> {
         self.log.epochs().entries().to_vec()
     }

@@ -15,6 +15,8 @@
 //!
 //! An error of the disk fences the directory, and the process ends.
 
+mod doubt;
+mod durable_point;
 mod events;
 mod handle;
 mod metadata_log;
@@ -29,4 +31,4 @@ pub use handle::{
 };
 pub use restore::{QuorumError, QuorumSetup};
 pub use run::start;
-pub use snapshots::SnapshotRetention;
+pub use snapshots::{SnapshotRetention, newest_snapshot};

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
-use ottla_runtime::{Disk, Runtime, SyncPoint};
-use ottla_storage::{Log, LogError, LogOptions, PartitionMetadata, Shutdown, SyncPoints};
-use ottla_types::{LeaderEpoch, Offset, ReplicaKey, Uuid};
+use ottla_runtime::{Disk, Runtime};
+use ottla_storage::{Damage, LogError, LogOptions, RecoveryPoints};
+use ottla_types::{LeaderEpoch, Offset, ReplicaKey};
 
+use super::doubt::open_log;
 use super::metadata_log::MetadataLog;
 use super::snapshots::{self, FoundSnapshots, LogSpan, SnapshotRetention};
 use crate::core::{
@@ -40,6 +42,13 @@ pub struct QuorumSetup {
     pub log: LogOptions,
     /// What is kept of snapshots and of the log below them.
     pub retention: SnapshotRetention,
+    /// Where the driver notes what is durable.
+    pub points: Arc<RecoveryPoints>,
+    /// What was noted: everything below was committed, and durable here.
+    pub durable: Offset,
+    /// Whether the last process left behind all that it wrote, in the order of its writes: it was
+    /// closed, or died alone.
+    pub in_order: bool,
 }
 
 /// Why the quorum cannot start. The text is one line for the operator.
@@ -54,6 +63,8 @@ pub enum QuorumError {
     },
     /// The log cannot be opened.
     Log(LogError),
+    /// The log is damaged, and not torn by a crash: committed records would be lost.
+    Damaged(Damage),
     /// `quorum-state` is not what Kafka writes.
     QuorumState(PathBuf, QuorumStateError),
     /// A snapshot is not sound, and the log does not have what it stood for.
@@ -78,11 +89,24 @@ pub enum QuorumError {
     OtherVoters(Vec<ReplicaKey>),
 }
 
+impl QuorumError {
+    /// Whether the disk failed, and not what is on it.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self, QuorumError::Io { .. } | QuorumError::Log(LogError::Io { .. }))
+    }
+}
+
 impl fmt::Display for QuorumError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             QuorumError::Io { path, source } => write!(f, "{}: {source}", path.display()),
             QuorumError::Log(error) => error.fmt(f),
+            QuorumError::Damaged(damage) => write!(
+                f,
+                "{damage}; no crash does that, and what is behind it would be lost: `ottla storage \
+                 repair` shows what that is, and can cut the log there"
+            ),
             QuorumError::QuorumState(path, error) => write!(f, "{}: {error}", path.display()),
             QuorumError::Snapshot(path, error) => write!(f, "{}: {error}", path.display()),
             QuorumError::NoSnapshot { dir, log_start } => write!(
@@ -121,6 +145,7 @@ impl std::error::Error for QuorumError {
             QuorumError::Snapshot(_, error) => Some(error),
             QuorumError::Records(_, error) => Some(error),
             QuorumError::NoSnapshot { .. }
+            | QuorumError::Damaged(_)
             | QuorumError::Epoch { .. }
             | QuorumError::OtherVoters(_) => None,
         }
@@ -146,14 +171,18 @@ pub(super) fn restore(runtime: &Runtime, setup: &QuorumSetup) -> Result<Found, Q
     let disk = runtime.disk();
     let election = read_quorum_state(disk, &setup.dir)?;
     let mut log = open_log(runtime, setup)?;
+    make_durable(&mut log, &setup.dir)?;
     let mut voters = VoterHistory::new(setup.static_voters.clone());
     let mut snapshots = snapshots::find(disk, &setup.dir, span(&log))?;
+    let newest = snapshots.newest.as_ref().map(|(id, _)| *id);
+    let restarts_at = newest.filter(|id| snapshots::is_ahead(*id, span(&log)));
+    refuse_early_end(&log, restarts_at.map_or(log.end(), |id| id.offset), setup.durable)?;
     let mut told = log.start();
     if let Some((id, bytes)) = &snapshots.newest {
         let failed = |error| QuorumError::Snapshot(setup.dir.clone(), error);
         let control = snapshots::check(bytes).map_err(failed)?;
         note_voters(&mut voters, Offset(id.offset.0 - 1), &control);
-        if snapshots::is_ahead(*id, span(&log)) {
+        if restarts_at.is_some() {
             tracing::warn!(
                 end = log.end().0,
                 snapshot = id.offset.0,
@@ -197,6 +226,14 @@ pub(super) fn restore(runtime: &Runtime, setup: &QuorumSetup) -> Result<Found, Q
     Ok(Found { log, config, restored, snapshots })
 }
 
+/// Refuses a log that will end at `end`, though everything below `durable` was there.
+fn refuse_early_end(log: &MetadataLog, end: Offset, durable: Offset) -> Result<(), QuorumError> {
+    match log.ends_early(durable) {
+        LogError::Damaged(damage) if end < durable => Err(QuorumError::Damaged(damage)),
+        _ => Ok(()),
+    }
+}
+
 fn refuse_late_epochs(
     dir: &Path,
     election: Option<ElectionState>,
@@ -223,27 +260,7 @@ fn read_quorum_state(disk: &Disk, dir: &Path) -> Result<Option<ElectionState>, Q
     quorum_state::parse(&text).map(Some).map_err(|error| QuorumError::QuorumState(path, error))
 }
 
-/// Opens the log, checked from its start as Kafka does, and makes what was found durable: the core
-/// counts on it.
-fn open_log(runtime: &Runtime, setup: &QuorumSetup) -> Result<MetadataLog, QuorumError> {
-    let (disk, dir) = (runtime.disk(), &setup.dir);
-    let failed = |source| QuorumError::Io { path: dir.clone(), source };
-    if PartitionMetadata::read(disk, dir).map_err(failed)?.is_none() {
-        let metadata = PartitionMetadata { topic_id: Uuid::METADATA_TOPIC };
-        metadata.write(disk, dir, Some(SyncPoint::PartitionMetadataFile)).map_err(failed)?;
-    }
-    let options = LogOptions { sync_points: SyncPoints::METADATA, ..setup.log.clone() };
-    let shutdown = Shutdown::Unclean { recovery_point: Offset::ZERO };
-    let (log, recovered) = Log::open(disk, dir, options, shutdown, runtime.clock().wall())?;
-    if recovered.cut_bytes > 0 {
-        tracing::warn!(bytes = recovered.cut_bytes, end = log.end().0, "cut the metadata log");
-    }
-    let mut log = MetadataLog::new(log);
-    make_durable(&mut log, dir)?;
-    Ok(log)
-}
-
-fn make_durable(log: &mut MetadataLog, dir: &Path) -> Result<(), QuorumError> {
+pub(super) fn make_durable(log: &mut MetadataLog, dir: &Path) -> Result<(), QuorumError> {
     while let Some(job) = log.start_flush()? {
         let done = job.run();
         done.map_err(|source| QuorumError::Io { path: dir.to_owned(), source })?;

@@ -10,6 +10,7 @@ use ottla_storage::{DirHealth, LogError};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::{mpsc, oneshot};
 
+use super::durable_point::DurablePoint;
 use super::events::QuorumEvent;
 use super::handle::{Answered, Command, QuorumHandle, REQUESTS_MAX, Replies, Status, Transport};
 use super::metadata_log::MetadataLog;
@@ -31,6 +32,7 @@ pub(super) struct Driver {
     pub(super) core: Core,
     pub(super) log: MetadataLog,
     pub(super) snapshots: SnapshotKeeper,
+    pub(super) durable: DurablePoint,
     quorum_state: PathBuf,
     pub(super) health: Arc<DirHealth>,
     transport: Box<dyn Transport>,
@@ -73,6 +75,7 @@ pub async fn start(
     events: mpsc::UnboundedSender<QuorumEvent>,
 ) -> Result<QuorumHandle, QuorumError> {
     let (dir, retention) = (setup.dir.clone(), setup.retention);
+    let durable = DurablePoint::new(setup.points.clone(), setup.durable);
     let opener = runtime.clone();
     let found = runtime.blocking(Plane::Control, move || restore(&opener, &setup)).await?;
     let (requests, requests_in) = mpsc::channel(REQUESTS_MAX);
@@ -88,6 +91,7 @@ pub async fn start(
         core: Core::new(found.config, found.restored, runtime.clock().now()),
         runtime: runtime.clone(),
         log: found.log,
+        durable,
         snapshots: SnapshotKeeper::new(found.snapshots.all, retention, runtime.clock().now()),
         quorum_state: dir.join(quorum_state::FILE_NAME),
         health,
@@ -120,6 +124,7 @@ impl Driver {
                 Err(error) => return self.health.fence(format!("metadata log: {error}")),
             }
             let command = self.next_command().await;
+            self.note_durable_if_due();
             self.take(command, &mut effects);
             for _ in 1..TURN_MAX {
                 // Nothing may come between this and its performance.
@@ -137,7 +142,8 @@ impl Driver {
     /// The next command; `None` when the core's deadline comes first. Cancel safe.
     async fn next_command(&mut self) -> Option<Command> {
         let clock = self.runtime.clock();
-        let deadline = self.core.deadline().into_iter().chain(self.snapshots.clean_at()).min();
+        let own = self.snapshots.clean_at().into_iter().chain(self.durable.at());
+        let deadline = self.core.deadline().into_iter().chain(own).min();
         let tick = async {
             match deadline {
                 Some(deadline) => clock.sleep_until(deadline).await,
@@ -227,6 +233,7 @@ impl Driver {
             while let Err(error) = self.log.close() {
                 self.wait_for_room(error).await?;
             }
+            self.note_durable_at_stop()?;
             if let Some(done) = self.shutdown.take() {
                 // Whoever asked may have stopped waiting.
                 let _ = done.send(());
@@ -249,7 +256,10 @@ impl Driver {
                 self.transport.send(to, &endpoints, request, replies);
             }
             Effect::Answer { id, reply } => self.answer(id, reply)?,
-            Effect::HighWatermark(end) => self.tell_committed(end)?,
+            Effect::HighWatermark(end) => {
+                self.durable_point_grew();
+                self.tell_committed(end)?;
+            }
             Effect::LeaderChanged(current) => {
                 let kraft_version = self.core.kraft_version();
                 let status = Status { current, kraft_version };

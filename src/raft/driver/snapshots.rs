@@ -172,6 +172,26 @@ fn newest_sound(
     Ok(None)
 }
 
+/// Offset of the newest sound snapshot, whatever the log is; 0 without one.
+///
+/// # Errors
+/// Those of listing and reading.
+pub fn newest_snapshot(disk: &Disk, dir: &Path) -> Result<Offset, QuorumError> {
+    let entries = disk.list(dir).map_err(|error| failed(dir, error))?;
+    let parsed = entries.iter().filter_map(|entry| parse_file_name(&entry.name));
+    let complete = parsed.filter(|(_, state)| *state == FileState::Complete);
+    let mut ids: Vec<OffsetAndEpoch> = complete.map(|(id, _)| id).collect();
+    ids.sort_unstable();
+    for id in ids.into_iter().rev() {
+        let path = path(dir, id);
+        let bytes = disk.read(&path, SNAPSHOT_MAX).map_err(|error| failed(&path, error))?;
+        if check(&bytes).is_ok() {
+            return Ok(id.offset);
+        }
+    }
+    Ok(Offset::ZERO)
+}
+
 /// Whether a snapshot is ahead of the log: a crash came between its installation and the new
 /// beginning of the log.
 pub(super) fn is_ahead(snapshot: OffsetAndEpoch, log: LogSpan) -> bool {

@@ -22,7 +22,7 @@ use super::progress::Progress;
 use super::recover::{ProducersAt, Recovered, Shutdown};
 use super::scan::CheckedScanner;
 use super::segment::{Appended, Segment};
-use super::{Log, LogError};
+use super::{Log, LogError, SyncPoints};
 use crate::error::Damage;
 use crate::producer_state::{ProducerState, TransactionEnd};
 
@@ -45,7 +45,7 @@ impl Take {
             (Shutdown::Unclean { recovery_point }, Some(next)) if next <= recovery_point => {
                 Take::Indexed
             }
-            (Shutdown::Unclean { .. }, _) => Take::Rebuilt,
+            (Shutdown::Unclean { .. } | Shutdown::Doubted, _) => Take::Rebuilt,
         }
     }
 }
@@ -79,6 +79,9 @@ impl Log {
                 }
                 continue;
             }
+            if shutdown == Shutdown::Doubted && index > 0 && *base != self.end {
+                return Err(self.ends_early(*base));
+            }
             // Above the recovery point a gap is the lost end of the segment before, but in a log
             // that Kafka's cleaner works on: it does not wait for recovery points to be written.
             let may_have_gaps = self.options.config.compacts;
@@ -88,7 +91,8 @@ impl Log {
             }
             // A segment that ends below the recovery point is durable to its end.
             let whole = next_base.is_some_and(|next| next <= durable);
-            let durable = if whole { Offset(i64::MAX) } else { durable };
+            let nothing_goes = whole || shutdown == Shutdown::Doubted;
+            let durable = if nothing_goes { Offset(i64::MAX) } else { durable };
             let segment = self.unindexed(*base, take, now)?;
             let sound = self.rebuild_segment(segment, durable, recovered, &mut producers)?;
             segments.one_done();
@@ -199,6 +203,9 @@ impl Log {
                 Some(Ok(header)) if header.base_offset < self.end => {
                     break Some("its offset is below the one before".to_owned());
                 }
+                Some(Ok(header)) if !self.may_follow(&header) => {
+                    break Some("it does not follow the one before".to_owned());
+                }
                 Some(Ok(header)) => {
                     self.note_found(&mut segment, &header)?;
                     let end = TransactionEnd::read(&header, scanner.last_records(&header));
@@ -225,6 +232,17 @@ impl Log {
         segment.truncate(self.end, segment.size())?;
         self.segments.push(segment);
         Ok(false)
+    }
+
+    /// The metadata log has no gaps, and its epochs only rise; no checksum covers either.
+    fn may_follow(&self, header: &BatchHeader) -> bool {
+        if self.options.sync_points != SyncPoints::METADATA {
+            return true;
+        }
+        // What the file of epochs says of batches in front of the log does not count.
+        let last = self.epochs.entries().last().filter(|(_, start)| *start >= self.log_start);
+        let epoch = last.map(|(epoch, _)| *epoch);
+        header.base_offset == self.end && epoch.is_none_or(|epoch| header.leader_epoch >= epoch)
     }
 
     fn note_found(&mut self, segment: &mut Segment, header: &BatchHeader) -> Result<(), LogError> {

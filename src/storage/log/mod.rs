@@ -9,6 +9,7 @@
 //! the recovery point of the last checkpoint.
 
 mod append;
+mod behind;
 mod flush;
 mod index;
 mod load;
@@ -16,6 +17,7 @@ mod producers;
 mod progress;
 mod read;
 mod recover;
+mod repair;
 mod retention;
 mod scan;
 mod segment;
@@ -31,10 +33,12 @@ use ottla_runtime::{Disk, File, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
 pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
+pub use behind::{FoundBatch, each_sound_behind};
 pub use flush::FlushJob;
 pub use progress::Progress;
 pub use read::ReadLimit;
 pub use recover::{Left, Recovered, Shutdown};
+pub use repair::{Break, Examined, Kept, continue_at, examine, take_out, take_out_segment};
 pub use retention::TrimJob;
 
 use crate::error::LogError;

@@ -31,6 +31,8 @@ pub enum Shutdown {
         /// Offset from the last checkpoint.
         recovery_point: Offset,
     },
+    /// Everything is to be checked and nothing cut: what is not sound, or leaves a gap, is damage.
+    Doubted,
 }
 
 impl Shutdown {
@@ -41,13 +43,14 @@ impl Shutdown {
             Shutdown::Unclean { recovery_point } | Shutdown::Killed { recovery_point } => {
                 Some(recovery_point)
             }
+            Shutdown::Doubted => Some(Offset::ZERO),
         }
     }
 
     /// What lies below a log's start needs no look.
     fn at_least(self, start: Offset) -> Shutdown {
         match self {
-            Shutdown::Clean => Shutdown::Clean,
+            Shutdown::Clean | Shutdown::Doubted => self,
             Shutdown::Unclean { recovery_point } => {
                 Shutdown::Unclean { recovery_point: recovery_point.max(start) }
             }
@@ -125,7 +128,7 @@ impl Log {
         let Left { shutdown, start } = left;
         let io_error = |error| LogError::io(dir, error);
         let bases = list_segments(disk, dir).map_err(io_error)?;
-        let read = read_epochs(disk, dir, shutdown).map_err(io_error)?;
+        let read = read_epochs(disk, dir).map_err(io_error)?;
         let log_start = bases.first().copied().unwrap_or(Offset::ZERO);
         let mut log = Log {
             disk: disk.clone(),
@@ -162,13 +165,14 @@ impl Log {
         if recovered.cut_bytes > 0 {
             log.sync_truncation()?;
         }
-        if read.damaged {
+        let epochs_lost = read.damaged && log.end > log.log_start;
+        if epochs_lost {
             log.rebuild_epochs()?;
         }
         log.names_unsynced |= recovered.checked_bytes > 0;
         log.epochs.truncate_from_end(log.end);
         log.epochs.truncate_from_start(log.log_start);
-        if log.epochs != epochs_before || read.damaged {
+        if log.epochs != epochs_before || epochs_lost {
             log.write_epochs()?;
         }
         let durable = shutdown.recovery_point().unwrap_or(log.end);
@@ -181,7 +185,9 @@ impl Log {
         Ok((log, recovered))
     }
 
-    fn ends_early(&self, promised: Offset) -> LogError {
+    /// That the log ends below `promised`, up to where it was durable.
+    #[must_use]
+    pub fn ends_early(&self, promised: Offset) -> LogError {
         let last = self.active();
         LogError::Damaged(Damage {
             path: last.path().to_owned(),
@@ -193,7 +199,7 @@ impl Log {
 }
 
 /// Base offsets of the segments in a directory, sorted.
-fn list_segments(disk: &Disk, dir: &Path) -> io::Result<Vec<Offset>> {
+pub(super) fn list_segments(disk: &Disk, dir: &Path) -> io::Result<Vec<Offset>> {
     let entries = disk.list(dir)?;
     let parsed = entries.iter().filter_map(|entry| SegmentFile::parse(&entry.name));
     Ok(parsed.filter(|(kind, _)| *kind == SegmentFile::Log).map(|(_, base)| base).collect())

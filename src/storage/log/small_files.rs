@@ -60,15 +60,15 @@ impl SmallFiles {
     }
 }
 
-/// Reads the epochs; a damaged file is an error after a clean stop only.
-pub(super) fn read_epochs(disk: &Disk, dir: &Path, shutdown: Shutdown) -> io::Result<ReadEpochs> {
+/// Reads the epochs. A file that is missing, empty or malformed is made again from the batches.
+pub(super) fn read_epochs(disk: &Disk, dir: &Path) -> io::Result<ReadEpochs> {
     match LeaderEpochs::read(disk, dir) {
         // A file that a power cut emptied looks like one of a log without records.
         Ok(epochs) => {
-            let damaged = epochs.entries().is_empty() && shutdown != Shutdown::Clean;
+            let damaged = epochs.entries().is_empty();
             Ok(ReadEpochs { epochs, damaged })
         }
-        Err(error) if error.kind() == io::ErrorKind::InvalidData && shutdown != Shutdown::Clean => {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             tracing::warn!(dir = %dir.display(), %error, "the log's batches tell its epochs");
             Ok(ReadEpochs { epochs: LeaderEpochs::default(), damaged: true })
         }

@@ -1,6 +1,6 @@
 //! A voter's process: the driver as the product runs it, and one who follows and feeds its log.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use ottla_raft::snapshot::{
 };
 use ottla_runtime::sim::SimNode;
 use ottla_runtime::{Disk, Plane, Runtime, SyncPoint};
-use ottla_storage::{DirHealth, LogOptions, SyncPoints};
+use ottla_storage::{DirHealth, LogOptions, RecoveryPoints, SyncPoints};
 use ottla_types::{LeaderEpoch, NodeId, Offset, ReplicaKey, Timestamp, Uuid};
 use tokio::sync::mpsc;
 
@@ -130,6 +130,8 @@ impl Voter {
             history.record(Offset::ZERO, &record);
         }
         let log = self.quorum.log.clone();
+        let disk = Runtime::simulated(&self.machine).disk().clone();
+        let points = Arc::new(RecoveryPoints::new(&disk, Path::new("/")));
         QuorumSetup {
             dir: PathBuf::from(DIR),
             cluster_id: CLUSTER.to_owned(),
@@ -140,6 +142,9 @@ impl Voter {
             timeouts: self.quorum.timeouts,
             log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
             retention: self.quorum.retention,
+            durable: points.metadata().expect("a power cut leaves it whole"),
+            points,
+            in_order: false,
         }
     }
 }

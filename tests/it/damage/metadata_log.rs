@@ -1,0 +1,130 @@
+//! The metadata log: damage stops the start, and a torn tail is cut.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use ottla_types::ErrorCode;
+
+use super::{BOTH, End, batches, find, flip, metadata_log, resize};
+use crate::node::{Node, Setup, binary};
+use crate::requests::{create, error, metadata_of};
+
+/// A node with the topics `first`, `second` and `third`, which has ended.
+fn ended(end: End) -> Node {
+    let mut node = Setup::new().start();
+    let client = &mut node.connect();
+    for name in ["first", "second", "third"] {
+        create(client, name, 1, &[]);
+    }
+    match end {
+        End::Clean => node.stop(),
+        End::Kill => node.process().kill(),
+    }
+    node
+}
+
+/// The start is refused, as often as it is tried; what it says.
+fn refused(setup: &Setup) -> String {
+    let told: Vec<_> =
+        (0..2).map(|_| setup.fails_with(1, binary().args(setup.arguments()))).collect();
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].contains("ottla storage repair"), "{told:?}");
+    assert_eq!(told[0].lines().count(), 1, "{told:?}");
+    told[0].clone()
+}
+
+fn serves_all(node: &mut Node) {
+    node.start_again();
+    for name in ["first", "second", "third"] {
+        let found = error(metadata_of(&mut node.connect(), name).topics[0].error_code);
+        assert_eq!(found, ErrorCode::None, "{name}");
+    }
+}
+
+/// Bytes of the log as they are, to be put back in place.
+fn put_back(path: &Path, bytes: &[u8]) {
+    resize(path, 0, bytes);
+}
+
+#[test]
+fn a_broken_batch_with_sound_ones_behind_it_stops_the_start() {
+    for end in BOTH {
+        let mut node = ended(end);
+        let log = metadata_log(&node.setup);
+        let at = find(&log, "second");
+        let start = *batches(&log).iter().rfind(|start| **start < at).unwrap();
+        flip(&log, at);
+        let told = refused(&node.setup);
+        let place = format!("{} is damaged at byte {start} (offset ", log.display());
+        assert!(told.contains(&place), "{told}");
+        assert!(find(&log, "third") > at, "nothing was cut");
+        flip(&log, at);
+        serves_all(&mut node);
+    }
+}
+
+#[test]
+fn an_offset_or_an_epoch_that_is_wrong_is_damage_too() {
+    let mut node = ended(End::Clean);
+    let log = metadata_log(&node.setup);
+    let at = find(&log, "second");
+    let start = *batches(&log).iter().rfind(|start| **start < at).unwrap();
+    // No checksum covers these.
+    for field in [start + 6, start + 13] {
+        flip(&log, field);
+        assert!(refused(&node.setup).contains("does not follow the one before"));
+        flip(&log, field);
+    }
+    serves_all(&mut node);
+}
+
+#[test]
+fn a_log_that_ends_below_what_was_committed_stops_the_start() {
+    for end in BOTH {
+        let mut node = ended(end);
+        if end == End::Kill {
+            node.start_again();
+            // What is durable is noted within a second.
+            sleep(Duration::from_millis(1_500));
+            node.process().kill();
+        }
+        let log = metadata_log(&node.setup);
+        let (whole, starts) = (fs::read(&log).unwrap(), batches(&log));
+        let at = find(&log, "third");
+        let before = *starts.iter().rfind(|start| **start < at).unwrap();
+        for (what, len) in [("in a batch", at), ("between two", before), ("empty", 0)] {
+            resize(&log, len, b"");
+            let told = refused(&node.setup);
+            assert!(told.contains("damaged") && told.contains("durable") == (len != at), "{what}");
+            put_back(&log, &whole);
+        }
+        let last = starts[starts.len() - 2];
+        flip(&log, last + 65);
+        refused(&node.setup);
+        flip(&log, last + 65);
+        serves_all(&mut node);
+    }
+}
+
+#[test]
+fn what_a_crash_leaves_behind_the_last_batch_is_cut() {
+    for end in BOTH {
+        for tail in [
+            &b"garbage that is no batch, and longer than the header of one: 0123456789"[..],
+            &[0; 5_000],
+        ] {
+            let mut node = ended(end);
+            let log = metadata_log(&node.setup);
+            let whole = fs::read(&log).unwrap();
+            let torn = &whole[..80];
+            for tail in [tail, torn] {
+                resize(&log, fs::read(&log).unwrap().len(), tail);
+                serves_all(&mut node);
+                node.stop();
+                assert!(batches(&log).len() > 3);
+            }
+        }
+    }
+}
