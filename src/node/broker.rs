@@ -15,6 +15,7 @@ use ottla_metadata::controller::{
 };
 use ottla_protocol::metadata::Endpoint;
 use ottla_runtime::{Clock, Runtime};
+use ottla_storage::DirHealth;
 use ottla_types::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
 use tokio::sync::watch;
 
@@ -28,6 +29,8 @@ const RETRY_MAX: Duration = Duration::from_millis(20);
 const STOPPING_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest wait for the controller to let the broker go.
 const STOPPING_MAX: Duration = Duration::from_secs(30);
+/// Longest wait of a stop for a metadata log on a full disk, which may wait for room for ever.
+pub(crate) const STOPPING_WITHOUT_ROOM_MAX: Duration = Duration::from_secs(2);
 
 /// What the broker says about itself.
 pub(crate) struct BrokerIdentity {
@@ -159,18 +162,23 @@ impl Broker {
     }
 
     /// Asks to be let go until the controller has moved everything away, or for as long as that
-    /// may take.
-    pub(crate) async fn leave(&mut self) {
+    /// may take; `metadata` is the directory of the metadata log.
+    pub(crate) async fn leave(&mut self, metadata: &DirHealth) {
         if self.epoch() == BrokerEpoch::UNKNOWN {
             // Stopped before it was registered: nobody has to let it go.
             return;
         }
         let deadline = self.clock.now().after(STOPPING_MAX);
         while self.clock.now() < deadline {
-            match self.heartbeat(Wish::Stop).await {
-                Ok(reply) if reply.should_shut_down => return,
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "cannot stop in a controlled way"),
+            let longest = match metadata.is_full() {
+                true => STOPPING_WITHOUT_ROOM_MAX,
+                false => STOPPING_MAX,
+            };
+            match self.clock.timeout(longest, self.heartbeat(Wish::Stop)).await {
+                Some(Ok(reply)) if reply.should_shut_down => return,
+                Some(Ok(_)) => {}
+                Some(Err(error)) => tracing::warn!(%error, "cannot stop in a controlled way"),
+                None => break,
             }
             self.clock.sleep(STOPPING_INTERVAL).await;
         }

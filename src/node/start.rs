@@ -20,7 +20,7 @@ use ottla_types::{TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::assignments::Assignments;
-use crate::broker::{Broker, BrokerIdentity};
+use crate::broker::{Broker, BrokerIdentity, STOPPING_WITHOUT_ROOM_MAX};
 use crate::descriptors::Descriptors;
 use crate::dir_watch;
 use crate::dirs::Dirs;
@@ -172,7 +172,7 @@ impl Node {
             }
         };
         tracing::info!("stopping");
-        broker.leave().await;
+        broker.leave(self.dirs.metadata().health()).await;
         lock(&accepting).iter().for_each(Task::abort);
         // KAFKA-10471: a start that was interrupted leaves logs that nobody has looked into; one
         // that was refused has not touched them, and leaves the directory as clean as it was.
@@ -344,10 +344,14 @@ impl Node {
         clean: Option<CleanShutdown>,
     ) -> Result<Stopped, StartError> {
         let clock = self.runtime.clock();
-        if clock.timeout(QUORUM_CLOSE_MAX, quorum.shut_down()).await.is_none() {
-            return Err(StartError::Fenced("the metadata log cannot be closed".to_owned()));
-        }
         let metadata = self.dirs.metadata().health();
+        let (longest, reason) = match metadata.is_full() {
+            true => (STOPPING_WITHOUT_ROOM_MAX, "the disk is full"),
+            false => (QUORUM_CLOSE_MAX, "it takes too long"),
+        };
+        if clock.timeout(longest, quorum.shut_down()).await.is_none() {
+            return Err(StartError::Fenced(format!("the metadata log cannot be closed: {reason}")));
+        }
         if metadata.is_fenced() {
             return Err(StartError::Fenced(metadata.fenced().await));
         }

@@ -117,11 +117,12 @@ class Jvm:
                        stdin=stdin.hex())
         out = bytes.fromhex(ran["out"])
         shown = f"{out[-1000:].decode(errors='replace')}\n{ran['err'][-2000:]}"
-        check(ran["code"] == code, f"{name} {' '.join(args)} ended with {ran['code']}:\n{shown}")
+        said = f"{name} {' '.join(args)[:300]}"
+        check(ran["code"] == code, f"{said} ended with {ran['code']}:\n{shown}")
         # Who brings a topic into being by use is first told that it is not there.
         complaints = [line for line in ran["err"].split("\n")
                       if ("WARN" in line or "ERROR" in line) and "recoverable" not in line]
-        check(code or not complaints, f"{name} {' '.join(args)} complains:\n{shown}")
+        check(code or not complaints, f"{said} complains:\n{shown}")
         return out
 
     def kill(self):

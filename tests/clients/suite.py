@@ -12,7 +12,7 @@ import time
 import traceback
 
 import codec_oracle
-import dump
+import dumps
 import line_clients as lines
 import python_clients as python
 import twin_dump
@@ -148,7 +148,7 @@ class Suite:
         """After a clean stop, DumpLogSegments reads every file without complaint."""
         self.node.stop()
         self.dump()
-        dump.sees_damage(self.jvm, self.node.directory, self.scratch)
+        self.dump_sees_damage()
 
     def codecs(self):
         """Kafka's generated classes and our codecs read and write the same, every record schema."""
@@ -161,10 +161,34 @@ class Suite:
         twin_dump.directory(self.jvm, binary, self.node.directory)
         twin_dump.damaged(self.jvm, binary, self.scratch)
 
+    def dump_tool(self, *words):
+        return self.jvm.tool("DumpLogSegments", *words)
+
     def dump(self):
         expected = 20000 + sum(map(len, self.topics.values()))
-        found = dump.dump_everything(self.jvm, self.node.directory)
-        check(found == expected, f"DumpLogSegments finds {found} records, not {expected}")
+        found = dumps.dump_everything(self.dump_tool, [self.node.directory])
+        check(found.records == expected,
+              f"DumpLogSegments finds {found.records} records, not {expected}")
+        for word in (b"TOPIC_RECORD", b"PARTITION_RECORD", b"FEATURE_LEVEL", b"LeaderChange"):
+            check(word in found.metadata, f"the metadata log has no {word.decode()}")
+
+    def dump_sees_damage(self):
+        """That `dump` would find a damaged batch and a wrong index: else it proves nothing."""
+        log = max(self.node.directory.glob("perf-0/*.log"), key=lambda path: path.stat().st_size)
+        data = bytearray(log.read_bytes())
+        index = bytearray(log.with_suffix(".index").read_bytes())
+        data[200] ^= 1  # in the records of the first batch; a base offset is under no checksum
+        check(len(index) >= 8, f"{log} is too short to have an index")
+        index[7] ^= 1
+        folder = self.scratch / "damaged-0"
+        folder.mkdir()
+        (folder / log.name).write_bytes(data)
+        printed = self.dump_tool("--deep-iteration", "--files", str(folder / log.name))
+        check(dumps.complaints(printed), "DumpLogSegments did not notice the damaged batch")
+        # A wrong position makes it stop; a wrong offset at a right position it does not notice.
+        damaged = folder / log.with_suffix(".index").name
+        damaged.write_bytes(index)
+        self.jvm.tool("DumpLogSegments", "--files", str(damaged), code=1)
 
     def takeover(self):
         """Apache Kafka starts on the directory, serves the same records and takes new ones."""

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,28 +15,63 @@ const PORTS: std::ops::Range<u16> = 20_000..21_900;
 /// Longest wait for anything.
 pub const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// A directory that is removed when the test is over.
-pub struct TempDir(PathBuf);
+/// Names a folder in which directories of nodes stay that were stopped cleanly; `tests/dumps/run`
+/// lets Kafka's DumpLogSegments look into them.
+const KEEP_DIRS: &str = "OTTLA_KEEP_DIRS";
+/// A log directory is at most so deep in a test's directory.
+const DEPTH_MAX: usize = 2;
+
+/// A directory that is removed when the test is over, or kept if that is asked for.
+pub struct TempDir {
+    path: PathBuf,
+    is_damaged: AtomicBool,
+}
 
 impl TempDir {
     pub fn new() -> TempDir {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("ottla-it-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let test = std::thread::current().name().unwrap_or("test").replace("::", ".");
+        let name = format!("ottla-it-{}-{count}-{test}", std::process::id());
+        let folder = std::env::var_os(KEEP_DIRS).map_or_else(std::env::temp_dir, PathBuf::from);
+        let path = folder.join(name);
         fs::create_dir_all(&path).unwrap();
-        TempDir(path)
+        TempDir { path, is_damaged: AtomicBool::new(false) }
     }
 
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
+    }
+
+    /// Says that the test has damaged a file here, so that nobody wonders at what Kafka finds.
+    pub fn is_damaged(&self) {
+        self.is_damaged.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all that happened to the log directories here was done by nodes that were stopped.
+    fn is_worth_a_look(&self) -> bool {
+        let (mut formatted, mut locked) = (false, false);
+        let mut folders = vec![(self.path.clone(), 0)];
+        while let Some((folder, depth)) = folders.pop() {
+            formatted |= folder.join("meta.properties").exists();
+            locked |= folder.join(".lock").exists();
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                if depth < DEPTH_MAX && entry.path().is_dir() {
+                    folders.push((entry.path(), depth + 1));
+                }
+            }
+        }
+        formatted && !locked && !self.is_damaged.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // What is left lies in the system's directory for such things.
-        let _ = fs::remove_dir_all(&self.0);
+        let failed = std::thread::panicking();
+        if std::env::var_os(KEEP_DIRS).is_none() || failed || !self.is_worth_a_look() {
+            // What is left lies in the system's directory for such things.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 }
 
@@ -97,6 +132,11 @@ impl Setup {
     /// The directory around it.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// To be called where a test damages a file on purpose: see [`TempDir::is_damaged`].
+    pub fn is_damaged(&self) {
+        self.dir.is_damaged();
     }
 
     fn output(&self, name: &str) -> String {
@@ -214,6 +254,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        // A directory that is kept is one of a node that was stopped.
+        if std::env::var_os(KEEP_DIRS).is_some() && !self.has_ended() {
+            self.terminate();
+            let deadline = Instant::now() + WAIT_MAX;
+            while !self.has_ended() && Instant::now() < deadline {
+                sleep(Duration::from_millis(2));
+            }
+        }
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();

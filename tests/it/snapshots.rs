@@ -125,6 +125,7 @@ fn a_damaged_snapshot_stops_the_start_where_the_log_does_not_reach_back() {
     topics(&node, &mut BTreeSet::new(), 10);
     wait_until("the log begins above 0", || begins_above_zero(&node));
     node.stop();
+    node.setup.is_damaged();
     let path = files(&node, ".checkpoint").pop().expect("there is a snapshot");
     let mut content = std::fs::read(&path).expect("readable");
     let middle = content.len() / 2;
@@ -144,6 +145,7 @@ fn a_damaged_snapshot_is_passed_over_where_the_log_reaches_back() {
     let mut names = BTreeSet::new();
     topics(&node, &mut names, 10);
     node.stop();
+    node.setup.is_damaged();
     for path in files(&node, ".checkpoint").into_iter().filter(|path| id(path).0 > 0) {
         std::fs::remove_file(&path).expect("removable");
         std::fs::write(&path, b"nonsense").expect("writable");

@@ -49,6 +49,7 @@ impl AddAssign for Stats {
         self.resent += other.resent;
         self.read += other.read;
         self.topics += other.topics;
+        self.deletions += other.deletions;
         self.elections += other.elections;
     }
 }

@@ -1,5 +1,6 @@
 //! Runs simulated worlds: `scripts/sim --seed N [--count K]`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,6 +37,9 @@ struct Args {
     /// Prints every event.
     #[arg(long)]
     trace: bool,
+    /// Writes the broker's directories of each seed, as a clean stop leaves them, into this folder.
+    #[arg(long)]
+    export: Option<PathBuf>,
     /// Worlds at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -65,8 +69,9 @@ fn main() -> ExitCode {
     };
     let mut failed = false;
     for workload in workloads {
-        let settings = Settings { workload, mutant, print: args.trace };
-        failed |= !sweep(&args, &settings, !args.trace).is_clean(&settings);
+        let settings = Settings { workload, mutant, print: args.trace, export: None };
+        let twice = !args.trace && args.export.is_none();
+        failed |= !sweep(&args, &settings, twice).is_clean(&settings);
     }
     ExitCode::from(u8::from(failed))
 }
@@ -94,7 +99,7 @@ fn sweep(args: &Args, settings: &Settings, twice: bool) -> Sweep {
         .iter()
         .map(|job| {
             let (next, result, job) = (next.clone(), result.clone(), job.clone());
-            let settings = settings.clone();
+            let (settings, export) = (settings.clone(), args.export.clone());
             std::thread::spawn(move || {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -102,6 +107,8 @@ fn sweep(args: &Args, settings: &Settings, twice: bool) -> Sweep {
                         return;
                     }
                     *job.lock().expect("a job") = Some((seed, Instant::now()));
+                    let export = export.as_ref().map(|dir| dir.join(format!("seed-{seed}")));
+                    let settings = Settings { export, ..settings.clone() };
                     let outcome = run(seed, &settings, twice);
                     *job.lock().expect("a job") = None;
                     result.lock().expect("a result").add(seed, outcome);
@@ -176,7 +183,12 @@ fn find_mutants(args: &Args, workloads: &[Workload]) -> ExitCode {
         let found = workloads
             .iter()
             .filter_map(|workload| {
-                let settings = Settings { workload: *workload, mutant: Some(*point), print: false };
+                let settings = Settings {
+                    workload: *workload,
+                    mutant: Some(*point),
+                    print: false,
+                    export: None,
+                };
                 let (seed, outcome) = sweep(args, &settings, false).first_failure?;
                 Some((seed, workload.name(), outcome.violations[0].clone()))
             })

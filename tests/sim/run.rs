@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
+use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub struct Settings {
     pub mutant: Option<SyncPoint>,
     /// Whether every event is printed.
     pub print: bool,
+    /// Where the broker's disk is written to, as real files, after a clean stop at the end.
+    pub export: Option<PathBuf>,
 }
 
 /// What came of a seed.
@@ -86,7 +89,7 @@ async fn live(seed: u64, settings: &Settings) -> Outcome {
     let findings = Findings::of(&world);
     let life = async {
         match settings.workload {
-            Workload::Node => crate::node::run(&world, &findings, settings.mutant).await,
+            Workload::Node => crate::node::run(&world, &findings, settings).await,
             Workload::Quorum => crate::quorum::run(&world, &findings, settings.mutant).await,
         }
     };

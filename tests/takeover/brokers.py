@@ -36,6 +36,11 @@ def check(holds, sentence):
         raise Failed(sentence)
 
 
+def has_share_groups(version):
+    """Whether a version has them by itself, without an unstable feature being asked for."""
+    return tuple(map(int, version.split("."))) >= (4, 2)
+
+
 def jars(version):
     """The folder of a version's jars; fetched at the first use, whole or not there."""
     digest = hashlib.sha256((HERE / "pom.xml").read_bytes()).hexdigest()[:12]
@@ -53,6 +58,8 @@ def jars(version):
 def classes(version):
     """The Java side compiled against a version's jars."""
     sources = sorted((HERE / "java").glob("*.java"))
+    if has_share_groups(version):
+        sources += sorted((HERE / "java" / "since-4").glob("*.java"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
     folder = CACHE / f"takeover-{version}-{digest}"
     if not (folder / "whole").exists():
@@ -93,11 +100,12 @@ def free_ports():
 
 
 class Home:
-    """A data directory with its server.properties, and whoever serves it now."""
+    """One log directory or more with their server.properties, and whoever serves them now."""
 
-    def __init__(self, version, scratch):
+    def __init__(self, version, scratch, directories):
         self.version, self.scratch = version, pathlib.Path(scratch)
-        self.dir = self.scratch / "data"
+        # The metadata log is in the first one.
+        self.dirs = [self.scratch / f"data{number}" for number in range(directories)]
         self.file = self.scratch / "server.properties"
         port = free_ports()
         self.port, self.bootstrap, self.sasl = port, f"127.0.0.1:{port}", f"127.0.0.1:{port + 2}"
@@ -120,7 +128,8 @@ class Home:
                 "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             **quorum,
-            "log.dirs": str(self.dir),
+            "log.dirs": ",".join(map(str, self.dirs)),
+            "metadata.log.dir": str(self.dirs[0]),
             "sasl.enabled.mechanisms": "PLAIN",
             "listener.name.sasl.plain.sasl.jaas.config":
                 "org.apache.kafka.common.security.plain.PlainLoginModule required "
@@ -135,6 +144,7 @@ class Home:
             "transaction.state.log.num.partitions": "3",
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "3",
             "group.initial.rebalance.delay.ms": "0",
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
@@ -179,6 +189,13 @@ class Home:
     def start_ottla(self, *more):
         self.spawn("ottla", self.ottla_command("ottla.unprotected.loopback=true", *more),
                    self.answers)
+
+    def ottla_refuses(self):
+        """What Ottla says when nobody asks for a look without protection."""
+        ran = subprocess.run(self.ottla_command(), capture_output=True, timeout=START_S)
+        said = (ran.stdout + ran.stderr).decode(errors="replace")
+        check(ran.returncode == 1, f"Ottla ended with {ran.returncode}: {said[-1500:]}")
+        return said
 
     def stop(self, how="clean"):
         """SIGTERM and a clean end, or SIGKILL."""

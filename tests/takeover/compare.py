@@ -77,9 +77,14 @@ def compare_views(before, after, changes):
 
 def compare_raw(before, after, changes):
     for name, was in before.items():
-        if topic_of(name) in changes.deleted or name in changes.starts:
+        if topic_of(name) in changes.deleted:
             continue
         now = after[name]
+        if name in changes.starts:
+            # The batch that holds the new start is read whole.
+            kept = [batch for batch in was["batches"] if batch in now["batches"]]
+            check(kept, f"{name}: no batch is left")
+            was = {**was, "batches": kept}
         for what in ("aborted", "batches"):
             same(f"{name}: raw {what}", was[what], now[what][:len(was[what])])
         if name not in changes.added:
@@ -166,31 +171,38 @@ def compare_images(before, after, changes):
         check(of_topics(after, {topic}), f"the metadata has nothing about {topic}")
 
 
-def files_of(directory):
+def files_of(directories):
     """The bytes of each segment, and of the files that a broker has no reason to touch."""
-    found = {}
-    for path in sorted(directory.glob("*/*.log")):
-        if not path.parent.name.endswith("-delete"):
-            found[str(path.relative_to(directory))] = path.read_bytes()
-    for path in sorted(directory.glob("*/partition.metadata")):
-        if not path.parent.name.endswith("-delete"):
-            found[str(path.relative_to(directory))] = path.read_bytes()
-    starts = directory / "log-start-offset-checkpoint"
-    lines = starts.read_text().split("\n")[2:] if starts.exists() else []
-    of_lines = (line.split(" ") for line in lines if line)
-    found["starts"] = {f"{topic}-{number}": int(start) for topic, number, start in of_lines}
-    for name in ("meta.properties", "cleaner-offset-checkpoint", "bootstrap.checkpoint"):
-        if (directory / name).exists():
-            found[name] = (directory / name).read_bytes()
+    found, starts = {}, {}
+    for directory in directories:
+        name_of = lambda path: str(path.relative_to(directory.parent))
+        for pattern in ("*/*.log", "*/partition.metadata"):
+            for path in sorted(directory.glob(pattern)):
+                if not path.parent.name.endswith("-delete"):
+                    found[name_of(path)] = path.read_bytes()
+        file = directory / "log-start-offset-checkpoint"
+        lines = file.read_text().split("\n")[2:] if file.exists() else []
+        of_lines = (line.split(" ") for line in lines if line)
+        starts |= {f"{topic}-{number}": int(start) for topic, number, start in of_lines}
+        for name in ("meta.properties", "cleaner-offset-checkpoint", "bootstrap.checkpoint"):
+            if (directory / name).exists():
+                found[name_of(directory / name)] = (directory / name).read_bytes()
+    found["starts"] = starts
     return found
+
+
+def partition_of(name):
+    """The partition that a file belongs to, or nothing: `data0/a-1/file`, `data0/file`."""
+    parts = name.split("/")
+    return parts[1] if len(parts) == 3 else None
 
 
 def is_below_start(name, files):
     """Whether a segment holds only what was deleted: the log begins in a later one."""
-    partition, file = name.split("/")
+    directory, partition, file = name.split("/")
     start = files["starts"].get(partition, 0)
-    bases = [int(other.split("/")[1].split(".")[0]) for other in files
-             if other.startswith(partition + "/") and other.endswith(".log")]
+    bases = [int(other.split("/")[2].split(".")[0]) for other in files
+             if other.startswith(f"{directory}/{partition}/") and other.endswith(".log")]
     return file.endswith(".log") and int(file.split(".")[0]) < min(bases) <= start
 
 
@@ -199,8 +211,8 @@ def compare_files(before, after, changes, is_cut=False):
     for name, was in before.items():
         if name == "starts":
             continue
-        partition = name.split("/")[0]
-        if "/" in name and (topic_of(partition) in changes.deleted or partition in changes.starts):
+        partition = partition_of(name)
+        if partition and topic_of(partition) in changes.deleted:
             continue
         if is_cut and partition == "__cluster_metadata-0":
             continue
@@ -208,9 +220,11 @@ def compare_files(before, after, changes, is_cut=False):
             continue
         check(name in after, f"file {name} is gone")
         now = after[name]
-        if partition.startswith("preallocated"):
+        if partition and partition.startswith("preallocated"):
             was, now = was.rstrip(b"\0"), now.rstrip(b"\0")
         if name.endswith(".log"):
             check(now.startswith(was), f"file {name} had {len(was)} bytes that are not there now")
         else:
             same(f"file {name}", was, now)
+    for partition, start in changes.starts.items():
+        same(f"start of {partition} on disk", start, after["starts"].get(partition))

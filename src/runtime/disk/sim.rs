@@ -15,7 +15,7 @@
 //! - [`DiskFaults`] plan failures; an operation counter lets a power cut fall between any two.
 
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::sim_model::{DirState, FileState, Inode, Node, PendingWrite, State, overwrite};
@@ -79,6 +79,12 @@ impl SimDisk {
     #[must_use]
     pub fn open_files(&self) -> usize {
         self.lock_state().open_files()
+    }
+
+    /// Every file with its path from the root and its content, as the process would read it.
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        self.lock_state().all_files()
     }
 
     /// What a power cut leaves: see the head of this file. Locks are freed, planned faults end.

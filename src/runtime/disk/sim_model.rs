@@ -117,6 +117,22 @@ impl State {
         files.map(|file| file.cached.len() as u64).sum()
     }
 
+    /// Every file with its path and what is cached of it, in the order of names.
+    pub(super) fn all_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let (mut found, mut dirs) = (Vec::new(), vec![(PathBuf::new(), ROOT)]);
+        while let Some((path, dir)) = dirs.pop() {
+            for (name, node) in &self.dirs[&dir].cached {
+                match node {
+                    Node::File(inode) => {
+                        found.push((path.join(name), self.files[inode].cached.clone()));
+                    }
+                    Node::Dir(inode) => dirs.push((path.join(name), *inode)),
+                }
+            }
+        }
+        found
+    }
+
     /// Whether a file may not grow by so many bytes.
     pub(super) fn is_full(&self, path: &Path, grows: u64) -> bool {
         let full = |below: &Path, capacity: Option<u64>| {

@@ -18,16 +18,17 @@ mod reader;
 mod wire;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
 use ottla_runtime::sim::{FaultsBelow, SimNode, SimWorld};
-use ottla_runtime::{Plane, Runtime, SyncPoint, Task};
+use ottla_runtime::{Plane, Runtime, Task};
 use tokio::sync::watch;
 
 use crate::dice::Dice;
 use crate::findings::Findings;
+use crate::run::Settings;
 use admin::Admin;
 use client::{Client, Phase};
 use plan::{End, OPEN_FILES_MAX, Plan};
@@ -42,13 +43,13 @@ const FAULT_WITHIN: Duration = Duration::from_secs(2);
 const LIFE_MAX: Duration = Duration::from_mins(10);
 
 /// Lives a world through.
-pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint>) {
+pub async fn run(world: &SimWorld, findings: &Findings, settings: &Settings) {
     let dice = Dice::of(world);
     let plan = Plan::draw(&dice);
     findings.note(|| format!("{plan:?}"));
     let machine = world.node("broker");
     machine.disk().set_faults(|faults| {
-        faults.disabled_syncs.extend(mutant);
+        faults.disabled_syncs.extend(settings.mutant);
         faults.open_files_max = Some(OPEN_FILES_MAX);
     });
     let clients = world.node("clients");
@@ -61,7 +62,8 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint
     client.model().set_retention(plan.retention, exact);
     let tasks = start_clients(&client, &plan);
     let config = plan.config(&dice);
-    let story = Story { world, findings, dice, plan, machine, client, config };
+    let export = settings.export.as_deref();
+    let story = Story { world, findings, dice, plan, machine, client, config, export };
     for life in 0..plan.lives {
         if !findings.any() {
             story.live_once(life == 0).await;
@@ -96,6 +98,8 @@ struct Story<'w> {
     machine: SimNode,
     client: Client,
     config: NodeConfig,
+    /// Where the disk goes at the end.
+    export: Option<&'w Path>,
 }
 
 impl Story<'_> {
@@ -357,6 +361,23 @@ impl Story<'_> {
             }
         }
         self.audit().await;
+        if let Some(to) = self.export
+            && !self.findings.any()
+        {
+            self.stop(&mut process, false).await;
+            self.write_disk(to);
+        }
+    }
+
+    /// Writes the disk out as real files, for tools that look into files.
+    #[expect(clippy::disallowed_methods, reason = "the harness writes to the real disk")]
+    fn write_disk(&self, to: &Path) {
+        for (path, content) in self.machine.disk().files() {
+            let path = to.join(path);
+            let dir = path.parent().expect("it is below the folder");
+            std::fs::create_dir_all(dir).expect("the folder can be written to");
+            std::fs::write(&path, content).expect("the folder can be written to");
+        }
     }
 }
 

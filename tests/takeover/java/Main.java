@@ -44,8 +44,8 @@ public final class Main {
         String bootstrap = ask.path("bootstrap").asText();
         return switch (ask.get("op").asText()) {
             case "fill" -> Fill.fill(bootstrap, ask.get("prefix").asText());
-            case "populate" ->
-                Populate.populate(bootstrap, ask.get("sasl").asText(), ask.get("dir").asText());
+            case "populate" -> Populate.populate(bootstrap, ask.get("sasl").asText(),
+                JSON.convertValue(ask.get("dirs"), String[].class));
             case "view" -> View.view(bootstrap, ask.get("times"));
             case "describe" -> Describe.describe(bootstrap, ask.get("sasl").asText());
             case "add" -> Fill.add(bootstrap, ask.get("topics"));
@@ -53,9 +53,16 @@ public final class Main {
             case "delete" -> Fill.delete(bootstrap, ask.get("topic").asText());
             case "delete_records" -> Fill.deleteRecords(
                 bootstrap, ask.get("topic").asText(), ask.get("before").asLong());
+            case "share" -> share(ask.get("step").asText(), bootstrap);
             case "go_on" -> Populate.goOn(bootstrap);
             case "image" -> ImageLines.of(Path.of(ask.get("dir").asText()));
             default -> throw new IllegalArgumentException(ask.toString());
         };
+    }
+
+    /** Of the versions that have share groups; the others are compiled without. */
+    private static Object share(String step, String bootstrap) throws Exception {
+        return Class.forName("Share").getDeclaredMethod(step, String.class)
+            .invoke(null, bootstrap);
     }
 }

@@ -40,13 +40,13 @@ final class Populate {
 
     private Populate() { }
 
-    static Object populate(String bootstrap, String sasl, String dir) throws Exception {
+    static Object populate(String bootstrap, String sasl, String[] dirs) throws Exception {
         Fill.fill(bootstrap, "k-");
         try (var admin = Admin.create(Fill.at(bootstrap))) {
             security(admin, sasl);
             configs(admin);
             topics(admin, bootstrap);
-            compaction(admin, bootstrap, Path.of(dir));
+            compaction(admin, bootstrap, dirs);
             transactions(admin, bootstrap);
             groups(admin, bootstrap);
             admin.deleteTopics(List.of("deleted")).all().get();
@@ -177,7 +177,8 @@ final class Populate {
     }
 
     /** Logs with gaps, and one whose first segments were compacted to nothing. */
-    private static void compaction(Admin admin, String bootstrap, Path dir) throws Exception {
+    private static void compaction(Admin admin, String bootstrap, String[] dirs)
+            throws Exception {
         var eager = Map.of("cleanup.policy", "compact", "min.cleanable.dirty.ratio", "0.001",
             "segment.ms", "1", "delete.retention.ms", "0");
         Fill.create(admin, "compacted", 1, eager);
@@ -206,7 +207,7 @@ final class Populate {
         try (var producer = Fill.producer(bootstrap, Map.of("enable.idempotence", "false"))) {
             long time = Fill.TIME;
             long deadline = System.currentTimeMillis() + 40_000;
-            while (!cleaned(dir)) {
+            while (!cleaned(dirs)) {
                 if (System.currentTimeMillis() > deadline) {
                     throw new IllegalStateException("the cleaner did not do its work in time");
                 }
@@ -223,12 +224,17 @@ final class Populate {
         Thread.sleep(1000);
     }
 
-    private static boolean cleaned(Path dir) throws Exception {
-        var first = dir.resolve("compacted-away-0/00000000000000000000.log");
-        var file = dir.resolve("cleaner-offset-checkpoint");
-        return Files.size(first) == 0 && Files.exists(file)
-            && Files.readString(file).contains("compacted 0 290")
-            && Files.readString(file).contains("compacted-deleted 0 290");
+    private static boolean cleaned(String[] dirs) throws Exception {
+        long emptied = 0;
+        var cleaned = new StringBuilder();
+        for (String dir : dirs) {
+            var first = Path.of(dir, "compacted-away-0/00000000000000000000.log");
+            if (Files.exists(first) && Files.size(first) == 0) emptied++;
+            var file = Path.of(dir, "cleaner-offset-checkpoint");
+            if (Files.exists(file)) cleaned.append(Files.readString(file));
+        }
+        return emptied == 1 && cleaned.indexOf("compacted 0 290") >= 0
+            && cleaned.indexOf("compacted-deleted 0 290") >= 0;
     }
 
     private static KafkaProducer<byte[], byte[]> transactional(String bootstrap, String id) {
