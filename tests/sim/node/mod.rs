@@ -370,7 +370,6 @@ impl Story<'_> {
     }
 
     /// Writes the disk out as real files, for tools that look into files.
-    #[expect(clippy::disallowed_methods, reason = "the harness writes to the real disk")]
     fn write_disk(&self, to: &Path) {
         for (path, content) in self.machine.disk().files() {
             let path = to.join(path);
