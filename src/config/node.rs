@@ -83,6 +83,8 @@ pub struct NodeConfig {
     pub metadata_log: MetadataLogConfig,
     /// `broker.heartbeat.interval.ms`.
     pub heartbeat_interval: Duration,
+    /// `log.dir.failure.timeout.ms`.
+    pub dir_failure_timeout: Duration,
     /// `broker.session.timeout.ms`.
     pub session_timeout: Duration,
     /// `auto.create.topics.enable`.
@@ -175,6 +177,9 @@ impl NodeConfig {
             },
             metadata_log: MetadataLogConfig::from_values(values),
             heartbeat_interval: ms("broker.heartbeat.interval.ms"),
+            dir_failure_timeout: Duration::from_millis(
+                long_ms("log.dir.failure.timeout.ms").expect("has a default"),
+            ),
             session_timeout: ms("broker.session.timeout.ms"),
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             delete_topics: values.boolean("delete.topic.enable"),

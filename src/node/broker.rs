@@ -19,6 +19,7 @@ use ottla_storage::DirHealth;
 use ottla_types::{BrokerEpoch, ErrorCode, NodeId, Offset, Uuid};
 use tokio::sync::watch;
 
+use crate::dir_watch::ToldFailures;
 use crate::features::supported;
 
 /// First and longest pause before something is tried again that the controller did not do: a
@@ -52,6 +53,8 @@ pub(crate) struct Broker {
     published: watch::Receiver<Published>,
     /// Ids of log directories that have failed.
     offline: watch::Receiver<Vec<Uuid>>,
+    /// How many of those the controller knows of.
+    told: ToldFailures,
     epoch: Arc<AtomicI64>,
 }
 
@@ -62,11 +65,11 @@ impl Broker {
         controller: ControllerHandle,
         identity: BrokerIdentity,
         published: watch::Receiver<Published>,
-        offline: watch::Receiver<Vec<Uuid>>,
+        (offline, told): (watch::Receiver<Vec<Uuid>>, ToldFailures),
     ) -> Broker {
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::UNKNOWN.0));
         let clock = runtime.clock().clone();
-        Broker { config, clock, controller, identity, published, offline, epoch }
+        Broker { config, clock, controller, identity, published, offline, told, epoch }
     }
 
     /// The epoch of the broker's registration.
@@ -187,16 +190,20 @@ impl Broker {
 
     async fn heartbeat(&self, wish: Wish) -> Result<HeartbeatReply, ControllerError> {
         let metadata_offset = Offset(self.published.borrow().0.0 - 1);
+        let offline_directories = self.offline.borrow().clone();
+        let failures = offline_directories.len();
         let request = BrokerHeartbeat {
             broker: self.config.node_id,
             epoch: self.epoch(),
             metadata_offset,
             want_fence: false,
             want_shut_down: wish == Wish::Stop,
-            offline_directories: self.offline.borrow().clone(),
+            offline_directories,
             cordoned_directories: Some(Vec::new()),
         };
-        self.controller.heartbeat(request).await
+        let reply = self.controller.heartbeat(request).await?;
+        self.told.note(failures);
+        Ok(reply)
     }
 
     /// The port through which producer ids are asked for.

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::assignments::Assignments;
 use crate::broker::{Broker, BrokerIdentity, STOPPING_WITHOUT_ROOM_MAX};
 use crate::descriptors::Descriptors;
-use crate::dir_watch;
+use crate::dir_watch::{DirWatch, ToldFailures};
 use crate::dirs::Dirs;
 use crate::format::bootstrap;
 use crate::listeners::{Sockets, announce, bind_all, registered, voter_endpoints};
@@ -79,13 +79,18 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     let node = Node { runtime, config, dirs, cluster_id, authorizer, descriptors, replicas };
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
-    let dir_events = DirEvents { moved: moved_in, offline: offline_in };
+    let told = ToldFailures::default();
+    let watch = DirWatch {
+        clock: node.runtime.clock().clone(),
+        timeout: node.config.dir_failure_timeout,
+        offline,
+        told: told.clone(),
+    };
+    let dir_events = DirEvents { moved: moved_in, offline: offline_in, told };
     // A failed directory may end the node wherever it is; nothing is closed then.
     tokio::select! {
         biased;
-        reason = dir_watch::watch(&watched.0, &watched.1, offline) => {
-            Err(StartError::Fenced(reason))
-        }
+        reason = watch.run(&watched.0, &watched.1) => Err(StartError::Fenced(reason)),
         result = node.serve(sockets, endpoints, dir_events, on_open, stop) => result,
     }
 }
@@ -107,6 +112,8 @@ struct DirEvents {
     moved: mpsc::UnboundedReceiver<(TopicIdPartition, Uuid)>,
     /// Ids of the directories that have failed.
     offline: watch::Receiver<Vec<Uuid>>,
+    /// How many of those the controller knows of.
+    told: ToldFailures,
 }
 
 /// What follows the metadata.
@@ -273,8 +280,10 @@ impl Node {
             previous_epoch: self.dirs.previous_epoch(),
         };
         let config = self.config.clone();
-        let (published, offline) = (published_to_broker, dir_events.offline);
-        let broker = Broker::new(runtime, config, controller.clone(), identity, published, offline);
+        let failures = (dir_events.offline, dir_events.told);
+        let published = published_to_broker;
+        let broker =
+            Broker::new(runtime, config, controller.clone(), identity, published, failures);
         let assignments = Assignments {
             node: self.config.node_id,
             clock: runtime.clock().clone(),

@@ -19,6 +19,7 @@ pub mod control;
 pub mod coordinator;
 pub mod fetch;
 pub mod json;
+pub mod log_dirs;
 mod message;
 pub mod messages;
 pub mod metadata;

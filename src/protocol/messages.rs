@@ -20,6 +20,8 @@ pub fn codec_version(api_key: ApiKey, version: i16) -> i16 {
     match (api_key, version) {
         // KIP-1023 added a special timestamp in version 11, and no field.
         (ApiKey::ListOffsets, 11) => 10,
+        // KIP-1066 added a field to the answer, which is written by hand.
+        (ApiKey::DescribeLogDirs, 5) => 4,
         _ => version,
     }
 }

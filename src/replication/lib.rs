@@ -17,6 +17,7 @@
 
 mod acks;
 mod core;
+mod describe;
 mod dir;
 mod fetch_wait;
 mod housekeeping;
@@ -32,6 +33,7 @@ pub mod validation;
 mod validator;
 
 pub use core::LeaderCore;
+pub use describe::{DescribedDir, DescribedLog};
 pub use fetch_wait::{FetchWait, Watch};
 pub use load_error::LoadError;
 pub use partition::Partition;

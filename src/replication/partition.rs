@@ -1,5 +1,6 @@
 //! One partition: its lock, its log, its core, and who waits for it.
 
+mod describe;
 mod log_start;
 
 use std::io;

@@ -67,7 +67,7 @@ pub(crate) struct Shared {
     /// Every directory of the node, that of the metadata log included.
     pub(crate) all_dirs: Vec<Arc<LogDir>>,
     /// Where it is told in which directory a replica is, when the metadata says otherwise.
-    moved: mpsc::UnboundedSender<(TopicIdPartition, Uuid)>,
+    pub(crate) moved: mpsc::UnboundedSender<(TopicIdPartition, Uuid)>,
 }
 
 /// A log that is to be opened or created.
@@ -194,6 +194,7 @@ impl Replicas {
             if let Err(error) = changed {
                 tracing::warn!(partition = %placement.name, %error, "stays as it was");
             }
+            self.shared.tell_if_moved(&partition, placement.directory);
             partition.set_config(placement.config);
         }
         self.create(new, When::Later).await
@@ -379,9 +380,8 @@ impl Shared {
         openings: Vec<Opening>,
         progress: &Progress,
     ) -> Vec<Result<Partition, Unopened>> {
-        let is_moved = |one: &&Opening| one.placement.directory != one.dir.id();
-        let moved: BTreeMap<_, _> =
-            openings.iter().filter(is_moved).map(|one| (one.placement.id, one.dir.id())).collect();
+        let placed = |one: &Opening| (one.placement.id, one.placement.directory);
+        let placed: BTreeMap<_, _> = openings.iter().map(placed).collect();
         let (mut created, mut without_room) = (Vec::new(), Vec::new());
         for dir in self.dirs.iter().filter(|dir| !dir.health().is_fenced()) {
             let new = |one: &&Opening| one.left.is_none() && Arc::ptr_eq(&one.dir, dir);
@@ -412,10 +412,7 @@ impl Shared {
             dir.fence_on_error(dir.data().sync_created());
         }
         for partition in opened.iter().flatten() {
-            if let Some(dir) = moved.get(&partition.id()) {
-                // Whoever listens may have ended.
-                let _ = self.moved.send((partition.id(), *dir));
-            }
+            self.tell_if_moved(partition, placed[&partition.id()]);
         }
         opened
     }

@@ -25,7 +25,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use clock::Clock;
-pub use disk::{DirEntry, DirLock, Disk, File, FileId, LazyFile, OpenMode, is_out_of_descriptors};
+pub use disk::{
+    DirEntry, DirLock, Disk, File, FileId, LazyFile, OpenMode, Space, is_out_of_descriptors,
+};
 pub use entropy::Entropy;
 pub use net::{Bound, Listener, Net, NewConnection, Stream};
 pub use planes::Plane;

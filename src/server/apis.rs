@@ -90,11 +90,20 @@ pub const APIS: &[Api] = &[
     api(ApiKey::DeleteTopics, 1..=6, Offered::Both, MIB, handlers::delete_topics::handle),
     api(ApiKey::DeleteRecords, 0..=2, Offered::Broker, MIB, handlers::delete_records::handle),
     api(ApiKey::InitProducerId, 0..=5, Offered::Broker, SMALL, handlers::init_producer_id::handle),
+    api(ApiKey::DescribeLogDirs, 1..=5, Offered::Broker, MIB, handlers::describe_log_dirs::handle),
+    api(ApiKey::CreatePartitions, 0..=3, Offered::Both, MIB, handlers::create_partitions::handle),
     api(ApiKey::Vote, 0..=2, Offered::Controller, SMALL, handlers::quorum::vote),
     api(ApiKey::BeginQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::begin_epoch),
     api(ApiKey::EndQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::end_epoch),
     api(ApiKey::FetchSnapshot, 0..=1, Offered::Controller, SMALL, handlers::quorum::fetch_snapshot),
     api(ApiKey::DescribeCluster, 0..=2, Offered::Both, SMALL, handlers::describe_cluster::handle),
+    api(
+        ApiKey::AssignReplicasToDirs,
+        0..=0,
+        Offered::Controller,
+        MIB,
+        handlers::assign_replicas::handle,
+    ),
 ];
 
 impl Api {

@@ -7,7 +7,7 @@
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::fetch::{Piece, RecordBytes};
 use ottla_protocol::messages::{Encodable, encode_response};
-use ottla_protocol::{RequestHeader, Writer};
+use ottla_protocol::{Message, RequestHeader, Writer};
 use ottla_storage::Extent;
 
 /// A part of an answer.
@@ -76,6 +76,16 @@ impl Response {
         encode_response(body, header.api_key, version, &mut out);
         set_length(&mut out, 0);
         Response { chunks: vec![Chunk::Bytes(out.freeze())] }
+    }
+
+    /// An answer whose body is written by hand, in the request's version.
+    #[must_use]
+    pub fn message<M: Message>(header: &RequestHeader, body: &M) -> Response {
+        let mut writer = front(header, header.api_version);
+        body.encode(&mut writer, header.api_version);
+        let mut bytes = writer.into_bytes();
+        set_length(&mut bytes, 0);
+        Response { chunks: vec![Chunk::Bytes(bytes.into())] }
     }
 
     /// A writer that holds the front of an answer, to be continued by [`Response::from_pieces`].

@@ -11,6 +11,7 @@ import tempfile
 import time
 import traceback
 
+import admin_tools
 import codec_oracle
 import dumps
 import line_clients as lines
@@ -58,6 +59,16 @@ class Suite:
         found = self.jvm.ask("admin", bootstrap=self.bootstrap)
         expected = {"partitions": 3, "listed": True, "gone": True, "nodes": [1]}
         check(found == expected, f"Java's admin client sees {found}")
+
+    def admin_tools(self):
+        """kafka-topics --alter, kafka-log-dirs and kafka-delete-records."""
+        tools = admin_tools.AdminTools(self.jvm, self.bootstrap, self.scratch)
+        tools.tool("TopicCommand", "--create", "--topic", "admin", "--partitions", "1")
+        self.write_java(self.bootstrap, "admin", "none", ANY)
+        tools.partitions("admin", 3)
+        tools.log_dirs("admin", self.node.directory)
+        tools.delete_records("admin", 2)
+        tools.tool("TopicCommand", "--delete", "--topic", "admin")
 
     def write(self):
         """Six writers, five codecs, a topic for each pair; topics come into being by use."""
@@ -216,9 +227,9 @@ class Suite:
         twin_dump.directory(self.jvm, self.node.binary, self.node.directory)
 
 
-STAGES = [Suite.kafka_topics, Suite.java_admin, Suite.write, Suite.read, Suite.stored_as_sent,
-          Suite.kcat_lists, Suite.offsets, Suite.perf_test, Suite.dump_ours, Suite.dump_twins,
-          Suite.codecs, Suite.takeover, Suite.give_back]
+STAGES = [Suite.kafka_topics, Suite.java_admin, Suite.admin_tools, Suite.write, Suite.read,
+          Suite.stored_as_sent, Suite.kcat_lists, Suite.offsets, Suite.perf_test, Suite.dump_ours,
+          Suite.dump_twins, Suite.codecs, Suite.takeover, Suite.give_back]
 
 
 def main():

@@ -2,12 +2,15 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_protocol::messages::{
-    ApiVersionsRequest, BeginQuorumEpochRequest, BrokerId, CreateTopicsRequest, Decodable,
-    DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest, Encodable,
+    ApiVersionsRequest, AssignReplicasToDirsRequest, BeginQuorumEpochRequest, BrokerId,
+    CreatePartitionsRequest, CreateTopicsRequest, Decodable, DeleteRecordsRequest,
+    DeleteTopicsRequest, DescribeClusterRequest, DescribeLogDirsRequest, Encodable,
     EndQuorumEpochRequest, FetchRequest, FetchSnapshotRequest, FindCoordinatorRequest,
     InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, StrBytes,
-    TopicName, VoteRequest, codec_version, create_topics_request, decode_request,
-    delete_records_request, fetch_request, list_offsets_request, metadata_request, produce_request,
+    TopicName, VoteRequest, assign_replicas_to_dirs_request, codec_version,
+    create_partitions_request, create_topics_request, decode_request, delete_records_request,
+    describe_log_dirs_request, fetch_request, list_offsets_request, metadata_request,
+    produce_request,
 };
 use ottla_protocol::{ApiKey, RequestHeader, RequestPrefix, produce};
 
@@ -41,6 +44,30 @@ pub fn all() -> Vec<Target> {
         target::<DeleteRecordsRequest>(ApiKey::DeleteRecords, 0..=2, |_| delete_records()),
         target::<InitProducerIdRequest>(ApiKey::InitProducerId, 0..=5, |_| {
             InitProducerIdRequest::default().with_transactional_id(Some(text("x").into()))
+        }),
+        target::<DescribeLogDirsRequest>(ApiKey::DescribeLogDirs, 1..=5, |_| {
+            let topic_part = describe_log_dirs_request::DescribableLogDirTopic::default()
+                .with_topic(topic())
+                .with_partitions(vec![0, 1]);
+            let topics = vec![topic_part.clone(), topic_part];
+            DescribeLogDirsRequest::default().with_topics(Some(topics))
+        }),
+        target::<CreatePartitionsRequest>(ApiKey::CreatePartitions, 0..=3, |_| {
+            let brokers = vec![BrokerId(1), BrokerId(2)];
+            let assignment = create_partitions_request::CreatePartitionsAssignment::default()
+                .with_broker_ids(brokers);
+            let topic_part = create_partitions_request::CreatePartitionsTopic::default()
+                .with_name(topic())
+                .with_assignments(Some(vec![assignment.clone(), assignment]));
+            CreatePartitionsRequest::default().with_topics(vec![topic_part])
+        }),
+        target::<AssignReplicasToDirsRequest>(ApiKey::AssignReplicasToDirs, 0..=0, |_| {
+            let partition = assign_replicas_to_dirs_request::PartitionData::default();
+            let topic_part = assign_replicas_to_dirs_request::TopicData::default()
+                .with_partitions(vec![partition.clone(), partition]);
+            let directory = assign_replicas_to_dirs_request::DirectoryData::default()
+                .with_topics(vec![topic_part.clone(), topic_part]);
+            AssignReplicasToDirsRequest::default().with_directories(vec![directory])
         }),
         target::<VoteRequest>(ApiKey::Vote, 0..=2, |_| VoteRequest::default()),
         target::<BeginQuorumEpochRequest>(ApiKey::BeginQuorumEpoch, 0..=1, |_| {

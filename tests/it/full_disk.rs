@@ -10,8 +10,8 @@ use ottla_types::ErrorCode;
 use crate::client::Client;
 use crate::node::{Node, Setup, TempDir, wait_until};
 use crate::requests::{
-    CREATE_TOPICS, DELETE_TOPICS, Topic, batch, creatable, create, create_request, delete_request,
-    error, fetch, metadata_of, produce, read_all, records,
+    CREATE_TOPICS, DELETE_TOPICS, PRODUCE, Topic, batch, creatable, create, create_request,
+    delete_request, error, fetch, metadata_of, produce, produce_request, read_all, records,
 };
 
 /// A small disk, which outlives the nodes on it.
@@ -203,4 +203,45 @@ fn a_node_stops_cleanly_on_a_full_disk() {
     let topic = create(client, "full", 1, &[]);
     fill(client, &topic);
     node.stop();
+}
+
+#[test]
+fn a_node_ends_that_cannot_tell_of_a_directory_that_failed() {
+    let disk = Disk::new(4);
+    let setup = disk.setup();
+    let other = setup.dir().join("other");
+    let dirs = format!("{},{}", disk.dir.path().join("data").display(), other.display());
+    let setup = setup.with("log.dirs", dirs).with("log.dir.failure.timeout.ms", 500);
+    let mut node = disk.start(setup);
+    let client = &mut node.connect();
+    let topic = create(client, "there", 2, &[]);
+    // What is kept for the metadata log goes as well; then it waits for room.
+    let ballast = disk.data().with_file_name("ballast");
+    let ballast = fs::OpenOptions::new().append(true).create(true).open(ballast).unwrap();
+    let mut count = 0;
+    loop {
+        let full = std::io::copy(&mut std::io::repeat(1), &mut &ballast).unwrap_err();
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        let request = create_request(vec![creatable(&format!("t{count}"), 1, &[])]);
+        let answer = client.call(CREATE_TOPICS, &request.with_timeout_ms(300));
+        match error(answer.topics[0].error_code) {
+            ErrorCode::None => count += 1,
+            code => break assert_eq!(code, ErrorCode::RequestTimedOut),
+        }
+        assert!(count < 1000, "more than the disk holds");
+    }
+    assert!(!node.process().has_ended(), "{}", node.setup.stderr());
+    fs::rename(&other, node.setup.dir().join("away")).unwrap();
+    // Whichever is in that directory: the next checkpoint of high watermarks fails.
+    for partition in 0..2 {
+        let request = produce_request(PRODUCE, &topic, 1, &[(partition, Some(batch(&["v"])))]);
+        client.send(PRODUCE, &request);
+    }
+    assert_eq!(node.process().wait().code(), Some(1));
+    let told = node.setup.stderr();
+    let expected = format!(
+        "{}: the controller could not be told of its failure within log.dir.failure.timeout.ms",
+        other.display()
+    );
+    assert!(told.contains(&expected), "{told}");
 }

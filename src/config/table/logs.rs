@@ -16,6 +16,13 @@ pub(super) const LOGS: &[ConfigKey] = &[
         "Data directories when `log.dirs` is absent.",
     ),
     key(
+        "log.dir.failure.timeout.ms",
+        Kind::Long { min: 1 },
+        Some("30000"),
+        "Time within which the controller must have been told that a log directory failed, ms. \
+         Else the node ends.",
+    ),
+    key(
         "log.dirs",
         Kind::List,
         None,

@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::controller::{
     BrokerError, BrokerHeartbeat, BrokerRegistration, ControllerRegistration, CreateTopics,
-    DeletedTopic, HeartbeatReply, ProducerIdBlock, ReplicaAssignments, TopicError, TopicOutcome,
-    TopicSelector,
+    DeletedTopic, HeartbeatReply, NewPartitions, PartitionsOutcome, ProducerIdBlock,
+    ReplicaAssignments, TopicError, TopicOutcome, TopicSelector,
 };
 
 /// Requests that wait for the controller.
@@ -20,6 +20,7 @@ pub(super) type ReplyTo<R> = oneshot::Sender<Result<R, ControllerError>>;
 /// What the controller is asked.
 pub(super) enum Command {
     CreateTopics(CreateTopics, ReplyTo<Vec<TopicOutcome>>),
+    CreatePartitions(NewPartitions, ReplyTo<Vec<PartitionsOutcome>>),
     DeleteTopics(Vec<TopicSelector>, ReplyTo<Vec<DeletedTopic>>),
     AllocateProducerIds(NodeId, BrokerEpoch, ReplyTo<ProducerIdBlock>),
     RegisterController(ControllerRegistration, ReplyTo<()>),
@@ -88,6 +89,17 @@ impl ControllerHandle {
         request: CreateTopics,
     ) -> Result<Vec<TopicOutcome>, ControllerError> {
         self.ask(|reply| Command::CreateTopics(request, reply)).await
+    }
+
+    /// Adds partitions to topics. The answer comes when they can be used on this node.
+    ///
+    /// # Errors
+    /// When nothing was decided about any of them.
+    pub async fn create_partitions(
+        &self,
+        request: NewPartitions,
+    ) -> Result<Vec<PartitionsOutcome>, ControllerError> {
+        self.ask(|reply| Command::CreatePartitions(request, reply)).await
     }
 
     /// Deletes topics. The answer comes when this node does not serve them any more.

@@ -268,6 +268,10 @@ impl MetadataTask {
                 let decision = controller.create_topics(&request, &mut || entropy.bits());
                 active.carry_out(&quorum, decision.map_err(topic), Until::Published, reply);
             }
+            Command::CreatePartitions(request, reply) => {
+                let decision = controller.create_partitions(&request, &mut || entropy.bits());
+                active.carry_out(&quorum, Ok(decision), Until::Published, reply);
+            }
             Command::DeleteTopics(selectors, reply) => {
                 let decision = controller.delete_topics(&selectors);
                 active.carry_out(&quorum, decision.map_err(topic), Until::Published, reply);

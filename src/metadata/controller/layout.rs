@@ -35,7 +35,7 @@ impl Controller {
             .map_err(|reason| TopicError::CannotReplicate { times, reason })
     }
 
-    fn place_partitions(
+    pub(super) fn place_partitions(
         &self,
         partitions: usize,
         replication_factor: usize,
@@ -78,7 +78,7 @@ impl Controller {
         if dense { Ok(partitions.into_values().collect()) } else { Err(AssignmentError::Gap) }
     }
 
-    fn check_replicas(&self, replicas: &[NodeId]) -> Result<(), AssignmentError> {
+    pub(super) fn check_replicas(&self, replicas: &[NodeId]) -> Result<(), AssignmentError> {
         if replicas.is_empty() {
             return Err(AssignmentError::NoReplicas);
         }
@@ -97,7 +97,7 @@ impl Controller {
 
     /// A partition whose active replicas are in sync, the first of them its leader; `None` when
     /// none is active.
-    fn new_partition(&self, replicas: Vec<NodeId>) -> Option<Partition> {
+    pub(super) fn new_partition(&self, replicas: Vec<NodeId>) -> Option<Partition> {
         let is_active = |id: &&NodeId| self.image.cluster().broker(**id)?.is_active().then_some(());
         let isr: Vec<NodeId> =
             replicas.iter().filter(|id| is_active(id).is_some()).copied().collect();

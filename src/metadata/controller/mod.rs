@@ -22,6 +22,7 @@
 mod assign_replicas;
 mod bootstrap;
 mod configs;
+mod create_partitions;
 mod create_topics;
 mod delete_topics;
 mod error;
@@ -40,6 +41,7 @@ mod tests;
 
 pub use assign_replicas::ReplicaAssignments;
 pub use configs::{ConfigSource, EffectiveConfig, TopicDefault};
+pub use create_partitions::{GrownTopic, GrowthError, NewPartitions, PartitionsOutcome};
 pub use create_topics::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicOutcome};
 pub use delete_topics::{DeletedTopic, TopicSelector};
 pub use error::{AssignmentError, BrokerError, PlacementError, TopicError};

@@ -10,7 +10,7 @@ pub(crate) mod sim;
 mod sim_model;
 
 use std::io::{self, IoSlice};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use open_files::LazyFile;
@@ -50,6 +50,15 @@ pub struct FileId {
     pub inode: u64,
     /// When the file was created, ns since 1970.
     pub born: u64,
+}
+
+/// Room on a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// All of it, bytes.
+    pub total: u64,
+    /// What an ordinary user may still write, bytes.
+    pub usable: u64,
 }
 
 /// The file system of a node. Copies share it.
@@ -240,6 +249,26 @@ impl Disk {
         match found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             found => found,
+        }
+    }
+
+    /// Room on the file system that `path` is on. May stall.
+    ///
+    /// # Errors
+    /// Those of `statvfs(3)`.
+    pub fn space(&self, path: &Path) -> io::Result<Space> {
+        match &self.twin {
+            DiskTwin::Real => real::space(path),
+            DiskTwin::Sim(disk) => disk.space(path),
+        }
+    }
+
+    /// The path from the root on, as it is written: links are not followed.
+    #[must_use]
+    pub fn absolute(&self, path: &Path) -> PathBuf {
+        match &self.twin {
+            DiskTwin::Real => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            DiskTwin::Sim(_) => path.to_owned(),
         }
     }
 

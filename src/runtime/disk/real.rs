@@ -8,7 +8,7 @@ use std::time::UNIX_EPOCH;
 
 use rustix::fs::FlockOperation;
 
-use super::{DirEntry, FileId, OpenMode};
+use super::{DirEntry, FileId, OpenMode, Space};
 
 /// Where Linux tells the id of this run of the kernel.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -52,6 +52,12 @@ pub(super) fn file_id(path: &Path) -> io::Result<Option<FileId>> {
         inode: metadata.ino(),
         born: u64::try_from(born.as_nanos()).unwrap_or(u64::MAX),
     }))
+}
+
+pub(super) fn space(path: &Path) -> io::Result<Space> {
+    let found = rustix::fs::statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    Ok(Space { total: bytes(found.f_blocks), usable: bytes(found.f_bavail) })
 }
 
 pub(super) fn boot_id() -> Option<String> {

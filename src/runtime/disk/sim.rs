@@ -20,9 +20,12 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::sim_model::{DirState, FileState, Inode, Node, PendingWrite, State, overwrite};
 pub use super::sim_model::{DiskFaults, FaultsBelow};
-use super::{DirEntry, FileId, OpenMode};
+use super::{DirEntry, FileId, OpenMode, Space};
 use crate::sim::{NodeFate, Trace};
 use crate::sync_point::SyncPoint;
+
+/// Bytes of a disk that is never full.
+const SPACE_TOTAL: u64 = 1 << 40;
 
 /// A simulated disk with its page cache. Copies share it.
 #[derive(Clone)]
@@ -196,6 +199,13 @@ impl SimDisk {
             }
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    pub(super) fn space(&self, path: &Path) -> io::Result<Space> {
+        let state = self.usable()?;
+        state.resolve_parent(path)?;
+        let total = state.faults.capacity.unwrap_or(SPACE_TOTAL);
+        Ok(Space { total, usable: total.saturating_sub(state.used(Path::new(""))) })
     }
 
     pub(super) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

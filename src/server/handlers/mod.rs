@@ -1,10 +1,13 @@
 //! One file for each API, headed by its versions, its behaviour and its errors.
 
 pub mod api_versions;
+pub mod assign_replicas;
+pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
+pub mod describe_log_dirs;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod init_producer_id;
@@ -13,6 +16,8 @@ pub mod metadata;
 pub mod produce;
 mod produced;
 pub mod quorum;
+
+use std::time::Duration;
 
 use ottla_protocol::produce::TopicRef;
 use ottla_security::{Action, Authorizer, Operation, Resource, ResourceKind};
@@ -53,6 +58,13 @@ impl Permissions<'_> {
     pub fn allows(&self, action: Action<'_>) -> bool {
         self.authorizer.allows(&self.peer.principal, self.peer.address.ip(), action)
     }
+}
+
+/// How long a client wants to wait for the controller; `None` is not at all: nothing is begun then.
+#[must_use]
+pub fn wait_of(timeout_ms: i32) -> Option<Duration> {
+    let wait = u64::try_from(timeout_ms).ok().filter(|wait| *wait > 0);
+    wait.map(Duration::from_millis)
 }
 
 /// Topics that clients may not write to by themselves.

@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 use ottla_types::ErrorCode;
 use uuid::Uuid;
 
-use super::World;
+use super::{World, admin};
 use crate::client::Client;
 use crate::node::{fresh, wait_until};
 use crate::requests::{
@@ -32,6 +32,11 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         20 => delete_topics(client, version),
         21 => delete_records(client, version),
         22 => init_producer_id(client, version),
+        35 => admin::describe_log_dirs(client, version),
+        37 => {
+            let topic = create(client, &fresh("grows"), 1, &[]);
+            admin::create_partitions(client, &topic, version);
+        }
         60 => describe_cluster(client, version, world.node.address().port()),
         _ => panic!("no call for API {key}"),
     }

@@ -3,6 +3,7 @@
 //! The table here is Kafka 4.3.1's own, cut to what this version answers: an API that is offered
 //! and not in it fails a test, and so does one that has no calls here.
 
+mod admin;
 mod calls;
 mod negotiation;
 mod quorum;
@@ -10,6 +11,9 @@ mod quorum;
 use crate::client::Client;
 use crate::node::Node;
 
+pub use admin::{
+    assign_request, assigned, broker_epoch, log_dirs_of, log_dirs_request, partitions_request,
+};
 pub use quorum::{begin_request, end_request, snapshot_request, vote_request};
 
 /// Lowest and highest version, where the API is shown.
@@ -27,11 +31,14 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (20, Some((1, 6)), Some((1, 6))),
     (21, Some((0, 2)), None),
     (22, Some((0, 5)), None),
+    (35, Some((1, 5)), None),
+    (37, Some((0, 3)), Some((0, 3))),
     (52, None, Some((0, 2))),
     (53, None, Some((0, 1))),
     (54, None, Some((0, 1))),
     (59, None, Some((0, 1))),
     (60, Some((0, 2)), Some((0, 2))),
+    (73, None, Some((0, 0))),
 ];
 
 /// The lowest version of an API that is answered: Produce shows versions that it refuses, so that

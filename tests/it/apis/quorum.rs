@@ -8,8 +8,8 @@ use kafka_protocol::messages::{
 use ottla_types::ErrorCode;
 use uuid::Uuid;
 
-use super::World;
 use super::calls::address;
+use super::{World, admin};
 use crate::client::Client;
 use crate::node::fresh;
 use crate::requests::{
@@ -28,11 +28,16 @@ pub fn call(world: &mut World, key: i16, version: i16) {
             let topic = create(&mut world.broker, &fresh("deletes"), 1, &[]);
             delete_topics(client, &topic, version);
         }
+        37 => {
+            let topic = create(&mut world.broker, &fresh("grows"), 1, &[]);
+            admin::create_partitions(client, &topic, version);
+        }
         52 => votes(client, version),
         53 => begin_epoch(client, version),
         54 => end_epoch(client, version),
         59 => fetch_snapshot(client, version),
         60 => describe_cluster(client, version, world.node.controller_address().port()),
+        73 => admin::assign_replicas(&mut world.broker, client),
         _ => panic!("no call for API {key}"),
     }
 }

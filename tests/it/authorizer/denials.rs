@@ -9,7 +9,9 @@ use ottla_types::ErrorCode;
 use uuid::Uuid;
 
 use super::Embedded;
-use crate::apis::{begin_request, end_request, vote_request};
+use crate::apis::{
+    assign_request, begin_request, end_request, log_dirs_request, partitions_request, vote_request,
+};
 use crate::client::Client;
 use crate::requests::{
     Topic, batch, creatable, create, create_request, delete_records_request, delete_request, error,
@@ -79,6 +81,13 @@ fn administration(client: &mut Client, topic: &Topic) -> Told {
     let missing = Topic { name: "missing".to_owned(), id: Uuid::from_u128(5) };
     let answer = client.call(5, &delete_request(&missing, 5));
     push("DeleteTopics missing", answer.responses[0].error_code, TopicAuthorizationFailed);
+    let answer = client.call(4, &log_dirs_request(None));
+    assert!(answer.results.is_empty(), "nothing is told");
+    push("DescribeLogDirs", answer.error_code, ClusterAuthorizationFailed);
+    assert!(client.call(2, &log_dirs_request(None)).results.is_empty(), "without an error");
+    let answer = client.call(3, &partitions_request(&topic.name, 2, None));
+    assert_eq!(answer.results[0].error_message, None);
+    push("CreatePartitions", answer.results[0].error_code, TopicAuthorizationFailed);
     let answer = client.call(2, &delete_records_request(topic, &[(0, 0)]));
     let deleted = &answer.topics[0].partitions[0];
     assert_eq!(deleted.low_watermark, -1);
@@ -122,7 +131,10 @@ fn quorum(client: &mut Client) -> Told {
     let begin = client.call(1, &begin_request()).error_code;
     let end = client.call(1, &end_request()).error_code;
     let fetch = client.call(17, &fetch_request(17, &metadata_log, &[(0, 0)])).error_code;
-    let codes = [("Vote", vote), ("Begin", begin), ("End", end), ("Fetch", fetch)];
+    let assign = assign_request(-1, metadata_log.id, metadata_log.id, 0);
+    let assign = client.call(0, &assign).error_code;
+    let codes =
+        [("Vote", vote), ("Begin", begin), ("End", end), ("Fetch", fetch), ("Assign", assign)];
     codes.map(|(name, code)| (name.to_owned(), error(code), ClusterAuthorizationFailed)).into()
 }
 

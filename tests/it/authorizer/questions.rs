@@ -11,7 +11,10 @@ use kafka_protocol::protocol::Request;
 use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
-use crate::apis::{begin_request, end_request, snapshot_request, vote_request};
+use crate::apis::{
+    assign_request, begin_request, end_request, log_dirs_request, partitions_request,
+    snapshot_request, vote_request,
+};
 use crate::client::Client;
 use crate::requests::{
     Topic, batch, creatable, create, create_request, delete_records_request, delete_request,
@@ -38,6 +41,9 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("DeleteRecords", "Delete", "Topic"),
     ("InitProducerId", "Write", "TransactionalId"),
     ("InitProducerId", "IdempotentWrite", "Cluster"),
+    ("DescribeLogDirs", "Describe", "Cluster"),
+    ("CreatePartitions", "Alter", "Topic"),
+    ("AssignReplicasToDirs", "ClusterAction", "Cluster"),
     ("Vote", "ClusterAction", "Cluster"),
     ("BeginQuorumEpoch", "ClusterAction", "Cluster"),
     ("EndQuorumEpoch", "ClusterAction", "Cluster"),
@@ -177,12 +183,18 @@ fn administration(topic: &Topic) -> Vec<Row> {
     let refused = &["Delete Topic t", "Describe Topic t"];
     let of_transactions = &["Write TransactionalId x"];
     let any = &[IDEMPOTENT, "Write Topic (any)"];
+    let mut twice = partitions_request("t", 1, None);
+    twice.topics.extend(twice.topics.clone());
+    twice.topics.extend(partitions_request("u", 1, None).topics);
     vec![
         row("CreateTopics", ALL, 7, create("new"), new),
         row("CreateTopics", NOT_THE_CLUSTER, 7, create("newer"), newer),
         row("InitProducerId", ALL, 4, producer(None), &[IDEMPOTENT]),
         row("InitProducerId", NOT_IDEMPOTENT, 4, producer(None), any),
         row("InitProducerId", ALL, 4, producer(Some("x")), of_transactions),
+        row("DescribeLogDirs", ALL, 4, log_dirs_request(None), &["Describe Cluster kafka-cluster"]),
+        row("CreatePartitions", ALL, 3, partitions_request("t", 1, None), &["Alter Topic t"]),
+        row("CreatePartitions", ALL, 3, twice, &["Alter Topic u"]),
         row("DeleteRecords", ALL, 2, delete_records_request(topic, &[(0, 0)]), &["Delete Topic t"]),
         row("DeleteTopics", ALL, 5, by_name, &["Delete Topic newer"]),
         row("DeleteTopics", NO_DELETE, 6, by_id.clone(), refused),
@@ -195,6 +207,7 @@ fn quorum() -> Vec<Row> {
     let metadata_log = Topic { name: String::new(), id: uuid::Uuid::from_u128(1) };
     let fetch = fetch_request(17, &metadata_log, &[(0, 0)]);
     let create = create_request(vec![creatable("c", 1, &[])]);
+    let assign = assign_request(-1, metadata_log.id, metadata_log.id, 0);
     let describe = describe_cluster().with_endpoint_type(2);
     let described = &["Alter Cluster kafka-cluster", "Describe Cluster kafka-cluster"];
     vec![
@@ -204,6 +217,8 @@ fn quorum() -> Vec<Row> {
         row("FetchSnapshot", ALL, 1, snapshot_request(), &[CLUSTER_ACTION]),
         row("Fetch", ALL, 17, fetch, &[CLUSTER_ACTION]),
         row("CreateTopics", ALL, 7, create, &[CREATE, "DescribeConfigs Topic c"]),
+        row("CreatePartitions", ALL, 3, partitions_request("t", 1, None), &["Alter Topic t"]),
+        row("AssignReplicasToDirs", ALL, 0, assign, &[CLUSTER_ACTION]),
         row("DescribeCluster", NO_DESCRIBE, 2, describe, described),
     ]
 }

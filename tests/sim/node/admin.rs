@@ -1,8 +1,11 @@
-//! An operator who creates and deletes topics, uses names again, and deletes records.
+//! An operator who creates and deletes topics, uses names again, adds partitions, and deletes
+//! records.
 
 use std::io;
 
-use kafka_protocol::messages::{CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest};
+use kafka_protocol::messages::{
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+};
 use ottla_test_client::Connection;
 
 use super::client::{Client, Phase};
@@ -14,6 +17,8 @@ use super::wire::{self, code};
 const TOPICS_MAX: usize = 5;
 /// The same of an operator who does little.
 const FEW_TOPICS: usize = 2;
+/// Partitions of a topic.
+const PARTITIONS_MAX: i32 = 6;
 /// Stands for the end in a request to delete records.
 const HIGH_WATERMARK: i64 = -1;
 
@@ -76,6 +81,9 @@ impl Admin {
                 Some(topic) if self.deletes_records && dice.chance(30) => {
                     self.delete_records(connection, &topic).await
                 }
+                Some(topic) if !self.does_little && dice.chance(15) => {
+                    self.grow(connection, &topic).await
+                }
                 _ => Ok(()),
             }
         }
@@ -108,6 +116,39 @@ impl Admin {
         Ok(())
     }
 
+    async fn grow(&self, connection: &mut Connection, topic: &Topic) -> io::Result<()> {
+        let client = &self.client;
+        // What nobody was told of is asked for again.
+        let in_doubt = topic.partitions_max > topic.partitions;
+        let wanted = match in_doubt {
+            true => topic.partitions_max,
+            false => PARTITIONS_MAX.min(topic.partitions + client.dice.between(1, 2) as i32),
+        };
+        if wanted == topic.partitions {
+            return Ok(());
+        }
+        client.model().may_grow(topic.id, wanted);
+        let request = wire::grow(topic, wanted);
+        let version = client.dice.between(0, 3) as i16;
+        let call = connection.call::<CreatePartitionsRequest>(version, &request);
+        let response = client.answer(call).await?;
+        match response.results.first().map(|result| result.error_code) {
+            Some(code::NONE) => {
+                client.findings.count(|stats| stats.topics += 1);
+                client.model().grown(topic.id, wanted);
+            }
+            Some(code::INVALID_PARTITIONS) if in_doubt => client.model().grown(topic.id, wanted),
+            Some(code::NOT_CONTROLLER | code::REQUEST_TIMED_OUT) => {}
+            // No broker is there to hold it: the only one is about to stop.
+            Some(code::INVALID_REPLICATION_FACTOR) => {}
+            other => {
+                let what = format!("{} is to have {wanted} partitions: {other:?}", topic.name);
+                client.findings.violated(what);
+            }
+        }
+        Ok(())
+    }
+
     async fn create(&mut self, connection: &mut Connection) -> io::Result<()> {
         let name = self.free_names.pop().unwrap_or_else(|| {
             self.next_name += 1;
@@ -125,7 +166,8 @@ impl Admin {
                 let stable = !std::mem::replace(&mut self.has_stable, true);
                 self.client.findings.count(|stats| stats.topics += 1);
                 let fate = TopicFate::Exists;
-                let topic = Topic { id, name, partitions, fate, stable };
+                let partitions_max = partitions;
+                let topic = Topic { id, name, partitions, partitions_max, fate, stable };
                 self.client.check(self.client.model().created(topic));
             }
             Some((code::NOT_CONTROLLER | code::REQUEST_TIMED_OUT, _)) => {}

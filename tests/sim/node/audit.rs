@@ -35,8 +35,14 @@ fn check_topics(client: &Client, before: &[Topic], response: &MetadataResponse) 
     }
     let model = client.model();
     for topic in before {
-        let there = listed.contains(&(topic.id, &topic.name, topic.partitions as usize));
-        let now = model.topic(topic.id).map(|topic| topic.fate);
+        let now = model.topic(topic.id);
+        // It may have grown meanwhile.
+        let partitions_max = now.map_or(0, |now| now.partitions_max);
+        let counts = topic.partitions as usize..=partitions_max as usize;
+        let there = listed.iter().any(|(id, name, count)| {
+            (*id, *name) == (topic.id, topic.name.as_str()) && counts.contains(count)
+        });
+        let now = now.map(|topic| topic.fate);
         if topic.fate == TopicFate::Exists && now == Some(TopicFate::Exists) && !there {
             client.findings.violated(format!("the topic {topic:?} is lost"));
         }

@@ -37,6 +37,8 @@ pub struct Topic {
     pub id: Uuid,
     pub name: String,
     pub partitions: i32,
+    /// How many it may have: more were asked for.
+    pub partitions_max: i32,
     pub fate: TopicFate,
     /// Never deleted, so that it can be used by its name.
     pub stable: bool,
@@ -110,6 +112,23 @@ impl Model {
     pub fn set_fate(&mut self, id: Uuid, fate: TopicFate) {
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.fate = fate;
+        }
+    }
+
+    /// A topic is asked to have `wanted` partitions, and may from now on.
+    pub fn may_grow(&mut self, id: Uuid, wanted: i32) {
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.partitions_max = topic.partitions_max.max(wanted);
+        }
+    }
+
+    /// A topic was acknowledged to have `count` partitions.
+    pub fn grown(&mut self, id: Uuid, count: i32) {
+        for partition in 0..count {
+            self.logs.entry((id, partition)).or_default();
+        }
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.partitions = topic.partitions.max(count);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The requests of the simulated clients, and what they look at in the answers.
 
 use bytes::Bytes;
+use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
@@ -10,9 +11,9 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, DeleteRecordsResponse,
-    DeleteTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse,
-    ProduceRequest, ProduceResponse, TopicName,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest,
+    DeleteRecordsResponse, DeleteTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest,
+    ListOffsetsResponse, ProduceRequest, ProduceResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -29,6 +30,7 @@ pub mod code {
     pub const NOT_LEADER_OR_FOLLOWER: i16 = 6;
     pub const REQUEST_TIMED_OUT: i16 = 7;
     pub const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+    pub const INVALID_PARTITIONS: i16 = 37;
     pub const INVALID_REPLICATION_FACTOR: i16 = 38;
     pub const NOT_CONTROLLER: i16 = 41;
     pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
@@ -137,6 +139,15 @@ pub fn create(name: &str, partitions: i32) -> CreateTopicsRequest {
         .with_num_partitions(partitions)
         .with_replication_factor(1);
     CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
+}
+
+/// Lets a topic have so many partitions.
+pub fn grow(topic: &Topic, count: i32) -> CreatePartitionsRequest {
+    let topic = CreatePartitionsTopic::default()
+        .with_name(name_of(topic))
+        .with_count(count)
+        .with_assignments(None);
+    CreatePartitionsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
 }
 
 /// Deletes what lies below an offset of a partition; -1 is the end.
