@@ -63,7 +63,8 @@ class Suite:
     def admin_tools(self):
         """kafka-topics --alter, kafka-log-dirs and kafka-delete-records."""
         tools = admin_tools.AdminTools(self.jvm, self.bootstrap, self.scratch)
-        tools.tool("TopicCommand", "--create", "--topic", "admin", "--partitions", "1")
+        tools.tool("TopicCommand", "--create", "--topic", "admin", "--partitions", "1",
+                   "--config", "file.delete.delay.ms=0")
         self.write_java(self.bootstrap, "admin", "none", ANY)
         tools.partitions("admin", 3)
         tools.log_dirs("admin", self.node.directory)

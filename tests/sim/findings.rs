@@ -28,7 +28,7 @@ pub struct Stats {
     pub resent: u64,
     /// Records read.
     pub read: u64,
-    /// Topics acknowledged as created, and as deleted.
+    /// Topics acknowledged as created, as grown, and as deleted.
     pub topics: u64,
     /// Requests to delete records that were acknowledged.
     pub deletions: u64,
