@@ -9,6 +9,7 @@
 
 mod docs;
 mod key;
+mod limits;
 mod listener;
 mod metadata_log;
 mod node;
@@ -20,9 +21,10 @@ mod values;
 
 pub use docs::reference_page;
 pub use key::{ConfigKey, Kind, TopicKey};
+pub use limits::{ConnectionLimits, ListenerLimits};
 pub use listener::{Endpoint, Listener, SecurityProtocol};
 pub use metadata_log::MetadataLogConfig;
-pub use node::{ConnectionLimits, NodeConfig, QuorumTimeouts};
+pub use node::{NodeConfig, QuorumTimeouts};
 pub use produce::{ProduceConfig, ProduceValidation};
 pub use properties::{Properties, PropertyError};
 pub use table::{TOPIC_KEYS, broker_keys};

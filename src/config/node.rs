@@ -6,6 +6,7 @@ use std::time::Duration;
 use ottla_types::NodeId;
 
 use crate::key::TopicKey;
+use crate::limits::{self, ConnectionLimits, ListenerLimits};
 use crate::listener::{Endpoint, Listener, SecurityProtocol};
 use crate::metadata_log::MetadataLogConfig;
 use crate::produce::ProduceConfig;
@@ -13,9 +14,6 @@ use crate::properties::Properties;
 use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
 use crate::values::{ConfigError, Values};
-
-/// `queued.max.request.bytes` when it is -1.
-const REQUEST_BYTES_DEFAULT: u64 = 256 << 20;
 
 const AUTHORIZER: &str = "authorizer.class.name";
 
@@ -39,21 +37,6 @@ pub struct QuorumTimeouts {
     pub election_backoff_max: Duration,
     /// `controller.quorum.request.timeout.ms`.
     pub request: Duration,
-}
-
-/// Limits on what connections may take.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ConnectionLimits {
-    /// `max.connections`.
-    pub connections_max: u32,
-    /// `max.connections.per.ip`.
-    pub connections_per_ip_max: u32,
-    /// `connections.max.idle.ms`; `None` is never.
-    pub idle_max: Option<Duration>,
-    /// `socket.request.max.bytes`.
-    pub request_bytes_max: u32,
-    /// `queued.max.request.bytes`.
-    pub request_bytes_in_flight_max: u64,
 }
 
 /// Everything that the node was configured with.
@@ -111,6 +94,10 @@ pub struct NodeConfig {
     pub high_watermark_interval: Duration,
     /// Limits on connections.
     pub limits: ConnectionLimits,
+    /// Those of each of `broker_listeners`.
+    pub listener_limits: Vec<ListenerLimits>,
+    /// Those of each of `controller_listeners`.
+    pub controller_limits: Vec<ListenerLimits>,
     /// `ottla.data.threads`; `None` is one per processor.
     pub data_threads: Option<usize>,
     /// `ottla.open.files.max`.
@@ -164,6 +151,8 @@ impl NodeConfig {
             rack: values.text("broker.rack").map(str::to_owned),
             log_dirs,
             metadata_dir,
+            listener_limits: limits::of_listeners(values, &listeners.broker),
+            controller_limits: limits::of_listeners(values, &listeners.controller),
             broker_listeners: listeners.broker,
             controller_listeners: listeners.controller,
             advertised_listeners: listeners.advertised_broker,
@@ -199,14 +188,7 @@ impl NodeConfig {
             high_watermark_interval: Duration::from_millis(
                 long_ms("replica.high.watermark.checkpoint.interval.ms").expect("has a default"),
             ),
-            limits: ConnectionLimits {
-                connections_max: values.int("max.connections").unsigned_abs(),
-                connections_per_ip_max: values.int("max.connections.per.ip").unsigned_abs(),
-                idle_max: long_ms("connections.max.idle.ms").map(Duration::from_millis),
-                request_bytes_max: values.int("socket.request.max.bytes").unsigned_abs(),
-                request_bytes_in_flight_max: long_ms("queued.max.request.bytes")
-                    .unwrap_or(REQUEST_BYTES_DEFAULT),
-            },
+            limits: ConnectionLimits::read(values)?,
             data_threads: match values.int("ottla.data.threads") {
                 0 => None,
                 threads => Some(threads.unsigned_abs() as usize),
@@ -323,6 +305,7 @@ impl Listeners {
         if broker.is_empty() {
             return Err(values.refuse("listeners", "must hold a listener for clients"));
         }
+        limits::check_inter_broker(values, &broker)?;
         for listener in broker.iter().chain(&controller) {
             check_protocol(values, listener, is_controller(listener))?;
         }

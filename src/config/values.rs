@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::key::{ConfigKey, parse_bool};
+use crate::limits::LISTENER_KEYS;
 use crate::properties::Properties;
 use crate::table::broker_keys;
+
+/// In front of a key that one listener has for itself, its name in lower case behind.
+const LISTENER_PREFIX: &str = "listener.name.";
 
 /// A value that the node cannot start with.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,13 +57,38 @@ impl Values {
                 })?;
             }
         }
-        Ok(Values { given, read: RefCell::default() })
+        let checked = Values { given, read: RefCell::default() };
+        for (name, value) in checked.given.iter() {
+            let Some(key) = checked.listener_key(name) else { continue };
+            key.kind
+                .check(value.trim())
+                .map_err(|allowed| checked.refuse(name, format!("must be {allowed}")))?;
+        }
+        Ok(checked)
+    }
+
+    /// The key that a listener has for itself under this name, `listener.name.NAME.KEY`.
+    fn listener_key(&self, name: &str) -> Option<&'static ConfigKey> {
+        let (listener, key) = name.strip_prefix(LISTENER_PREFIX)?.split_once('.')?;
+        let is_own = |given: &str| {
+            given.split_once("://").is_some_and(|(name, _)| name.trim().to_lowercase() == listener)
+        };
+        let known = self.text("listeners").unwrap_or_default().split(',').any(is_own);
+        (known && LISTENER_KEYS.contains(&key)).then(|| find(key)).flatten()
+    }
+
+    /// What a listener has for itself instead of a 32-bit key.
+    #[must_use]
+    pub fn of_listener(&self, listener: &str, name: &str) -> Option<i32> {
+        let name = format!("{LISTENER_PREFIX}{}.{name}", listener.to_lowercase());
+        self.given.get(&name).map(|value| value.trim().parse().expect("checked"))
     }
 
     /// Given keys that nothing reads, each with the nearest key that something reads.
     #[must_use]
     pub fn unknown_keys(&self) -> Vec<(String, Option<&'static str>)> {
-        let unknown = self.given.iter().filter(|(name, _)| find(name).is_none());
+        let is_known = |name| find(name).is_some() || self.listener_key(name).is_some();
+        let unknown = self.given.iter().filter(|(name, _)| !is_known(name));
         unknown.map(|(name, _)| (name.to_owned(), nearest(name))).collect()
     }
 

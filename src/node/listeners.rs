@@ -1,13 +1,17 @@
 //! The node's sockets: taken early, opened when the node is ready.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
-use ottla_config::{Endpoint, Listener, NodeConfig, SecurityProtocol};
+use ottla_config::{Endpoint, Listener, ListenerLimits, NodeConfig, SecurityProtocol};
 use ottla_protocol::control::VoterEndpoint;
 use ottla_protocol::metadata::Endpoint as RecordEndpoint;
 use ottla_runtime::{Bound, Net, Runtime};
-use ottla_server::ListenerId;
+use ottla_server::{Connections, ConnectionsSetup, ListenerId};
+
+use crate::descriptors::Descriptors;
+use crate::start_error::StartError;
 
 /// A listener's address cannot be taken.
 #[derive(Debug)]
@@ -77,6 +81,39 @@ async fn bind(net: &Net, listener: &Listener, only_loopback: bool) -> Result<Bou
         }
     }
     Err(failed(last))
+}
+
+/// What the connections of clients, and those of the quorum, are counted with.
+///
+/// # Errors
+/// A host of `max.connections.per.ip.overrides` that has no address.
+pub(crate) async fn connections(
+    net: &Net,
+    config: &NodeConfig,
+    descriptors: &Descriptors,
+) -> Result<(Connections, Connections), StartError> {
+    let limits = &config.limits;
+    let mut per_ip_overrides = BTreeMap::new();
+    for (host, count) in &limits.per_ip_overrides {
+        let failed = |source| StartError::UnknownHost { host: host.clone(), source };
+        for address in net.resolve(host, 0).await.map_err(failed)? {
+            per_ip_overrides.insert(address.ip().to_canonical(), *count);
+        }
+    }
+    let counted = |connections_max, listeners: &[ListenerLimits]| {
+        Connections::new(ConnectionsSetup {
+            connections_max,
+            creation_rate_max: limits.creation_rate_max,
+            per_ip_max: limits.connections_per_ip_max,
+            per_ip_overrides: per_ip_overrides.clone(),
+            unsent_max: limits.unsent_max,
+            listeners: listeners.to_vec(),
+        })
+    };
+    Ok((
+        counted(descriptors.connections_max, &config.listener_limits),
+        counted(descriptors.controller_connections_max, &config.controller_limits),
+    ))
 }
 
 /// An advertised listener with the machine's name where the configuration names no host.

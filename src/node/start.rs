@@ -14,7 +14,7 @@ use ottla_raft::driver::{QuorumHandle, Replies, Transport};
 use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
-use ottla_server::{ConnectionCount, Identity, ListenerId, RequestMemory, Services, accept};
+use ottla_server::{Connections, Identity, ListenerId, RequestMemory, Services, Waiting, accept};
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -25,7 +25,7 @@ use crate::descriptors::Descriptors;
 use crate::dir_watch::{DirWatch, ToldFailures};
 use crate::dirs::Dirs;
 use crate::format::bootstrap;
-use crate::listeners::{Sockets, announce, bind_all, registered, voter_endpoints};
+use crate::listeners::{Sockets, announce, bind_all, connections, registered, voter_endpoints};
 use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
 use crate::settings;
@@ -69,6 +69,7 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     }
     let descriptors = Descriptors::share(runtime.descriptors_max(), &config);
     runtime.disk().set_open_files_max(descriptors.files_max);
+    let connections = connections(runtime.net(), &config, &descriptors).await?;
     let sockets = bind_all(&runtime, &config).await.map_err(StartError::Bind)?;
     let endpoints = voter_endpoints(runtime.net(), &config);
     let Dirs { dirs, cluster_id } = Dirs::open(&runtime, &config, &endpoints)?;
@@ -76,7 +77,7 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     let replicas = Replicas::new(&runtime, &dirs, settings::replicas(&config), moved);
     let (offline, offline_in) = watch::channel(Vec::new());
     let watched = (dirs.clone(), replicas.clone());
-    let node = Node { runtime, config, dirs, cluster_id, authorizer, descriptors, replicas };
+    let node = Node { runtime, config, dirs, cluster_id, authorizer, connections, replicas };
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
     let told = ToldFailures::default();
@@ -102,7 +103,8 @@ struct Node {
     dirs: LogDirs,
     cluster_id: String,
     authorizer: Arc<dyn Authorizer>,
-    descriptors: Descriptors,
+    /// Those of clients, and those of the quorum.
+    connections: (Connections, Connections),
     replicas: Replicas,
 }
 
@@ -313,10 +315,9 @@ impl Node {
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
             authorizer: self.authorizer.clone(),
             memory: RequestMemory::new(limits.request_bytes_in_flight_max),
-            connections: ConnectionCount::new(
-                self.descriptors.connections_max,
-                limits.connections_per_ip_max,
-            ),
+            waiting: Waiting::new(limits.waiting_max),
+            client_connections: self.connections.0.clone(),
+            controller_connections: self.connections.1.clone(),
         })
     }
 

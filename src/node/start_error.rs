@@ -17,6 +17,13 @@ pub enum StartError {
     Format(FormatError),
     /// A listener.
     Bind(BindError),
+    /// A host of `max.connections.per.ip.overrides` has no address.
+    UnknownHost {
+        /// The host.
+        host: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The metadata log.
     Quorum(QuorumError),
     /// The registration.
@@ -34,6 +41,9 @@ impl fmt::Display for StartError {
         match self {
             StartError::Format(error) => error.fmt(f),
             StartError::Bind(error) => error.fmt(f),
+            StartError::UnknownHost { host, source } => {
+                write!(f, "max.connections.per.ip.overrides: {host}: {source}")
+            }
             StartError::Quorum(error) => error.fmt(f),
             StartError::Register(error) => write!(f, "the broker cannot register: {error}"),
             StartError::Unprotected(unprotected) => unprotected.fmt(f),
@@ -50,7 +60,7 @@ impl std::error::Error for StartError {
             StartError::Bind(error) => Some(error),
             StartError::Quorum(error) => Some(error),
             StartError::Register(error) => Some(error),
-            StartError::Io(error) => Some(error),
+            StartError::Io(error) | StartError::UnknownHost { source: error, .. } => Some(error),
             StartError::Fenced(_) | StartError::Unprotected(_) => None,
         }
     }

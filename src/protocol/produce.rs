@@ -24,6 +24,15 @@ pub enum TopicRef {
     Id(Uuid),
 }
 
+impl TopicRef {
+    /// Holds the request's bytes no longer, of which a name is a slice.
+    pub fn let_go(&mut self) {
+        if let TopicRef::Name(name) = self {
+            *name = StrBytes::from_string(name.to_string());
+        }
+    }
+}
+
 /// Batches for one partition.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartitionRecords {

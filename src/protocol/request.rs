@@ -81,6 +81,13 @@ impl RequestHeader {
         };
         Ok((header, frame.slice(reader.position()..)))
     }
+
+    /// The header without the client's name, which is a slice of the frame: for answers that wait
+    /// and must not hold the frame's memory meanwhile.
+    #[must_use]
+    pub fn without_client_id(self) -> RequestHeader {
+        RequestHeader { client_id: StrBytes::new(), ..self }
+    }
 }
 
 #[cfg(test)]

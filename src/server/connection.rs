@@ -5,7 +5,10 @@
 //! ```
 //! Requests are begun one after the other in one task, as they arrive: an append happens before
 //! the next request is looked at. An answer that has to wait (acks, a long poll) leaves the ones
-//! behind it waiting, but their requests are begun meanwhile, up to [`PIPELINED_MAX`].
+//! behind it waiting, but their requests are begun meanwhile, up to
+//! `ottla.connection.requests.max` and as long as the answers take little memory.
+//!
+//! A client that says that it will send no more gets the answers to what it has sent.
 //!
 //! A panic in a handler ends this task and so this connection; others do not notice.
 
@@ -20,14 +23,20 @@ use ottla_runtime::{Plane, Stream};
 use ottla_security::Principal;
 use ottla_types::MonoTime;
 
+use crate::connections::{Admitted, Cut};
 use crate::dispatch::{Reply, dispatch};
-use crate::inbox::{Inbox, Refusal};
+use crate::inbox::{Inbox, InboxLimits, Refusal};
 use crate::outbox::Outbox;
 use crate::response::Response;
 use crate::services::{ListenerId, Services};
+use crate::waiting::WaitingShare;
 
-/// Requests of one connection whose answers are not on their way yet.
-const PIPELINED_MAX: usize = 64;
+/// Longest wait for answers whose client will send no more: it may not be there any more.
+const FINISHED_WAIT_MAX: Duration = Duration::from_secs(60);
+/// What a request takes while its answer waits, at least, and for each of its bytes: it is decoded
+/// then. A Produce counts what it keeps itself.
+const WAITING_BYTES: usize = 512;
+const WAITING_FACTOR: usize = 8;
 /// Answers of one connection that wait for its socket.
 const UNSENT_CHUNKS_MAX: usize = 256;
 
@@ -52,38 +61,58 @@ pub struct Connection {
     services: Arc<Services>,
     peer: Peer,
     stream: Stream,
+    admitted: Admitted,
     inbox: Inbox,
     outbox: Outbox,
     pending: VecDeque<Pending>,
+    /// Bytes of the answers among `pending` that are ready.
+    ready_bytes: usize,
     /// No more is read; what was begun is answered.
     closing: bool,
+    /// When the client said that it will send no more.
+    finished_at: Option<MonoTime>,
     last_active: MonoTime,
+    /// When the client last took something of an answer, or had nothing to take.
+    taken_at: MonoTime,
 }
 
 enum Pending {
     Ready(Response),
-    Later(LaterResponse),
+    Later(LaterResponse, #[expect(dead_code, reason = "counts while it is here")] WaitingShare),
 }
 
 impl Connection {
     /// A connection that was accepted.
     #[must_use]
-    pub fn new(services: Arc<Services>, peer: Peer, stream: Stream) -> Connection {
-        let inbox = Inbox::new(
-            services.memory.clone(),
-            crate::apis::frame_limit,
-            peer.listener.is_controller(),
-            services.config.limits.request_bytes_max,
-        );
+    pub fn new(
+        services: Arc<Services>,
+        peer: Peer,
+        stream: Stream,
+        admitted: Admitted,
+    ) -> Connection {
+        let limits = &services.config.limits;
+        let limits = InboxLimits {
+            memory: services.memory.clone(),
+            frame_limit: crate::apis::frame_limit,
+            is_controller: peer.listener.is_controller(),
+            length_max: limits.request_bytes_max,
+            receive_max: limits.receive_max,
+        };
+        let inbox = Inbox::new(limits, admitted.connections().clone(), admitted.slot().clone());
+        let now = services.runtime.clock().now();
         Connection {
-            last_active: services.runtime.clock().now(),
             services,
             peer,
             stream,
+            admitted,
             inbox,
             outbox: Outbox::default(),
             pending: VecDeque::new(),
+            ready_bytes: 0,
             closing: false,
+            finished_at: None,
+            last_active: now,
+            taken_at: now,
         }
     }
 
@@ -101,8 +130,9 @@ impl Connection {
         let mut timer_at = self.deadline();
         let mut timer = Box::pin(clock.sleep_until(timer_at));
         loop {
-            self.begin_requests()?;
-            self.outbox.send(&self.stream).map_err(Refusal::Io)?;
+            let now = clock.now();
+            self.begin_requests(now)?;
+            self.send(now)?;
             if self.closing && self.pending.is_empty() && self.outbox.is_empty() {
                 return Ok(());
             }
@@ -110,22 +140,23 @@ impl Connection {
                 timer_at = self.deadline();
                 timer = Box::pin(clock.sleep_until(timer_at));
             }
-            let may_read = self.may_read();
-            let Connection { stream, inbox, outbox, pending, .. } = &mut *self;
+            let may_read = self.may_begin();
+            let Connection { stream, admitted, inbox, outbox, pending, .. } = &mut *self;
             // Every branch is cancel safe: readiness is asked again, the front answer stays in
             // place, and the inbox takes bytes only behind its last pause.
             tokio::select! {
                 biased;
+                Ok(cut) = &mut admitted.cut => return Err(Refusal::Cut(cut)),
                 ready = stream.writable(), if !outbox.is_empty() => ready.map_err(Refusal::Io)?,
                 response = front_answer(pending) => {
                     pending.pop_front();
-                    outbox.push(response);
+                    self.push(response, clock.now());
                 }
                 filled = inbox.fill(stream, clock), if may_read => {
                     if let Err(refusal) = filled {
                         self.close_after_answers(refusal)?;
                     }
-                    self.last_active = clock.now();
+                    self.be_active(clock.now());
                 }
                 () = &mut timer => {
                     self.check_deadlines(clock.now())?;
@@ -137,9 +168,8 @@ impl Connection {
     }
 
     /// Begins the requests that have arrived, in order, and moves answers that are ready.
-    fn begin_requests(&mut self) -> Result<(), Refusal> {
-        let now = self.services.runtime.clock().now();
-        while !self.closing && self.pending.len() < PIPELINED_MAX {
+    fn begin_requests(&mut self, now: MonoTime) -> Result<(), Refusal> {
+        while self.may_begin() {
             let frame = match self.inbox.next_frame(now) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -149,16 +179,23 @@ impl Connection {
                 }
             };
             match dispatch(&self.services, &self.peer, &frame) {
-                Reply::Now(response) if self.pending.is_empty() => self.outbox.push(response),
-                Reply::Now(response) => self.pending.push_back(Pending::Ready(response)),
-                Reply::Later(response) => self.pending.push_back(Pending::Later(response)),
+                Reply::Now(response) if self.pending.is_empty() => self.push(response, now),
+                Reply::Now(response) => {
+                    self.ready_bytes += response.bytes_len();
+                    self.pending.push_back(Pending::Ready(response));
+                }
+                Reply::Later(response) => {
+                    let share = self.services.waiting.count(waiting_bytes(&frame));
+                    self.pending.push_back(Pending::Later(response, share));
+                }
                 Reply::None => {}
                 Reply::Close => self.closing = true,
             }
         }
         while let Some(Pending::Ready(_)) = self.pending.front() {
             if let Some(Pending::Ready(response)) = self.pending.pop_front() {
-                self.outbox.push(response);
+                self.ready_bytes -= response.bytes_len();
+                self.push(response, now);
             }
         }
         if self.pending.is_empty() {
@@ -167,36 +204,83 @@ impl Connection {
         Ok(())
     }
 
-    fn may_read(&self) -> bool {
-        !self.closing && self.pending.len() < PIPELINED_MAX && self.outbox.len() < UNSENT_CHUNKS_MAX
+    fn push(&mut self, response: Response, now: MonoTime) {
+        if self.outbox.is_empty() {
+            self.taken_at = now;
+        }
+        self.outbox.push(response);
+    }
+
+    /// Sends what the socket takes, and tells others what is left.
+    fn send(&mut self, now: MonoTime) -> Result<(), Refusal> {
+        if self.outbox.send(&self.stream).map_err(Refusal::Io)? {
+            self.taken_at = now;
+            self.be_active(now);
+        }
+        self.admitted.note_unsent(self.unsent_bytes(), self.taken_at);
+        Ok(())
+    }
+
+    fn be_active(&mut self, now: MonoTime) {
+        self.last_active = now;
+        self.admitted.slot().active(now);
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.outbox.bytes() + self.ready_bytes
+    }
+
+    fn may_begin(&self) -> bool {
+        let limits = &self.services.config.limits;
+        !self.closing
+            && self.pending.len() < limits.requests_max
+            && self.outbox.len() < UNSENT_CHUNKS_MAX
+            && self.unsent_bytes() < limits.unsent_per_connection_max
+            && (self.pending.is_empty() || !self.services.waiting.is_full())
     }
 
     /// Ends at once when nobody can be answered any more; else answers what was begun first.
     fn close_after_answers(&mut self, refusal: Refusal) -> Result<(), Refusal> {
-        let nothing_left = self.pending.is_empty() && self.outbox.is_empty();
-        match refusal {
-            Refusal::BadLength(_) | Refusal::Unwanted { .. } if !nothing_left => {
-                log_refusal(self.peer.address, &refusal);
-                self.closing = true;
-                Ok(())
-            }
-            refusal => Err(refusal),
+        if self.pending.is_empty() && self.outbox.is_empty() {
+            return Err(refusal);
         }
+        match refusal {
+            Refusal::BadLength(_) | Refusal::Unwanted { .. } => {
+                log_refusal(self.peer.address, &refusal);
+            }
+            Refusal::Closed => self.finished_at = Some(self.services.runtime.clock().now()),
+            refusal => return Err(refusal),
+        }
+        self.closing = true;
+        Ok(())
     }
 
     /// When the connection must have done something.
     fn deadline(&self) -> MonoTime {
+        let limits = &self.services.config.limits;
+        let idle = limits.idle_max.map(|idle| self.last_active.after(idle));
+        let unread = (!self.outbox.is_empty()).then(|| self.taken_at.after(limits.unread_max));
+        let finished = self.finished_at.map(|at| at.after(FINISHED_WAIT_MAX));
+        let all = [idle, unread, finished, self.inbox.deadline()];
         let never = MonoTime::from_start(Duration::MAX);
-        let idle = self.services.config.limits.idle_max;
-        let idle = idle.map_or(never, |idle| self.last_active.after(idle));
-        self.inbox.deadline().map_or(idle, |frame| frame.min(idle))
+        all.into_iter().flatten().min().unwrap_or(never)
     }
 
     fn check_deadlines(&mut self, now: MonoTime) -> Result<(), Refusal> {
+        let limits = &self.services.config.limits;
         if self.inbox.deadline().is_some_and(|deadline| now >= deadline) {
-            return Err(Refusal::TooSlow);
+            if self.may_begin() {
+                return Err(Refusal::TooSlow);
+            }
+            self.inbox.restart_clock(now);
         }
-        if now >= self.deadline() {
+        if !self.outbox.is_empty() && now >= self.taken_at.after(limits.unread_max) {
+            return Err(Refusal::Unread);
+        }
+        if self.finished_at.is_some_and(|at| now >= at.after(FINISHED_WAIT_MAX)) {
+            return Err(Refusal::Closed);
+        }
+        if limits.idle_max.is_some_and(|idle| now >= self.last_active.after(idle)) {
             // A request in work is not idleness; an answer that nobody reads is.
             if self.pending.is_empty() {
                 return Err(Refusal::Closed);
@@ -207,10 +291,17 @@ impl Connection {
     }
 }
 
+/// What a request takes while its answer waits.
+fn waiting_bytes(frame: &[u8]) -> usize {
+    const PRODUCE: &[u8] = &[0, 0];
+    let factor = if frame.starts_with(PRODUCE) { 0 } else { WAITING_FACTOR };
+    WAITING_BYTES + frame.len() * factor
+}
+
 /// Completes with the answer at the front; never without one that has to be waited for.
 async fn front_answer(pending: &mut VecDeque<Pending>) -> Response {
     match pending.front_mut() {
-        Some(Pending::Later(response)) => response.await,
+        Some(Pending::Later(response, _)) => response.await,
         _ => std::future::pending().await,
     }
 }
@@ -228,5 +319,15 @@ fn log_refusal(address: SocketAddr, refusal: &Refusal) {
                 "closing connection: the listener does not take this request");
         }
         Refusal::TooSlow => tracing::info!(%address, "closing connection: request came too slowly"),
+        Refusal::Unread => tracing::info!(%address, "closing connection: nobody reads its answers"),
+        Refusal::Cut(Cut::Quiet) => {
+            tracing::info!(%address, "closing connection: it was quiet for longest of too many");
+        }
+        Refusal::Cut(Cut::Unread) => {
+            tracing::info!(%address, "closing connection: unread answers take too much memory");
+        }
+        Refusal::Cut(Cut::Slow) => {
+            tracing::info!(%address, "closing connection: its request took memory for too long");
+        }
     }
 }

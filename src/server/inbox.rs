@@ -4,6 +4,7 @@
 //! and how long it may be. An idle connection holds no buffer.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,14 +12,15 @@ use ottla_protocol::RequestPrefix;
 use ottla_runtime::{Clock, Stream};
 use ottla_types::MonoTime;
 
+use crate::connections::{Connections, Cut, Slot};
 use crate::memory::{MemoryPermit, RequestMemory, grow};
 
 /// The read buffer; several small requests may be in it.
 const SMALL_BUFFER: usize = 16 << 10;
 /// Frames longer than this get a buffer of their own.
 const SMALL_FRAME_MAX: usize = 64 << 10;
-/// Longest time from the first byte of a request to its last.
-const FRAME_TIME_MAX: Duration = Duration::from_secs(60);
+/// Time after which who waits for memory looks who holds it.
+const STARVED_LOOK: Duration = Duration::from_millis(250);
 const LENGTH_LEN: usize = 4;
 
 /// Why a connection is closed by what it sent.
@@ -39,17 +41,35 @@ pub enum Refusal {
     },
     /// The frame did not come to its end in time.
     TooSlow,
+    /// The client took nothing of its answers for too long.
+    Unread,
+    /// Others need what the connection takes.
+    Cut(Cut),
 }
 
 /// Tells how long a frame may be; `None` for what the listener does not offer.
 pub type FrameLimit = fn(RequestPrefix, is_controller: bool) -> Option<u32>;
 
+/// What an inbox is held to.
+#[derive(Clone)]
+pub struct InboxLimits {
+    /// Memory for requests.
+    pub memory: RequestMemory,
+    /// How long a frame may be.
+    pub frame_limit: FrameLimit,
+    /// Whether the listener is a controller's.
+    pub is_controller: bool,
+    /// `socket.request.max.bytes`.
+    pub length_max: u32,
+    /// `ottla.connection.receive.max.ms`.
+    pub receive_max: Duration,
+}
+
 /// The receiving half of a connection.
 pub struct Inbox {
-    memory: RequestMemory,
-    frame_limit: FrameLimit,
-    is_controller: bool,
-    length_max: u32,
+    limits: InboxLimits,
+    connections: Connections,
+    slot: Arc<Slot>,
     small: BytesMut,
     large: Option<LargeFrame>,
     /// When the first byte of an incomplete frame came.
@@ -66,23 +86,11 @@ struct LargeFrame {
 }
 
 impl Inbox {
-    /// An empty inbox. `length_max` is `socket.request.max.bytes`.
+    /// An empty inbox of a connection.
     #[must_use]
-    pub fn new(
-        memory: RequestMemory,
-        frame_limit: FrameLimit,
-        is_controller: bool,
-        length_max: u32,
-    ) -> Inbox {
-        Inbox {
-            memory,
-            frame_limit,
-            is_controller,
-            length_max,
-            small: BytesMut::new(),
-            large: None,
-            started: None,
-        }
+    pub fn new(limits: InboxLimits, connections: Connections, slot: Arc<Slot>) -> Inbox {
+        let (small, large, started) = (BytesMut::new(), None, None);
+        Inbox { limits, connections, slot, small, large, started }
     }
 
     /// The next complete frame, without its length.
@@ -96,7 +104,8 @@ impl Inbox {
             }
             let large = self.large.take().expect("just seen");
             self.started = None;
-            return Ok(Some(self.memory.freeze(large.bytes, large.permit)));
+            self.slot.received();
+            return Ok(Some(self.limits.memory.freeze(large.bytes, large.permit)));
         }
         let Some(length) = self.frame_length()? else {
             self.note_start(now);
@@ -111,6 +120,7 @@ impl Inbox {
         self.note_start(now);
         if total > SMALL_FRAME_MAX {
             self.begin_large(length);
+            self.slot.receiving(now, 0);
         } else {
             self.small.reserve(total - self.small.len());
         }
@@ -121,11 +131,11 @@ impl Inbox {
     fn frame_length(&self) -> Result<Option<usize>, Refusal> {
         let Some(length) = self.small.first_chunk::<LENGTH_LEN>() else { return Ok(None) };
         let length = i32::from_be_bytes(*length);
-        if length < RequestPrefix::LEN as i32 || length.unsigned_abs() > self.length_max {
+        if length < RequestPrefix::LEN as i32 || length.unsigned_abs() > self.limits.length_max {
             return Err(Refusal::BadLength(length));
         }
         let Ok(prefix) = RequestPrefix::read(&self.small[LENGTH_LEN..]) else { return Ok(None) };
-        let limit = (self.frame_limit)(prefix, self.is_controller);
+        let limit = (self.limits.frame_limit)(prefix, self.limits.is_controller);
         if limit.is_none_or(|limit| length.unsigned_abs() > limit) {
             return Err(Refusal::Unwanted { prefix, length });
         }
@@ -133,7 +143,7 @@ impl Inbox {
     }
 
     fn begin_large(&mut self, len: usize) {
-        let mut bytes = self.memory.buffer(len);
+        let mut bytes = self.limits.memory.buffer(len);
         bytes.extend_from_slice(&self.small[LENGTH_LEN..]);
         self.small = BytesMut::new();
         self.large = Some(LargeFrame { bytes, len, permit: None, allowed: SMALL_FRAME_MAX });
@@ -149,7 +159,12 @@ impl Inbox {
     /// When an incomplete frame must have come to its end.
     #[must_use]
     pub fn deadline(&self) -> Option<MonoTime> {
-        self.started.map(|started| started.after(FRAME_TIME_MAX))
+        self.started.map(|started| started.after(self.limits.receive_max))
+    }
+
+    /// Does not count the time until `now`, in which nothing was read.
+    pub fn restart_clock(&mut self, now: MonoTime) {
+        self.started = self.started.map(|_| now);
     }
 
     /// Waits for bytes and takes them. Cancel safe: nothing is taken before the last pause.
@@ -158,7 +173,7 @@ impl Inbox {
     /// What closes the connection.
     pub async fn fill(&mut self, stream: &Stream, clock: &Clock) -> Result<(), Refusal> {
         if let Some(large) = &mut self.large {
-            large.extend_budget(&self.memory).await;
+            large.extend_budget(&self.limits.memory, &self.connections, &self.slot, clock).await;
         }
         stream.readable().await.map_err(Refusal::Io)?;
         if self.deadline().is_some_and(|deadline| clock.now() > deadline) {
@@ -179,7 +194,12 @@ impl Inbox {
         };
         match read {
             Ok(0) => Err(Refusal::Closed),
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if let (Some(large), Some(started)) = (&self.large, self.started) {
+                    self.slot.receiving(started, large.bytes.len());
+                }
+                Ok(())
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(Refusal::Io(error)),
         }
@@ -195,12 +215,31 @@ impl Inbox {
 
 impl LargeFrame {
     /// Takes more of the budget when all that was allowed is filled: as much again.
-    async fn extend_budget(&mut self, memory: &RequestMemory) {
+    /// Who waits for it has those closed that hold it in vain.
+    async fn extend_budget(
+        &mut self,
+        memory: &RequestMemory,
+        connections: &Connections,
+        slot: &Slot,
+        clock: &Clock,
+    ) {
         if self.bytes.len() < self.allowed || self.allowed >= self.len {
             return;
         }
         let more = self.allowed.min(self.len - self.allowed);
-        let permit = memory.acquire(more).await;
+        let since = clock.now();
+        let permit = loop {
+            if let Some(permit) = memory.try_acquire(more) {
+                break permit;
+            }
+            slot.starved(true);
+            if let Some(permit) = clock.timeout(STARVED_LOOK, memory.acquire(more)).await {
+                break permit;
+            }
+            let now = clock.now();
+            connections.cut_slow(slot, now.since(since), now);
+        };
+        slot.starved(false);
         match &mut self.permit {
             Some(held) => held.merge(permit),
             None => self.permit = Some(permit),

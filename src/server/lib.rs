@@ -11,15 +11,20 @@
 mod acceptor;
 mod apis;
 mod connection;
+mod connections;
 mod dispatch;
 mod handlers;
 mod inbox;
 mod memory;
 mod outbox;
+mod pace;
 mod response;
 mod services;
+mod waiting;
 
-pub use acceptor::{ConnectionCount, accept};
+pub use acceptor::accept;
 pub use apis::reference_page;
+pub use connections::{Connections, ConnectionsSetup};
 pub use memory::RequestMemory;
 pub use services::{Identity, ListenerId, Services};
+pub use waiting::Waiting;

@@ -60,6 +60,14 @@ impl RequestMemory {
         MemoryPermit { permit: acquired.expect("the budget is never closed") }
     }
 
+    /// The same, if nobody has to be waited for.
+    #[must_use]
+    pub fn try_acquire(&self, bytes: usize) -> Option<MemoryPermit> {
+        let units = bytes.div_ceil(UNIT).min(self.units_max) as u32;
+        let permit = self.budget.clone().try_acquire_many_owned(units).ok()?;
+        Some(MemoryPermit { permit })
+    }
+
     /// An empty buffer with room for a request of `len` bytes: one that is used again, or else a
     /// small one that is to [`grow`] as bytes arrive. A claim costs nothing new: the first byte in
     /// a large buffer may make 2 MiB of it resident (transparent huge pages).

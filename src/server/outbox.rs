@@ -17,6 +17,8 @@ const FILE_TURN_MAX: u64 = 1 << 20;
 #[derive(Default)]
 pub struct Outbox {
     chunks: VecDeque<Chunk>,
+    /// Those of the chunks that lie in memory.
+    bytes: usize,
     corked: bool,
 }
 
@@ -27,7 +29,14 @@ impl Outbox {
             Chunk::Bytes(bytes) => !bytes.is_empty(),
             Chunk::Extent(extent) => extent.len > 0,
         };
+        self.bytes += response.bytes_len();
         self.chunks.extend(response.chunks.into_iter().filter(is_something));
+    }
+
+    /// Bytes in memory that wait.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Number of chunks that wait.
@@ -42,23 +51,25 @@ impl Outbox {
         self.chunks.is_empty()
     }
 
-    /// Sends what the socket takes now. Stops after a turn's worth of a file, too.
+    /// Sends what the socket takes now. Stops after a turn's worth of a file, too. Tells whether it
+    /// took anything.
     ///
     /// # Errors
     /// When the connection broke, or a file is shorter than promised.
-    pub fn send(&mut self, stream: &Stream) -> io::Result<()> {
-        let result = self.send_until_full(stream);
+    pub fn send(&mut self, stream: &Stream) -> io::Result<bool> {
+        let mut any = false;
+        let result = self.send_until_full(stream, &mut any);
         if self.corked && self.chunks.is_empty() {
             stream.cork(false);
             self.corked = false;
         }
         match result {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            result => result,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(any),
+            result => result.map(|()| any),
         }
     }
 
-    fn send_until_full(&mut self, stream: &Stream) -> io::Result<()> {
+    fn send_until_full(&mut self, stream: &Stream, any: &mut bool) -> io::Result<()> {
         let mut file_turn = FILE_TURN_MAX;
         while let Some(first) = self.chunks.front_mut() {
             match first {
@@ -69,6 +80,7 @@ impl Outbox {
                         self.corked = true;
                     }
                     self.send_bytes(stream)?;
+                    *any = true;
                 }
                 Chunk::Extent(extent) => {
                     let len = extent.len.min(file_turn);
@@ -80,6 +92,7 @@ impl Outbox {
                     if sent == 0 {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
+                    *any = true;
                     extent.position += sent;
                     extent.len -= sent;
                     file_turn -= sent;
@@ -103,6 +116,7 @@ impl Outbox {
         });
         let slices: Vec<IoSlice<'_>> = leading.take(SLICES_MAX).collect();
         let mut sent = stream.try_write(&slices)?;
+        self.bytes -= sent;
         while let Some(Chunk::Bytes(bytes)) = self.chunks.front_mut() {
             let here = sent.min(bytes.len());
             bytes.advance(here);

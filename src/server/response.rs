@@ -94,6 +94,16 @@ impl Response {
         front(header, header.api_version)
     }
 
+    /// Bytes of it that lie in memory.
+    #[must_use]
+    pub fn bytes_len(&self) -> usize {
+        let len = |chunk: &Chunk| match chunk {
+            Chunk::Bytes(bytes) => bytes.len(),
+            Chunk::Extent(_) => 0,
+        };
+        self.chunks.iter().map(len).sum()
+    }
+
     /// An answer from pieces, the first of which began as [`Response::begin`].
     #[must_use]
     pub fn from_pieces(pieces: Vec<Piece<FetchedRecords>>) -> Response {

@@ -11,8 +11,9 @@ use ottla_runtime::Runtime;
 use ottla_security::Authorizer;
 use ottla_types::NodeId;
 
-use crate::acceptor::ConnectionCount;
+use crate::connections::Connections;
 use crate::memory::RequestMemory;
+use crate::waiting::Waiting;
 
 /// The ports of a node's server.
 pub struct Services {
@@ -38,8 +39,23 @@ pub struct Services {
     pub authorizer: Arc<dyn Authorizer>,
     /// Memory for requests.
     pub memory: RequestMemory,
-    /// Connections.
-    pub connections: ConnectionCount,
+    /// Memory of requests whose answers wait.
+    pub waiting: Waiting,
+    /// Connections of clients.
+    pub client_connections: Connections,
+    /// Connections of the quorum and of the controller's admin clients.
+    pub controller_connections: Connections,
+}
+
+impl Services {
+    /// The connections that a listener's are counted with.
+    #[must_use]
+    pub fn connections(&self, listener: ListenerId) -> &Connections {
+        match listener {
+            ListenerId::Broker(_) => &self.client_connections,
+            ListenerId::Controller(_) => &self.controller_connections,
+        }
+    }
 }
 
 /// Who the node is.
@@ -65,6 +81,14 @@ impl ListenerId {
     #[must_use]
     pub fn is_controller(self) -> bool {
         matches!(self, ListenerId::Controller(_))
+    }
+
+    /// Its index among its kind.
+    #[must_use]
+    pub fn index(self) -> usize {
+        match self {
+            ListenerId::Broker(index) | ListenerId::Controller(index) => index,
+        }
     }
 
     /// Its name.

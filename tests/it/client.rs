@@ -91,6 +91,11 @@ impl Client {
         self.stream.set_write_timeout(Some(wait)).unwrap();
     }
 
+    /// How long an answer may take.
+    pub fn read_timeout(&self, wait: Duration) {
+        self.stream.set_read_timeout(Some(wait)).unwrap();
+    }
+
     /// Says that nothing more will be sent.
     pub fn finish(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();

@@ -19,6 +19,7 @@ mod dirs;
 mod dump_log;
 mod full_disk;
 mod hostile;
+mod limits;
 mod log_dirs;
 mod many;
 mod node;

@@ -7,6 +7,7 @@
 //!   sends full requests. A request that continues one gets `FETCH_SESSION_ID_NOT_FOUND`.
 //! - The answer waits until `min_bytes` are there, a partition has an error, or `max_wait_ms` is
 //!   over. It is woken by appends to its own partitions only.
+//! - While those that wait take more than `ottla.waiting.max.bytes`, nobody waits.
 //! - Records go from the page cache to the socket, but for short pieces, which are copied; an
 //!   answer holds a bounded number of files open. The first partition with records answers at
 //!   least one batch, whatever the limits (KIP-74). No records are an empty field, never null.
@@ -92,11 +93,13 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     };
     fetch.read(None);
     let wait = Duration::from_millis(u64::from(body.max_wait_ms.max(0).unsigned_abs()));
-    if wait.is_zero() || fetch.is_complete() {
+    if wait.is_zero() || fetch.is_complete() || services.waiting.is_full() {
         return Ok(Reply::Now(fetch.answer(&header)));
     }
     let clock = services.runtime.clock().clone();
     let deadline = clock.now().after(wait);
+    let header = header.without_client_id();
+    fetch.topics.iter_mut().for_each(|topic| topic.topic.let_go());
     Ok(Reply::Later(Box::pin(async move {
         fetch.wait(&clock, deadline).await;
         fetch.answer(&header)

@@ -77,7 +77,12 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     }
     let clock = services.runtime.clock().clone();
     let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
+    drop(body);
+    outcomes.iter_mut().for_each(|outcome| outcome.topic.let_go());
+    let header = header.without_client_id();
+    let share = services.waiting.count(outcomes.iter().map(TopicOutcome::size).sum());
     Ok(Reply::Later(Box::pin(async move {
+        let _share = share;
         let outcomes = wait_for_acks(outcomes, &clock, clock.now().after(timeout)).await;
         answer(&header, outcomes)
     })))
@@ -87,6 +92,20 @@ struct TopicOutcome {
     topic: TopicRef,
     partitions: Vec<PartitionOutcome>,
 }
+
+impl TopicOutcome {
+    /// Bytes that it takes while it waits.
+    fn size(&self) -> usize {
+        let name = match &self.topic {
+            TopicRef::Name(name) => name.len(),
+            TopicRef::Id(_) => 0,
+        };
+        size_of::<TopicOutcome>() + name + self.partitions.len() * PARTITION_SIZE
+    }
+}
+
+/// With what the partition keeps of the one that waits.
+const PARTITION_SIZE: usize = size_of::<PartitionOutcome>() + 128;
 
 struct PartitionOutcome {
     index: i32,

@@ -17,6 +17,7 @@ use crate::client::Client;
 use crate::node::{Node, Setup, fresh};
 use crate::requests::{Topic, batch, create, error, fetch, produce, records};
 use case::Case;
+pub use case::encoded;
 use frames::REQUEST_MAX;
 use ottla_types::ErrorCode;
 
@@ -28,7 +29,7 @@ const OTHER_REQUEST_MAX: u64 = 4 << 20;
 const MEMORY_FACTOR: u64 = 4;
 
 /// Peak of the process's resident memory, in bytes.
-fn peak_memory(node: &mut Node) -> u64 {
+pub fn peak_memory(node: &mut Node) -> u64 {
     let path = format!("/proc/{}/status", node.process().id());
     let status = std::fs::read_to_string(path).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

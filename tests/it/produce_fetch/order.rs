@@ -1,11 +1,15 @@
 //! Requests of one connection are answered in their order, whatever their acks.
 
-use kafka_protocol::messages::{ListOffsetsRequest, ProduceRequest};
+use std::time::{Duration, Instant};
 
-use crate::node::{Node, fresh};
+use kafka_protocol::messages::{
+    ApiVersionsRequest, FetchRequest, ListOffsetsRequest, ProduceRequest,
+};
+
+use crate::node::{Node, fresh, wait_until};
 use crate::requests::{
-    LIST_OFFSETS, PRODUCE, batch, create, error, list_offsets_request, produce_request, read_all,
-    values,
+    FETCH, LIST_OFFSETS, PRODUCE, batch, create, error, fetch_request, list_offset,
+    list_offsets_request, produce_request, read_all, values,
 };
 use ottla_types::ErrorCode;
 
@@ -91,4 +95,88 @@ fn one_request_writes_to_many_partitions() {
     assert_eq!(answered, expected);
     assert_eq!(values(&read_all(&mut client, &topic, 2)), ["c"]);
     assert_eq!(values(&read_all(&mut client, &topic, 1)), [""; 0]);
+}
+
+#[test]
+fn long_polls_and_acks_all_hold_up_answers_but_no_requests() {
+    let node = Node::start();
+    let mut client = node.connect();
+    // Only what is on disk is acknowledged, so that acks=all has to wait.
+    let topic = create(&mut client, &fresh("mixed"), 1, &[("flush.messages", "1")]);
+    let empty = create(&mut client, &fresh("nothing"), 1, &[]);
+    let append = |acks| produce_request(PRODUCE, &topic, acks, &[(0, Some(batch(&["v"])))]);
+    let poll = fetch_request(FETCH, &empty, &[(0, 0)]).with_max_wait_ms(300);
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        sent.push(client.send(FETCH, &poll));
+        sent.push(client.send(PRODUCE, &append(-1)));
+        client.send(PRODUCE, &append(0));
+        sent.push(client.send(PRODUCE, &append(1)));
+        sent.push(client.send(LIST_OFFSETS, &list_offsets_request(&topic, 0, -1)));
+        sent.push(client.send(0, &ApiVersionsRequest::default()));
+    }
+    let mut other = node.connect();
+    let began = Instant::now();
+    // Kafka begins a request when the one before it is answered.
+    let all = if node.is_outside() { 3 } else { 30 };
+    wait_until("the appends are made", || list_offset(&mut other, &topic, 0, -1).offset >= all);
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    let mut sent = sent.into_iter();
+    let mut next = || sent.next().unwrap();
+    for round in 0..10 {
+        assert_eq!(client.receive::<FetchRequest>(FETCH).0, next());
+        for acks in [-1, 1] {
+            let (correlation, answer) = client.receive::<ProduceRequest>(PRODUCE);
+            assert_eq!(correlation, next());
+            let appended = &answer.responses[0].partition_responses[0];
+            assert_eq!(error(appended.error_code), ErrorCode::None);
+            // The one without an answer is between them.
+            assert_eq!(appended.base_offset, 3 * round + i64::from(acks + 1));
+        }
+        assert_eq!(client.receive::<ListOffsetsRequest>(LIST_OFFSETS).0, next());
+        assert_eq!(client.receive::<ApiVersionsRequest>(0).0, next());
+    }
+}
+
+#[test]
+fn who_sends_no_more_gets_all_answers() {
+    let node = Node::start();
+    let mut client = node.connect();
+    let topic = create(&mut client, &fresh("half-closed"), 1, &[("flush.messages", "1")]);
+    let poll = fetch_request(FETCH, &topic, &[(0, 0)]).with_max_wait_ms(400).with_min_bytes(9999);
+    for _ in 0..3 {
+        client.send(FETCH, &poll);
+        let records = [(0, Some(batch(&["last words"])))];
+        client.send(PRODUCE, &produce_request(PRODUCE, &topic, -1, &records));
+    }
+    client.finish();
+    for _ in 0..3 {
+        client.receive::<FetchRequest>(FETCH);
+        let (_, answer) = client.receive::<ProduceRequest>(PRODUCE);
+        let appended = &answer.responses[0].partition_responses[0];
+        assert_eq!(error(appended.error_code), ErrorCode::None);
+    }
+    assert!(client.is_closed());
+}
+
+#[test]
+fn a_thousand_connections_come_and_go() {
+    let node = Node::start();
+    let mut client = node.connect();
+    let topic = create(&mut client, &fresh("crowd"), 1, &[]);
+    let request = produce_request(PRODUCE, &topic, 1, &[(0, Some(batch(&["v"])))]);
+    let mut written = 0;
+    for index in 0..1_000 {
+        let mut other = node.connect();
+        match index % 4 {
+            0 => {}
+            1 => drop(other.send_raw(&[0, 0, 0])),
+            2 => drop(other.call(0, &ApiVersionsRequest::default())),
+            _ => {
+                other.call(PRODUCE, &request);
+                written += 1;
+            }
+        }
+    }
+    assert_eq!(list_offset(&mut client, &topic, 0, -1).offset, written);
 }
