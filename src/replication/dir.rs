@@ -1,7 +1,7 @@
 //! A log directory as the partitions in it share it: its files, its health, and what its
 //! checkpoints hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +12,14 @@ use ottla_storage::{
 use ottla_types::{Offset, TopicIdPartition, TopicPartition, Uuid};
 
 use crate::placement::{Placement, plan_dirs};
+
+/// What is in a directory.
+pub(crate) struct Prepared {
+    /// The partitions that are to be opened, and how.
+    pub(crate) open: BTreeMap<TopicIdPartition, Left>,
+    /// Those whose log may be there, and does not say so: they are offline.
+    pub(crate) nameless: BTreeSet<TopicIdPartition>,
+}
 
 /// A log directory in use.
 pub(crate) struct Dir {
@@ -54,6 +62,12 @@ impl Dir {
         self.log_dir.health()
     }
 
+    /// Below which the log of this name is durable, as its last process noted.
+    pub(crate) fn recovery_point(&self, name: &TopicPartition) -> Offset {
+        let points = self.recovery_points.lock().expect("never poisoned");
+        points.offsets.get(name).copied().unwrap_or(Offset::ZERO)
+    }
+
     /// Notes a log that is offline because it is damaged.
     pub(crate) fn note_damaged(&self, id: TopicIdPartition, name: TopicPartition) {
         self.damaged.lock().expect("never poisoned").insert(id, name);
@@ -75,15 +89,31 @@ impl Dir {
     }
 
     /// Looks at what is there: renames strays, removes what was deleted before, reads the
-    /// checkpoints, and tells which partitions are to be opened, and how.
+    /// checkpoints, and tells which partitions are to be opened.
     pub(crate) fn prepare(
         &self,
         placements: &BTreeMap<TopicIdPartition, Placement>,
-    ) -> Result<BTreeMap<TopicIdPartition, Left>, DirError> {
+    ) -> Result<Prepared, DirError> {
         let data = self.data();
         let found = data.partitions()?;
         let plan = plan_dirs(placements, &found, |found| is_begun(data, found));
+        let (points, starts) = (data.recovery_points()?, data.log_starts()?);
+        let in_order = self.log_dir.last_stop() != LastStop::Unclean;
+        let mut nameless = BTreeSet::new();
         for (name, partition) in &plan.stray {
+            let by_name = placements.values().find(|placement| placement.name == *partition);
+            let of_another = |id: Uuid| placements.keys().any(|placed| placed.topic_id == id);
+            let topic_id = found.iter().find(|f| f.name == *name).and_then(|f| f.topic_id);
+            let has_id = topic_id.is_some_and(|id| !of_another(id));
+            // The id of a log is written before its records; a power cut may lose the one and keep
+            // the others.
+            if let Some(placement) = by_name.filter(|_| !has_id && in_order) {
+                tracing::error!(partition = %partition, dir = %name,
+                    "partition.metadata does not say whose log this is: it is offline");
+                self.note_damaged(placement.id, partition.clone());
+                nameless.insert(placement.id);
+                continue;
+            }
             let topic_id = found.iter().find(|f| f.name == *name).and_then(|f| f.topic_id);
             let stray = PartitionDirName::stray(partition, topic_id.unwrap_or_default());
             tracing::warn!(from = %name, to = %stray, "the metadata places no such partition here");
@@ -92,7 +122,6 @@ impl Dir {
         for name in &plan.remove {
             data.remove(name)?;
         }
-        let (points, starts) = (data.recovery_points()?, data.log_starts()?);
         let how = |id: &TopicIdPartition| {
             let name = &placements[id].name;
             let of = |offsets: &OffsetCheckpoint| {
@@ -107,9 +136,10 @@ impl Dir {
             (*id, Left { shutdown, start: of(&starts) })
         };
         let open = plan.open.iter().map(how).collect();
+        let prepared = Prepared { open, nameless };
         *self.recovery_points.lock().expect("never poisoned") = points;
         *self.log_starts.lock().expect("never poisoned") = starts;
-        Ok(open)
+        Ok(prepared)
     }
 
     /// Fences the directory when something in it failed.

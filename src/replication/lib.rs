@@ -22,6 +22,7 @@ mod dir;
 mod fetch_wait;
 mod housekeeping;
 mod load_error;
+mod opening;
 mod partition;
 mod placement;
 mod queue;

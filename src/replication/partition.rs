@@ -394,6 +394,8 @@ impl Partition {
     fn failed(&self, error: LogError) -> PartitionError {
         if error.is_fault() {
             self.dir.health().fence(format!("{}: {error}", self.name));
+        } else if error.is_damage() {
+            tracing::error!(partition = %self.name, %error, "the log is damaged; a start looks at it");
         }
         PartitionError::Log(error)
     }

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use ottla_runtime::Clock;
 use ottla_storage::Progress;
 
+use crate::opening::{Opening, Unopened};
 use crate::partition::Partition;
-use crate::replicas::{Opening, Shared, Unopened};
+use crate::replicas::Shared;
 
 /// Logs to be opened, shared by those who open them.
 pub(crate) struct Queue {

@@ -1,21 +1,18 @@
 //! All partitions of the node: opened at the start, created and deleted as the metadata says.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
 use ottla_runtime::{Plane, Runtime};
-use ottla_storage::{
-    DirError, Left, Log, LogDir, LogDirs, LogError, LogOptions, PartitionDirName, Progress,
-    RefusedFirsts, SyncPoints,
-};
+use ottla_storage::{DirError, LogDir, LogDirs, PartitionDirName, Progress, RefusedFirsts};
 use ottla_types::{ErrorCode, TopicIdPartition, Uuid};
 use tokio::sync::mpsc;
 
 use crate::dir::Dir;
 use crate::load_error::LoadError;
+use crate::opening::{Opening, Unopened};
 use crate::partition::Partition;
 use crate::placement::Placement;
 use crate::queue::Queue;
@@ -68,17 +65,6 @@ pub(crate) struct Shared {
     pub(crate) all_dirs: Vec<Arc<LogDir>>,
     /// Where it is told in which directory a replica is, when the metadata says otherwise.
     pub(crate) moved: mpsc::UnboundedSender<(TopicIdPartition, Uuid)>,
-}
-
-/// A log that is to be opened or created.
-#[derive(Clone)]
-pub(crate) struct Opening {
-    pub(crate) placement: Placement,
-    pub(crate) dir: Arc<Dir>,
-    /// `None` when there is none yet.
-    left: Option<Left>,
-    /// What producers sent while it waited for room.
-    pub(crate) refused: RefusedFirsts,
 }
 
 impl Replicas {
@@ -142,19 +128,24 @@ impl Replicas {
     /// # Errors
     /// When nothing may be served: a partition is in two directories.
     pub async fn load(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
-        let placements: BTreeMap<_, _> = placements.into_iter().map(|p| (p.id, p)).collect();
+        let mut placements: BTreeMap<_, _> = placements.into_iter().map(|p| (p.id, p)).collect();
         let mut work: BTreeMap<TopicIdPartition, Opening> = BTreeMap::new();
         for dir in &self.shared.dirs {
             let (preparing, planned) = (dir.clone(), placements.clone());
             let prepare = move || preparing.prepare(&planned);
-            let found = match self.shared.runtime.blocking(Plane::Data(0), prepare).await {
+            let prepared = match self.shared.runtime.blocking(Plane::Data(0), prepare).await {
                 Err(DirError::Io { path, source }) => {
                     dir.health().fence(format!("{}: {source}", path.display()));
                     continue;
                 }
-                found => found?,
+                prepared => prepared?,
             };
-            for (id, left) in found {
+            for id in prepared.nameless {
+                self.shared.tell_lost(id);
+                self.set_offline(id, None);
+                placements.remove(&id);
+            }
+            for (id, left) in prepared.open {
                 let placement = placements[&id].clone();
                 let opening = Opening {
                     placement,
@@ -416,75 +407,6 @@ impl Shared {
         }
         opened
     }
-
-    /// Opens or creates a log; when that fails, its directory is fenced, unless it is full or the
-    /// log is damaged.
-    fn open_or_fence(&self, opening: Opening, progress: &Progress) -> Result<Partition, Unopened> {
-        let (id, dir) = (opening.placement.id, opening.dir.clone());
-        if dir.health().is_fenced() {
-            return Err(Unopened { id, again: None });
-        }
-        self.open_one(opening.clone(), progress).map_err(|error| {
-            let name = opening.placement.name.clone();
-            match &error {
-                full if full.is_disk_full() => {
-                    tracing::warn!(partition = %name, %error, "waits for room");
-                    return Unopened { id, again: Some(Box::new(opening)) };
-                }
-                LoadError::Log(damage) if damage.is_damage() => {
-                    tracing::error!(partition = %name, %error,
-                        "the log is damaged, and offline; nothing of it was changed");
-                    dir.note_damaged(id, name);
-                    let _ = self.moved.send((id, Uuid::DIR_LOST));
-                }
-                _ => dir.health().fence(format!("{name}: {error}")),
-            }
-            Unopened { id, again: None }
-        })
-    }
-
-    /// Opens or (when nothing was found) creates a log and holds its partition.
-    fn open_one(&self, opening: Opening, progress: &Progress) -> Result<Partition, LoadError> {
-        let Opening { placement, dir, left, .. } = opening;
-        let options = LogOptions { config: placement.config, sync_points: SyncPoints::DATA };
-        let now = self.runtime.clock().wall();
-        let name = placement.name;
-        let log = match left {
-            None => dir.data().create_log(&name, placement.id.topic_id, options, now)?,
-            Some(left) => {
-                let path: PathBuf = dir.data().path().join(name.to_string());
-                let disk = self.runtime.disk();
-                let (mut log, recovered) =
-                    Log::open_watched(disk, &path, options, left, now, progress)?;
-                if recovered.checked_bytes > 0 {
-                    tracing::debug!(partition = %name, bytes = recovered.checked_bytes,
-                        cut = recovered.cut_bytes, end = log.end().0, "recovered log");
-                }
-                // Readers saw what was durable: they must see it again at once.
-                if log.config().flush_messages == 1 {
-                    flush_now(&mut log)?;
-                }
-                log
-            }
-        };
-        Ok(Partition::hold(placement.id, name, dir, log, placement.leadership))
-    }
-}
-
-fn flush_now(log: &mut Log) -> Result<(), LogError> {
-    while let Some(job) = log.start_flush()? {
-        let path = log.dir().to_owned();
-        job.run().map_err(|source| LogError::Io { path, source })?;
-        log.finish_flush(job.end);
-    }
-    Ok(())
-}
-
-/// A log that could not be opened.
-pub(crate) struct Unopened {
-    id: TopicIdPartition,
-    /// What is to be tried again, when there is room.
-    again: Option<Box<Opening>>,
 }
 
 /// When logs are created.

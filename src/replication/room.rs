@@ -9,9 +9,10 @@ use ottla_storage::{LogDir, PartitionDirName, ProducerState};
 use ottla_types::{ErrorCode, TopicIdPartition};
 
 use crate::load_error::LoadError;
+use crate::opening::Opening;
 use crate::partition::Partition;
 use crate::placement::Placement;
-use crate::replicas::{CREATORS, Opening, Replicas};
+use crate::replicas::{CREATORS, Replicas};
 
 /// Time between looks for room.
 const ROOM_INTERVAL: Duration = Duration::from_secs(1);

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 
 use ottla_runtime::{Disk, FileId, OpenMode};
 
-const NAME: &str = ".ottla-boot";
 const VERSION: &str = "1";
 const LEN_MAX: u64 = 4096;
 
@@ -31,10 +30,12 @@ pub struct BootNote {
 }
 
 impl BootNote {
+    pub(crate) const NAME: &str = ".ottla-boot";
+
     /// For the data directory `dir` in the boot of this id; `witness` is its node's `quorum-state`.
     #[must_use]
     pub fn new(disk: &Disk, dir: &Path, witness: PathBuf, boot: String) -> BootNote {
-        BootNote { disk: disk.clone(), path: dir.join(NAME), witness, boot }
+        BootNote { disk: disk.clone(), path: dir.join(BootNote::NAME), witness, boot }
     }
 
     /// Takes the note away; tells whether it is to be believed.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use ottla_runtime::{DirLock, Disk, SyncPoint};
 use ottla_types::{BrokerEpoch, Offset, Timestamp, TopicPartition, Uuid};
 
+use crate::boot_note::BootNote;
 use crate::checkpoint::OffsetCheckpoint;
 use crate::error::LogError;
 use crate::log::{Log, LogOptions, Shutdown};
@@ -251,6 +252,16 @@ impl DataDir {
         Ok(found)
     }
 
+    /// Whether there is a mark of a clean stop, or a note of a boot, believed or not.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub fn has_mark(&self) -> Result<bool, DirError> {
+        let marks = [CLEAN_SHUTDOWN, BootNote::NAME].map(|name| self.path.join(name));
+        let found = marks.iter().map(|mark| self.disk.exists(mark)).collect::<Result<Vec<_>, _>>();
+        Ok(found.map_err(|error| self.failed("", error))?.contains(&true))
+    }
+
     /// Notes that everything is closed and durable. Not synced: without it the next start looks
     /// into the logs, which is slower and as right.
     ///
@@ -286,7 +297,7 @@ impl DataDir {
                 .ok_or_else(|| DirError::Foreign(path.clone()))?;
             let topic_id = match PartitionMetadata::read(&self.disk, &path) {
                 Ok(metadata) => metadata.map(|metadata| metadata.topic_id),
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+                Err(error) if is_of_this_file(&error) => None,
                 Err(error) => return Err(self.failed(&entry.name, error)),
             };
             Ok(PartitionDir { name: entry.name, kind, topic_id })
@@ -425,6 +436,17 @@ impl DataDir {
         let path = if name.is_empty() { self.path.clone() } else { self.path.join(name) };
         DirError::Io { path, source }
     }
+}
+
+/// Whether one file is to blame, and not the disk.
+fn is_of_this_file(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::PermissionDenied
+    )
 }
 
 /// Reads `{"version":0,"brokerEpoch":14}`. Kafka writes no other form.

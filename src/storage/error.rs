@@ -132,7 +132,9 @@ impl LogError {
             LogError::Rejected(_) | LogError::OffsetOutOfRange | LogError::BadRecords(_) => false,
             // Nothing was written: it can be tried again when others have closed theirs.
             LogError::Io { source, .. } => !is_out_of_descriptors(source),
-            LogError::Corrupt { .. } | LogError::Damaged(_) => true,
+            LogError::Damaged(_) => true,
+            // One place of one log; whoever reads elsewhere is served.
+            LogError::Corrupt { .. } => false,
         }
     }
 

@@ -105,6 +105,8 @@ fn a_snapshot_is_given_in_pieces() {
             .with_epoch(snapshot_epoch);
         client.call(1, &request).topics[0].partitions[0].clone()
     };
+    // Its file has its name a moment before the quorum knows of it.
+    wait_until("it is given", || error(ask(0).error_code) != ErrorCode::SnapshotNotFound);
     let mut fetched = Vec::new();
     while fetched.len() < content.len() {
         let piece = ask(fetched.len() as i64);

@@ -6,7 +6,9 @@
 
 mod fix;
 mod loss;
+mod topics;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
@@ -14,8 +16,10 @@ use ottla_config::NodeConfig;
 use ottla_raft::driver::newest_snapshot;
 use ottla_raft::quorum_state;
 use ottla_runtime::{Disk, Runtime};
-use ottla_storage::{Break, DataDir, Examined, Kept, OffsetCheckpoint, PartitionDirName, examine};
-use ottla_types::Offset;
+use ottla_storage::{
+    Break, DataDir, Examined, Kept, OffsetCheckpoint, PartitionDirName, SegmentFile, examine,
+};
+use ottla_types::{Offset, Uuid};
 
 use super::ToolError;
 use fix::Fix;
@@ -61,8 +65,11 @@ pub fn repair(
         dirs.push(dir);
     }
     let mut found = Vec::new();
+    let topics = topics::ids_by_name(disk, &DataDir::metadata_dir_in(&config.metadata_dir));
+    // Without a metadata log, or with one that cannot be read, nobody is known.
+    let topics = topics.unwrap_or_default();
     for dir in &dirs {
-        look_into(disk, dir, &mut found)?;
+        look_into(disk, dir, &topics, &mut found)?;
     }
     let mut text = String::new();
     for fix in &found {
@@ -95,13 +102,17 @@ fn failed(error: &dyn std::fmt::Display) -> ToolError {
     ToolError::Refused(format!("{error}"))
 }
 
-fn look_into(disk: &Disk, dir: &DataDir, found: &mut Vec<Fix>) -> Result<(), ToolError> {
+fn look_into(
+    disk: &Disk,
+    dir: &DataDir,
+    topics: &BTreeMap<String, Uuid>,
+    found: &mut Vec<Fix>,
+) -> Result<(), ToolError> {
     let metadata = dir.metadata_dir();
     let points = dir.recovery_points();
     let small = [
         ("recovery-point-offset-checkpoint", points.is_err()),
         ("log-start-offset-checkpoint", dir.log_starts().is_err()),
-        ("replication-offset-checkpoint", dir.high_watermarks().is_err()),
     ];
     for (name, is_damaged) in small {
         if is_damaged {
@@ -117,14 +128,18 @@ fn look_into(disk: &Disk, dir: &DataDir, found: &mut Vec<Fix>) -> Result<(), Too
         found.extend(look_into_metadata(disk, dir, promised)?);
     }
     let points = points.unwrap_or_default();
+    let whole = dir.has_mark()?;
     for partition in dir.partitions()? {
         if matches!(partition.kind, PartitionDirName::Log(_)) {
-            found.extend(look_into_log(
-                disk,
-                &dir.path().join(&partition.name),
-                &partition.kind,
-                &points,
-            )?);
+            let path = dir.path().join(&partition.name);
+            let of_another = |id: Uuid| topics.values().any(|known| *known == id);
+            if let PartitionDirName::Log(name) = &partition.kind
+                && let Some(id) = topics.get(&*name.topic)
+                && partition.topic_id.is_none_or(|found| found != *id && of_another(found))
+            {
+                found.push(Fix::topic_id(&path, name, *id));
+            }
+            look_into_log(disk, &path, &partition.kind, (&points, whole), found)?;
         }
     }
     Ok(())
@@ -165,22 +180,33 @@ fn look_into_metadata(
     Ok(Some(Fix::metadata(&path, &examined, end, promised, &loss, points)))
 }
 
-/// A partition's log may have gaps: what is not sound is taken out of it.
+/// A partition's log may have gaps: what is not sound is taken out of it. Where the last process
+/// left all that it wrote, closed segments are `whole`.
 fn look_into_log(
     disk: &Disk,
     path: &Path,
     kind: &PartitionDirName,
-    points: &OffsetCheckpoint,
-) -> Result<Option<Fix>, ToolError> {
-    let PartitionDirName::Log(name) = kind else { return Ok(None) };
+    (points, whole): (&OffsetCheckpoint, bool),
+    found: &mut Vec<Fix>,
+) -> Result<(), ToolError> {
+    let PartitionDirName::Log(name) = kind else { return Ok(()) };
     let durable = points.offsets.get(name).copied().unwrap_or(Offset::ZERO);
+    for entry in disk.list(path).map_err(|error| failed(&error))? {
+        let kind = SegmentFile::parse(&entry.name);
+        let is_beside = kind.is_some_and(|(kind, _)| kind != SegmentFile::Log)
+            || entry.name == "leader-epoch-checkpoint";
+        if entry.is_dir && is_beside {
+            found.push(Fix::small_file(&path.join(&entry.name)));
+        }
+    }
     let examined = examine(disk, path, false, |_, _| {}).map_err(|error| failed(&error))?;
     let Examined { end, ref breaks, .. } = examined;
     // What is above the recovery point is for the next start to cut.
-    let counts = |it: &&Break| it.bytes.is_none() || it.damage.offset < durable;
+    let is_whole = |it: &Break| whole && it.damage.path != examined.last;
+    let counts = |it: &&Break| it.bytes.is_none() || it.damage.offset < durable || is_whole(it);
     let breaks: Vec<_> = breaks.iter().filter(counts).cloned().collect();
-    if breaks.is_empty() && end >= durable {
-        return Ok(None);
+    if !breaks.is_empty() || end < durable {
+        found.push(Fix::log(path, &Examined { breaks, ..examined }, durable));
     }
-    Ok(Some(Fix::log(path, &Examined { breaks, ..examined }, durable)))
+    Ok(())
 }

@@ -31,4 +31,4 @@ pub use handle::{
 };
 pub use restore::{QuorumError, QuorumSetup};
 pub use run::start;
-pub use snapshots::{SnapshotRetention, newest_snapshot};
+pub use snapshots::{SnapshotRetention, newest_snapshot, newest_snapshot_bytes};

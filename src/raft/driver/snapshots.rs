@@ -177,6 +177,17 @@ fn newest_sound(
 /// # Errors
 /// Those of listing and reading.
 pub fn newest_snapshot(disk: &Disk, dir: &Path) -> Result<Offset, QuorumError> {
+    Ok(newest_snapshot_bytes(disk, dir)?.map_or(Offset::ZERO, |(offset, _)| offset))
+}
+
+/// The newest sound snapshot, whatever the log is.
+///
+/// # Errors
+/// Those of listing and reading.
+pub fn newest_snapshot_bytes(
+    disk: &Disk,
+    dir: &Path,
+) -> Result<Option<(Offset, Vec<u8>)>, QuorumError> {
     let entries = disk.list(dir).map_err(|error| failed(dir, error))?;
     let parsed = entries.iter().filter_map(|entry| parse_file_name(&entry.name));
     let complete = parsed.filter(|(_, state)| *state == FileState::Complete);
@@ -186,10 +197,10 @@ pub fn newest_snapshot(disk: &Disk, dir: &Path) -> Result<Offset, QuorumError> {
         let path = path(dir, id);
         let bytes = disk.read(&path, SNAPSHOT_MAX).map_err(|error| failed(&path, error))?;
         if check(&bytes).is_ok() {
-            return Ok(id.offset);
+            return Ok(Some((id.offset, bytes)));
         }
     }
-    Ok(Offset::ZERO)
+    Ok(None)
 }
 
 /// Whether a snapshot is ahead of the log: a crash came between its installation and the new

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint, is_out_of_descriptors};
 use ottla_types::{Offset, Timestamp};
 
+/// An index above this is none: `segment.index.bytes` is an `i32`.
+const INDEX_MAX: u64 = 2 << 30;
+
 /// How an index's file may end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum FileEnd {
@@ -204,14 +207,25 @@ impl OffsetIndex {
         self.entries.spill_if_room()
     }
 
-    /// Position of a batch at or before the one that holds `offset`, from which to scan.
-    pub(super) fn floor(&mut self, offset: Offset) -> io::Result<u64> {
+    /// Number of entries at or before `offset`.
+    pub(super) fn before(&mut self, offset: Offset) -> io::Result<u64> {
         let base = self.base;
-        let count = self.entries.partition_point(|entry| offset_entry(entry, base).0 <= offset)?;
-        match count.checked_sub(1) {
-            None => Ok(0),
-            Some(index) => Ok(offset_entry(&self.entries.get(index)?, base).1),
-        }
+        self.entries.partition_point(|entry| offset_entry(entry, base).0 <= offset)
+    }
+
+    /// The entry with this number: the last offset of a batch, and its position.
+    pub(super) fn entry(&mut self, index: u64) -> io::Result<(Offset, u64)> {
+        Ok(offset_entry(&self.entries.get(index)?, self.base))
+    }
+
+    /// Last offset of the newest entry in a file whose entries all rise; `None` without a sound
+    /// one. Nothing is opened for good.
+    pub(super) fn promised(disk: &Disk, path: &Path, base: Offset) -> Option<Offset> {
+        let bytes = disk.read(path, INDEX_MAX).ok()?;
+        let (entries, []) = bytes.as_chunks::<8>() else { return None };
+        let entries: Vec<_> = entries.iter().map(|entry| offset_entry(entry, base)).collect();
+        let rises = entries.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 < two[1].1);
+        entries.last().filter(|(last, _)| rises && *last >= base).map(|(last, _)| *last)
     }
 
     /// Offset of the last entry whose batch begins at or in front of `position`.

@@ -89,12 +89,17 @@ impl Log {
                 self.drop_behind(&bases[index..], now, recovered)?;
                 break;
             }
-            // A segment that ends below the recovery point is durable to its end.
-            let whole = next_base.is_some_and(|next| next <= durable);
-            let nothing_goes = whole || shutdown == Shutdown::Doubted;
+            // One that could be taken up by its indexes is whole to its end.
+            let nothing_goes = take == Take::Indexed || shutdown == Shutdown::Doubted;
             let durable = if nothing_goes { Offset(i64::MAX) } else { durable };
             let segment = self.unindexed(*base, take, now)?;
+            let indexed = segment.indexed_to();
             let sound = self.rebuild_segment(segment, durable, recovered, &mut producers)?;
+            let is_cut = next_base.is_some_and(|next| self.end < next);
+            if let Some(last) = indexed.filter(|last| nothing_goes && is_cut && *last >= self.end) {
+                // Its index tells of batches that are gone.
+                return Err(self.ends_early(last.plus(1)));
+            }
             segments.one_done();
             if !sound {
                 self.drop_behind(&bases[index + 1..], now, recovered)?;
@@ -206,6 +211,12 @@ impl Log {
                 Some(Ok(header)) if !self.may_follow(&header) => {
                     break Some("it does not follow the one before".to_owned());
                 }
+                Some(Ok(header))
+                    if self.leaps(&header, durable)
+                        || !fits(&segment, self.end, &header, &scanner)? =>
+                {
+                    break Some("no batch of this segment has its offset".to_owned());
+                }
                 Some(Ok(header)) => {
                     self.note_found(&mut segment, &header)?;
                     let end = TransactionEnd::read(&header, scanner.last_records(&header));
@@ -232,6 +243,13 @@ impl Log {
         segment.truncate(self.end, segment.size())?;
         self.segments.push(segment);
         Ok(false)
+    }
+
+    /// Whether a batch lies behind the recovery point, and what is just below that is missing: only
+    /// compaction does so.
+    fn leaps(&self, header: &BatchHeader, durable: Offset) -> bool {
+        let crosses = self.end < durable && header.base_offset > durable;
+        crosses && !self.options.config.compacts
     }
 
     /// The metadata log has no gaps, and its epochs only rise; no checksum covers either.
@@ -282,4 +300,21 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// Whether a batch that begins at or behind `end` can have its offset, which no checksum covers: an
+/// index can hold it, and no sound batch behind it lies in front of it.
+fn fits(
+    segment: &Segment,
+    end: Offset,
+    header: &BatchHeader,
+    scanner: &CheckedScanner,
+) -> Result<bool, LogError> {
+    let relative = header.last_offset().0.checked_sub(segment.base().0);
+    if relative.is_none_or(|relative| i32::try_from(relative).is_err()) {
+        return Ok(false);
+    }
+    // Without a gap in front of it there is nothing to doubt.
+    let next = if header.base_offset > end { scanner.peek()? } else { None };
+    Ok(next.is_none_or(|next| next.base_offset >= header.next_offset()))
 }

@@ -14,6 +14,7 @@ use ottla_types::Offset;
 
 use super::SyncPoints;
 use super::behind::{FoundBatch, Search};
+use super::index::OffsetIndex;
 use super::recover::list_segments;
 use crate::error::{Damage, LogError};
 use crate::names::SegmentFile;
@@ -69,7 +70,7 @@ pub fn examine(
     let mut found = Examined::default();
     found.start = bases.first().copied().unwrap_or_default();
     found.end = found.start;
-    for (index, base) in bases.into_iter().enumerate() {
+    for (index, base) in bases.iter().copied().enumerate() {
         let path = dir.join(SegmentFile::Log.name(base));
         if base > found.end && dense && index > 0 {
             let reason = format!("the next segment begins at offset {base}");
@@ -103,6 +104,11 @@ pub fn examine(
         }
         if position < search.end {
             found.note(&path, position..search.end, "no sound batch is here");
+        }
+        let is_cut = bases.get(index + 1).is_some_and(|next| found.end < *next);
+        let indexed = OffsetIndex::promised(disk, &path.with_extension("index"), base);
+        if let Some(last) = indexed.filter(|last| is_cut && *last >= found.end) {
+            found.note(&path, position..position, &format!("its index goes on to offset {last}"));
         }
     }
     Ok(found)

@@ -61,6 +61,18 @@ impl<const W: usize> Scanner<W> {
         Ok(Some((position, header)))
     }
 
+    /// Whether the batch at its front holds `offset`; nothing is passed over.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn begins_with(&mut self, offset: Offset) -> Result<bool, LogError> {
+        let position = self.range.start;
+        if position >= self.range.end {
+            return Ok(false);
+        }
+        Ok(BatchHeader::read(self.front(position)?).is_ok_and(|header| header.holds(offset)))
+    }
+
     /// What the batch at `position` says of its producer's transaction, when it is a marker.
     ///
     /// # Errors
@@ -154,6 +166,26 @@ impl CheckedScanner {
             self.unread.start += size;
         }
         Ok(Some(checked))
+    }
+
+    /// The header of the batch behind the one that was returned last, if that is sound.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub(super) fn peek(&self) -> Result<Option<BatchHeader>, LogError> {
+        let failed = |error| LogError::io(&self.path, error);
+        let mut front = [0; BATCH_OVERHEAD];
+        if self.end - self.position < front.len() as u64 {
+            return Ok(None);
+        }
+        self.file.read_exact_at(&mut front, self.position).map_err(failed)?;
+        let Ok(header) = BatchHeader::read(&front) else { return Ok(None) };
+        if header.size() as u64 > self.end - self.position {
+            return Ok(None);
+        }
+        let mut batch = vec![0; header.size()];
+        self.file.read_exact_at(&mut batch, self.position).map_err(failed)?;
+        Ok(BatchHeader::read_checked(&batch).ok())
     }
 
     /// The records of the batch that was returned last; `header` is its header.

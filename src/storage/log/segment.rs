@@ -292,13 +292,12 @@ impl Segment {
 
     /// A scanner of the headers from the batch that holds `offset`, or one before it.
     pub(super) fn scan_from(&mut self, offset: Offset) -> Result<Scanner, LogError> {
-        let start = self.indexed_position(offset)?;
-        self.scan_at(start)
+        Ok(self.indexed_scanner(offset)?.1)
     }
 
     /// Position of the last indexed batch at or in front of the one that holds `offset`.
     pub(super) fn indexed_position(&mut self, offset: Offset) -> Result<u64, LogError> {
-        self.offsets.floor(offset).map_err(|error| LogError::io(&self.path, error))
+        Ok(self.indexed_scanner(offset)?.0)
     }
 
     /// Last offset of the last indexed batch at or in front of `position`.

@@ -3,6 +3,7 @@
 
 mod metadata_log;
 mod repair;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -157,6 +157,61 @@ fn only_what_is_broken_is_taken_out_of_a_partitions_log() {
 }
 
 #[test]
+fn a_log_that_does_not_say_whose_it_is_is_given_its_id_again() {
+    let (mut node, topic, log) = with_a_log(End::Clean);
+    let id = log.with_file_name("partition.metadata");
+    let text = fs::read_to_string(&id).unwrap();
+    let other = node.setup.data().join("other-0/partition.metadata");
+    let other = fs::read_to_string(other).unwrap();
+    for damaged in ["", "nonsense", &other] {
+        fs::write(&id, damaged).unwrap();
+        node.start_again();
+        let client = &mut node.connect();
+        let code = error(metadata_of(client, "data").topics[0].partitions[0].error_code);
+        assert_eq!(code, ErrorCode::LeaderNotAvailable);
+        node.stop();
+        let (shown, code) = told(&node.setup, &[]);
+        assert_eq!(code, 1);
+        assert_holds(&shown, &["does not say whose log this is", "the topic data"]);
+        assert_eq!(told(&node.setup, &["--yes"]).1, 0);
+        assert_eq!(fs::read_to_string(&id).unwrap(), text);
+        node.start_again();
+        let read = values(&read_all(&mut node.connect(), &topic, 0));
+        assert_eq!(read, ["0", "1", "2", "3", "4", "5"]);
+        node.stop();
+    }
+}
+
+#[test]
+fn small_files_that_cannot_be_read_are_moved_aside() {
+    let (mut node, topic, log) = with_a_log(End::Clean);
+    let data = node.setup.data();
+    for path in [
+        data.join("__cluster_metadata-0/quorum-state"),
+        data.join("recovery-point-offset-checkpoint"),
+        data.join("log-start-offset-checkpoint"),
+    ] {
+        fs::write(&path, "nonsense").unwrap();
+        node.setup.fails_with(1, binary().args(node.setup.arguments()));
+        let (shown, code) = told(&node.setup, &[]);
+        assert_eq!(code, 1);
+        assert_holds(&shown, &[&format!("{} cannot be read", path.display())]);
+        assert_eq!(told(&node.setup, &["--yes"]).1, 0);
+        node.start_again();
+        let read = values(&read_all(&mut node.connect(), &topic, 0));
+        assert_eq!(read, ["0", "1", "2", "3", "4", "5"], "{}", path.display());
+        node.stop();
+    }
+    let index = log.with_extension("index");
+    fs::remove_file(&index).unwrap();
+    fs::create_dir(&index).unwrap();
+    assert_holds(&told(&node.setup, &["--yes"]).0, &[&index.display().to_string()]);
+    node.start_again();
+    assert_eq!(read_all(&mut node.connect(), &topic, 0).len(), 6);
+    node.stop();
+}
+
+#[test]
 fn no_offset_is_given_twice_behind_a_tail_that_is_lost() {
     let (mut node, topic, log) = with_a_log(End::Kill);
     let starts = batches(&log);

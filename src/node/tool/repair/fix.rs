@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use ottla_runtime::{Disk, SyncPoint};
 use ottla_storage::{
-    Break, Examined, Kept, LogError, RecoveryPoints, continue_at, take_out, take_out_segment,
+    Break, Examined, Kept, LogError, PartitionMetadata, RecoveryPoints, continue_at, take_out,
+    take_out_segment,
 };
-use ottla_types::Offset;
+use ottla_types::{Offset, TopicPartition, Uuid};
 
 use super::loss::Loss;
 
@@ -33,6 +34,8 @@ enum Step {
     TakeOutSegment(PathBuf),
     /// Lets the log in a directory go on behind a gap.
     ContinueAt(PathBuf, Offset),
+    /// Says whose log is in a directory.
+    NameTopic(PathBuf, Uuid),
     /// The metadata log ends here now.
     ResetMetadata(Arc<RecoveryPoints>, Offset),
 }
@@ -45,6 +48,19 @@ impl Fix {
             path.display()
         );
         Fix { what: path.to_owned(), told, steps: vec![Step::MoveAside(path.to_owned())] }
+    }
+
+    /// A directory that does not say whose log is in it, where the metadata has a topic of that
+    /// name.
+    pub(super) fn topic_id(dir: &Path, name: &TopicPartition, id: Uuid) -> Fix {
+        let file = PartitionMetadata::path(dir);
+        let told = format!(
+            "{} does not say whose log this is\n  by its name it is of the topic {} with the id \
+             {id}, which would be written there\n",
+            file.display(),
+            name.topic
+        );
+        Fix { what: file, told, steps: vec![Step::NameTopic(dir.to_owned(), id)] }
     }
 
     /// The metadata log, which is to end at `end`, though everything below `promised` was durable.
@@ -128,6 +144,16 @@ impl Fix {
                 }
                 Step::TakeOutSegment(path) => aside.extend(take_out_segment(disk, path, kept)?),
                 Step::ContinueAt(dir, end) => continue_at(disk, dir, *end)?,
+                Step::NameTopic(dir, topic_id) => {
+                    let path = PartitionMetadata::path(dir);
+                    if disk.exists(&path).unwrap_or(true) {
+                        aside.push(move_aside(disk, &path)?);
+                    }
+                    let point = Some(SyncPoint::PartitionMetadataFile);
+                    let metadata = PartitionMetadata { topic_id: *topic_id };
+                    let written = metadata.write(disk, dir, point);
+                    written.map_err(|source| LogError::Io { path, source })?;
+                }
                 Step::ResetMetadata(points, end) => {
                     let path = points.path().to_owned();
                     let reset = points.reset_metadata(*end);

@@ -1,8 +1,12 @@
 //! Taking a segment up with the indexes that an earlier process left.
 
+use std::path::Path;
+
 use ottla_types::Offset;
 
-use super::Segment;
+use super::super::index::OffsetIndex;
+use super::super::scan::Scanner;
+use super::{Segment, index_path};
 use crate::error::LogError;
 
 impl Segment {
@@ -28,6 +32,27 @@ impl Segment {
             Err(LogError::Corrupt { .. }) => Ok(false),
             fits => fits,
         }
+    }
+
+    /// The same with a scanner that begins there. An entry that names no batch of its offset is
+    /// damaged, and passed over.
+    pub(super) fn indexed_scanner(&mut self, offset: Offset) -> Result<(u64, Scanner), LogError> {
+        let io_error = |path: &Path, error| LogError::io(path, error);
+        let count = self.offsets.before(offset).map_err(|error| io_error(&self.path, error))?;
+        for index in (0..count).rev() {
+            let entry = self.offsets.entry(index).map_err(|error| io_error(&self.path, error))?;
+            let mut scanner = self.scan_at(entry.1)?;
+            if scanner.begins_with(entry.0)? {
+                return Ok((entry.1, scanner));
+            }
+        }
+        Ok((0, self.scan_at(0)?))
+    }
+
+    /// Last offset of the newest entry in the file of its index, if that file is sane.
+    pub(in super::super) fn indexed_to(&self) -> Option<Offset> {
+        let dir = self.path.parent().expect("segments are in a directory");
+        OffsetIndex::promised(&self.disk, &index_path(dir, self.base), self.base)
     }
 
     /// Takes a segment up behind its last index entry, with that entry's batch to be noted again;
