@@ -82,6 +82,8 @@ pub struct NodeConfig {
     pub fetch_bytes_max: u32,
     /// What producers are held to.
     pub produce: ProduceConfig,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_check_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`.
@@ -178,6 +180,7 @@ impl NodeConfig {
             })?,
             fetch_bytes_max: values.int("fetch.max.bytes").unsigned_abs(),
             produce: ProduceConfig::read(values),
+            producer_check_interval: ms("producer.id.expiration.check.interval.ms"),
             producer_id_expiration: ms("producer.id.expiration.ms"),
             recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),
             recovery_threads: values.int("num.recovery.threads.per.data.dir").unsigned_abs()

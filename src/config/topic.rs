@@ -74,6 +74,8 @@ pub struct TopicConfig {
     pub timestamp_source: TimestampSource,
     /// `min.insync.replicas`.
     pub min_insync_replicas: u32,
+    /// `preallocate`.
+    pub preallocate: bool,
     /// `retention.bytes`; `None` is all.
     pub retention_bytes: Option<u64>,
     /// `retention.ms`; `None` is for ever.
@@ -84,6 +86,8 @@ pub struct TopicConfig {
     pub segment_index_bytes: u32,
     /// `segment.ms`.
     pub segment_age_max: Duration,
+    /// `segment.jitter.ms`.
+    pub segment_jitter: Duration,
 }
 
 /// Checks a config that a client sets on a topic.
@@ -109,6 +113,8 @@ impl TopicConfig {
     pub fn defaults(values: &Values) -> TopicConfig {
         let hours = i64::from(values.int("log.roll.hours"));
         let segment_ms = values.long("log.roll.ms").unwrap_or(hours * 3_600_000);
+        let jitter_hours = i64::from(values.int("log.roll.jitter.hours"));
+        let jitter_ms = values.long("log.roll.jitter.ms").unwrap_or(jitter_hours * 3_600_000);
         let long = |name| values.long(name).expect("has a default");
         let retention_ms = values
             .long("log.retention.ms")
@@ -133,11 +139,13 @@ impl TopicConfig {
             timestamp_before_max_ms: long("log.message.timestamp.before.max.ms"),
             timestamp_source: timestamp_source(text("log.message.timestamp.type")),
             min_insync_replicas: values.int("min.insync.replicas").unsigned_abs(),
+            preallocate: values.boolean("log.preallocate"),
             retention_bytes: u64::try_from(long("log.retention.bytes")).ok(),
             retention_age: limit_of(retention_ms),
             segment_bytes: values.int("log.segment.bytes").unsigned_abs(),
             segment_index_bytes: values.int("log.index.size.max.bytes").unsigned_abs(),
             segment_age_max: milliseconds(segment_ms),
+            segment_jitter: milliseconds(jitter_ms),
         }
     }
 
@@ -182,10 +190,12 @@ impl TopicConfig {
             "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number(),
             "message.timestamp.type" => self.timestamp_source = timestamp_source(value),
             "min.insync.replicas" => self.min_insync_replicas = int(),
+            "preallocate" => self.preallocate = value.eq_ignore_ascii_case("true"),
             "retention.bytes" => self.retention_bytes = u64::try_from(number()).ok(),
             "retention.ms" => self.retention_age = limit_of(number()),
             "segment.bytes" => self.segment_bytes = int(),
             "segment.index.bytes" => self.segment_index_bytes = int(),
+            "segment.jitter.ms" => self.segment_jitter = milliseconds(number()),
             "segment.ms" => self.segment_age_max = milliseconds(number()),
             other => unreachable!("{other} is in the table and nothing reads it"),
         }
@@ -239,6 +249,7 @@ mod tests {
             let value = match key.name {
                 "message.timestamp.type" => "LogAppendTime",
                 "compression.type" => "lz4",
+                "preallocate" => "True",
                 "compression.gzip.level" | "compression.zstd.level" => "7",
                 // The one level that there is, and the default.
                 "compression.lz4.level" => "9",
@@ -267,6 +278,18 @@ mod tests {
         assert_eq!(age("log.retention.minutes=3\nlog.retention.ms=4"), Some(4));
         assert_eq!(age("log.retention.minutes=3\nlog.retention.ms=-1"), None);
         assert_eq!(age("log.retention.hours=-1"), None);
+    }
+
+    #[test]
+    fn the_jitter_of_rolls_has_kafkas_precedence() {
+        let jitter = |text: &str| {
+            let properties = Properties::parse(text.as_bytes()).expect("valid");
+            let defaults = TopicConfig::defaults(&Values::new(properties).expect("valid"));
+            defaults.segment_jitter.as_millis()
+        };
+        assert_eq!(jitter(""), 0);
+        assert_eq!(jitter("log.roll.jitter.hours=2"), 7_200_000);
+        assert_eq!(jitter("log.roll.jitter.hours=2\nlog.roll.jitter.ms=5"), 5);
     }
 
     #[test]

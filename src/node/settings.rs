@@ -1,5 +1,7 @@
 //! What the parts of a node are told of its configuration.
 
+use std::time::Duration;
+
 use ottla_config::NodeConfig;
 use ottla_metadata::controller::{ConfigSource, Settings, TopicDefault};
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
@@ -37,6 +39,9 @@ pub(crate) fn quorum(
     log.segment_bytes = config.metadata_log.segment_bytes;
     log.segment_age_max = config.metadata_log.segment_age_max;
     log.flush_messages = i64::MAX;
+    // As with Kafka these are for topics alone.
+    log.preallocate = false;
+    log.segment_jitter = Duration::ZERO;
     Ok(QuorumSetup {
         dir: metadata.data().metadata_dir(),
         cluster_id: cluster_id.to_owned(),
@@ -51,7 +56,7 @@ pub(crate) fn quorum(
             request: config.quorum.request,
             ..Timeouts::default()
         },
-        log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
+        log: LogOptions::new(log, SyncPoints::METADATA),
         retention: SnapshotRetention {
             bytes: config.metadata_log.retention_bytes,
             age: config.metadata_log.retention_age,
@@ -84,6 +89,7 @@ pub(crate) fn replicas(config: &NodeConfig) -> ReplicasConfig {
         recovery_point_interval: config.recovery_point_interval,
         retention_check_interval: config.retention_check_interval,
         high_watermark_interval: config.high_watermark_interval,
+        producer_check_interval: config.producer_check_interval,
         producer_id_expiration: config.producer_id_expiration,
         recovery_threads: config.recovery_threads,
     }

@@ -15,9 +15,6 @@ use crate::partition::Partition;
 use crate::replicas::Replicas;
 use crate::request::PartitionError;
 
-/// Time between looks for silent producers (`producer.id.expiration.check.interval.ms`).
-const PRODUCER_CHECK_INTERVAL: Duration = Duration::from_mins(10);
-
 /// Time between looks for files that nobody uses; they close after twice that at the latest.
 const UNUSED_FILES_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -49,7 +46,7 @@ impl Replicas {
         });
         self.start_looking_for_room();
         let replicas = self.clone();
-        self.every("producer expiry", PRODUCER_CHECK_INTERVAL, move || {
+        self.every("producer expiry", config.producer_check_interval, move || {
             let now = replicas.shared.runtime.clock().wall();
             let age_max = replicas.shared.config.producer_id_expiration;
             replicas.all().iter().for_each(|partition| partition.expire_producers(now, age_max));

@@ -52,3 +52,5 @@ pub use retention::LowWatermark;
 mod tests;
 #[cfg(test)]
 mod tests_dirs;
+#[cfg(test)]
+mod tests_room;

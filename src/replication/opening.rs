@@ -72,7 +72,11 @@ impl Shared {
     /// Opens or (when nothing was found) creates a log and holds its partition.
     fn open_one(&self, opening: Opening, progress: &Progress) -> Result<Partition, LoadError> {
         let Opening { placement, dir, left, .. } = opening;
-        let options = LogOptions { config: placement.config, sync_points: SyncPoints::DATA };
+        let options = LogOptions {
+            entropy: Some(self.runtime.entropy().clone()),
+            producer_age_max: self.config.producer_id_expiration,
+            ..LogOptions::new(placement.config, SyncPoints::DATA)
+        };
         let now = self.runtime.clock().wall();
         let name = placement.name;
         let log = match left {

@@ -36,6 +36,8 @@ pub struct ReplicasConfig {
     pub retention_check_interval: Duration,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub high_watermark_interval: Duration,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_check_interval: Duration,
     /// `producer.id.expiration.ms`.
     pub producer_id_expiration: Duration,
     /// `num.recovery.threads.per.data.dir`.

@@ -79,10 +79,6 @@ impl Replicas {
             return Ok(partition);
         }
         let mut offline = self.shared.offline.write().expect("never poisoned");
-        // It may have been opened since.
-        if let Some(partition) = self.get(id) {
-            return Ok(partition);
-        }
         match offline.get_mut(id) {
             Some(waiting) => {
                 if let (Some(waiting), Some(batch)) = (waiting, batch) {
@@ -90,7 +86,8 @@ impl Replicas {
                 }
                 Err(ErrorCode::KafkaStorageError)
             }
-            None => Err(ErrorCode::NotLeaderOrFollower),
+            // It may have been opened since: that is done under this lock.
+            None => self.get(id).ok_or(ErrorCode::NotLeaderOrFollower),
         }
     }
 

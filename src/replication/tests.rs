@@ -61,6 +61,7 @@ pub(crate) fn config() -> ReplicasConfig {
         recovery_point_interval: Duration::from_mins(1),
         high_watermark_interval: Duration::from_secs(5),
         retention_check_interval: Duration::from_mins(5),
+        producer_check_interval: Duration::from_mins(10),
         producer_id_expiration: Duration::from_hours(24),
         recovery_threads: 2,
     }

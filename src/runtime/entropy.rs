@@ -1,5 +1,6 @@
 //! Randomness: from the operating system, or from the seed of a simulation.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use ottla_types::Uuid;
@@ -14,6 +15,12 @@ pub struct Entropy {
 enum Twin {
     Real,
     Sim(Arc<Mutex<fastrand::Rng>>),
+}
+
+impl fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entropy")
+    }
 }
 
 impl Entropy {

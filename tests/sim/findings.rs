@@ -22,6 +22,8 @@ pub struct Stats {
     pub full_disks: u64,
     /// Times without one of several log directories that the process lived through.
     pub failed_dirs: u64,
+    /// Indexes and snapshots of producers that were lost while the broker was down.
+    pub lost_files: u64,
     /// Batches acknowledged.
     pub acknowledged: u64,
     /// Batches sent again.
@@ -45,6 +47,7 @@ impl AddAssign for Stats {
         self.fences += other.fences;
         self.full_disks += other.full_disks;
         self.failed_dirs += other.failed_dirs;
+        self.lost_files += other.lost_files;
         self.acknowledged += other.acknowledged;
         self.resent += other.resent;
         self.read += other.read;

@@ -11,9 +11,11 @@
 
 mod dice;
 mod findings;
+mod mutant;
 mod node;
 mod quorum;
 mod run;
 
 pub use findings::Stats;
+pub use mutant::Mutant;
 pub use run::{Outcome, Settings, Workload, run_seed};

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use ottla_runtime::SyncPoint;
-use ottla_sim::{Outcome, Settings, Stats, Workload, run_seed};
+use ottla_sim::{Mutant, Outcome, Settings, Stats, Workload, run_seed};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,10 +27,10 @@ struct Args {
     /// What to simulate: node, quorum or all.
     #[arg(long, default_value = "all")]
     workload: String,
-    /// Switches the sync of this name off.
+    /// Switches the sync of this name off, or plants another mutant of that name.
     #[arg(long)]
     mutant: Option<String>,
-    /// Switches each sync off in turn and tells which seed notices.
+    /// Plants each mutant in turn and tells which seed notices.
     #[arg(long)]
     mutants: bool,
     /// Prints every event.
@@ -59,11 +58,11 @@ fn main() -> ExitCode {
     if args.mutants {
         return find_mutants(&args, &workloads);
     }
-    let mutant = match args.mutant.as_deref().map(|name| (name, SyncPoint::from_name(name))) {
+    let mutant = match args.mutant.as_deref().map(|name| (name, Mutant::from_name(name))) {
         None => None,
         Some((_, Some(point))) => Some(point),
         Some((name, None)) => {
-            eprintln!("there is no sync {name}");
+            eprintln!("there is no mutant {name}");
             return ExitCode::from(2);
         }
     };
@@ -175,17 +174,17 @@ impl Sweep {
     }
 }
 
-/// Each sync is switched off in turn: some seed must notice.
+/// Each mutant is planted in turn: some seed must notice.
 fn find_mutants(args: &Args, workloads: &[Workload]) -> ExitCode {
     let mut all_found = true;
     println!("| sync | found by | seed | first violation |\n|---|---|---|---|");
-    for point in SyncPoint::ALL {
+    for mutant in Mutant::all() {
         let found = workloads
             .iter()
             .filter_map(|workload| {
                 let settings = Settings {
                     workload: *workload,
-                    mutant: Some(*point),
+                    mutant: Some(mutant),
                     print: false,
                     export: None,
                 };
@@ -195,11 +194,11 @@ fn find_mutants(args: &Args, workloads: &[Workload]) -> ExitCode {
             .min();
         match found {
             Some((seed, name, what)) => {
-                println!("| {} | {name} | {seed} | {what} |", point.name());
+                println!("| {} | {name} | {seed} | {what} |", mutant.name());
             }
             None => {
                 all_found = false;
-                println!("| {} | nothing | - | - |", point.name());
+                println!("| {} | nothing | - | - |", mutant.name());
             }
         }
     }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use std::sync::Once;
 use std::time::Duration;
 
-use ottla_runtime::SyncPoint;
 use ottla_runtime::sim::SimWorld;
 
 use crate::findings::{Findings, Stats};
+use crate::mutant::Mutant;
 
 /// Virtual time after which a world that still runs is stuck.
 const LIFETIME_MAX: Duration = Duration::from_mins(30);
@@ -42,8 +42,8 @@ impl Workload {
 pub struct Settings {
     /// What is simulated.
     pub workload: Workload,
-    /// A sync that does nothing.
-    pub mutant: Option<SyncPoint>,
+    /// What is wrong with the disks.
+    pub mutant: Option<Mutant>,
     /// Whether every event is printed.
     pub print: bool,
     /// Where the broker's disk is written to, as real files, after a clean stop at the end.

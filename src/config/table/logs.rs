@@ -98,12 +98,20 @@ pub(super) const LOGS: &[ConfigKey] = &[
         "Default of `retention.ms` in minutes, when `log.retention.ms` is absent.",
     ),
     key("log.retention.ms", Kind::Long { min: -1 }, None, "Default of `retention.ms`."),
+    key("log.preallocate", Kind::Boolean, Some("false"), "Default of `preallocate`."),
     key(
         "log.roll.hours",
         Kind::Int { min: 1 },
         Some("168"),
         "Default of `segment.ms` in hours, when `log.roll.ms` is absent.",
     ),
+    key(
+        "log.roll.jitter.hours",
+        Kind::Int { min: 0 },
+        Some("0"),
+        "Default of `segment.jitter.ms` in hours, when `log.roll.jitter.ms` is absent.",
+    ),
+    key("log.roll.jitter.ms", Kind::Long { min: 0 }, None, "Default of `segment.jitter.ms`."),
     key("log.roll.ms", Kind::Long { min: 1 }, None, "Default of `segment.ms`."),
     key(
         "log.segment.bytes",
@@ -135,6 +143,12 @@ pub(super) const LOGS: &[ConfigKey] = &[
         Kind::Int { min: 1 },
         Some("1000"),
         "Most files of logs that stay open between uses; at most a quarter of the process's limit.",
+    ),
+    key(
+        "producer.id.expiration.check.interval.ms",
+        Kind::Int { min: 1 },
+        Some("600000"),
+        "Time between looks for silent producers, ms.",
     ),
     key(
         "producer.id.expiration.ms",

@@ -87,6 +87,13 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "Replicas that must be in sync for a produce with acks=all.",
     ),
     topic(
+        "preallocate",
+        &["log.preallocate"],
+        Kind::Boolean,
+        "Whether the file of a new segment has its full size at once; it is cut when the segment \
+         is complete, and at a clean stop.",
+    ),
+    topic(
         "retention.bytes",
         &["log.retention.bytes"],
         Kind::Long { min: i64::MIN },
@@ -110,6 +117,12 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         &["log.index.size.max.bytes"],
         Kind::Int { min: 4 },
         "Size of an index at which the next segment begins.",
+    ),
+    topic(
+        "segment.jitter.ms",
+        &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+        Kind::Long { min: 0 },
+        "Each segment rolls earlier than `segment.ms` says by a random time below this, ms.",
     ),
     topic(
         "segment.ms",

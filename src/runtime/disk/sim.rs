@@ -383,7 +383,7 @@ impl SimFile {
     pub(super) fn sync(&self, point: SyncPoint) -> io::Result<()> {
         let mut state = self.disk.usable()?;
         let inode = self.inode;
-        if state.skips(point) {
+        if state.skips(point) || state.puts_off(inode, point) {
             return Ok(());
         }
         self.disk.sync_operation(&mut state, || format!("sync {inode} as {}", point.name()))?;
@@ -396,6 +396,9 @@ impl SimFile {
             if failed.is_ok() || state.entropy.bool() {
                 write.apply(&mut file.durable);
             }
+        }
+        if failed.is_ok() {
+            state.catch_up(point);
         }
         failed
     }

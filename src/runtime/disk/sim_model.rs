@@ -34,6 +34,9 @@ pub struct DiskFaults {
     pub below: BTreeMap<PathBuf, FaultsBelow>,
     /// Syncs that do nothing (the mutants of `docs/simulation.md`).
     pub disabled_syncs: BTreeSet<SyncPoint>,
+    /// A file's sync that is done only behind the next one of another name: the disk turns the
+    /// order of the two.
+    pub late_sync: Option<(SyncPoint, SyncPoint)>,
 }
 
 /// What goes wrong below a directory.
@@ -55,6 +58,8 @@ pub(super) struct State {
     /// Files that the process holds open; each holds this.
     pub(super) open: Arc<()>,
     pub(super) faults: DiskFaults,
+    /// Files whose sync is late.
+    pub(super) late: Vec<Inode>,
     pub(super) entropy: fastrand::Rng,
     pub(super) operations: u64,
 }
@@ -101,6 +106,7 @@ impl State {
             locked: BTreeSet::new(),
             open: Arc::default(),
             faults: DiskFaults::default(),
+            late: Vec::new(),
             entropy: fastrand::Rng::with_seed(seed),
             operations: 0,
         }
@@ -166,6 +172,27 @@ impl State {
         self.faults.disabled_syncs.contains(&point)
     }
 
+    /// Puts a sync off that is to be late; tells whether it did.
+    pub(super) fn puts_off(&mut self, inode: Inode, point: SyncPoint) -> bool {
+        let is_late = self.faults.late_sync.is_some_and(|(late, _)| late == point);
+        if is_late {
+            self.late.push(inode);
+        }
+        is_late
+    }
+
+    /// Does the syncs that waited for this one.
+    pub(super) fn catch_up(&mut self, point: SyncPoint) {
+        if self.faults.late_sync.is_some_and(|(_, behind)| behind == point) {
+            for inode in std::mem::take(&mut self.late) {
+                let Some(file) = self.files.get_mut(&inode) else { continue };
+                for write in std::mem::take(&mut file.pending) {
+                    write.apply(&mut file.durable);
+                }
+            }
+        }
+    }
+
     pub(super) fn fail_if_eio(&mut self, path: &Path) -> io::Result<()> {
         let below = self.faults.below.iter_mut().filter(|(below, _)| path.starts_with(below));
         let below = below.map(|(_, faults)| &mut faults.eio_after);
@@ -181,6 +208,7 @@ impl State {
 
     pub(super) fn after_crash(&mut self) {
         self.locked.clear();
+        self.late.clear();
         self.open = Arc::default();
         self.faults.power_cut_after = None;
         self.faults.kill_after = None;

@@ -98,7 +98,8 @@ impl Log {
             max_timestamp: append_time.unwrap_or(header.max_timestamp),
             size: header.size() as u64,
         };
-        let roll = self.active().must_roll(&next, self.roll_limits(), now);
+        let roll = self.overflows(next.last_offset)
+            || self.active().must_roll(&next, self.roll_limits(), now);
         Ok(AppendPlan::Append { base_offset, append_time, roll })
     }
 
@@ -138,8 +139,10 @@ impl Log {
         };
         let front = restamp(batch, base_offset, epoch, append_time);
         let records = &batch.bytes[BATCH_OVERHEAD..batch.header.size()];
-        let written =
-            self.make_room(roll, epoch, now).and_then(|()| self.write_batch(&front, records));
+        let written = self
+            .make_room(roll, &batch.header, base_offset, now)
+            .and_then(|()| self.begin_epoch_at(epoch, base_offset));
+        let written = written.and_then(|()| self.write_batch(&front, records));
         if let Err(error) = written {
             self.refused_firsts.note(&batch.header, &self.producers);
             return Err(error);
@@ -176,13 +179,27 @@ impl Log {
     fn make_room(
         &mut self,
         roll: bool,
-        epoch: LeaderEpoch,
+        header: &BatchHeader,
+        base: Offset,
         now: Timestamp,
     ) -> Result<(), LogError> {
-        if roll {
-            self.roll(now)?;
+        let last = base.plus(i64::from(header.last_offset_delta));
+        match roll {
+            false => Ok(()),
+            // Behind a gap that no segment can bridge, the next one begins with the batch.
+            true if last.since(self.end) > i64::from(i32::MAX) => self.roll_at(base, now),
+            true => self.roll(now),
         }
-        self.begin_epoch(epoch);
+    }
+
+    /// Whether an offset is too far from the active segment's first, also when it is empty.
+    fn overflows(&self, last: Offset) -> bool {
+        last.since(self.active().base()) > i64::from(i32::MAX)
+    }
+
+    /// Behind a gap an epoch begins with its first batch, as recovery will find it.
+    fn begin_epoch_at(&mut self, epoch: LeaderEpoch, base: Offset) -> Result<(), LogError> {
+        self.note_epoch(epoch, base);
         self.write_new_epochs().map_err(disk_full_is_a_rejection)
     }
 
@@ -201,11 +218,17 @@ impl Log {
     /// # Errors
     /// `Rejected(DiskFull)` or a fault.
     pub(super) fn roll(&mut self, now: Timestamp) -> Result<(), LogError> {
+        self.roll_at(self.end, now)
+    }
+
+    fn roll_at(&mut self, base: Offset, now: Timestamp) -> Result<(), LogError> {
         self.active_mut().seal().map_err(disk_full_is_a_rejection)?;
-        self.write_producer_snapshot().map_err(disk_full_is_a_rejection)?;
-        let segment = Segment::create(&self.disk, &self.dir, self.end, now)
+        self.write_producer_snapshot_at(base).map_err(disk_full_is_a_rejection)?;
+        let segment = Segment::create(&self.disk, &self.dir, base, now, self.preallocated())
             .map_err(disk_full_is_a_rejection)?;
         self.segments.push(segment);
+        self.end = base;
+        self.draw_roll_jitter();
         self.names_unsynced = true;
         Ok(())
     }

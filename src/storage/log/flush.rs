@@ -44,7 +44,7 @@ impl FlushJob {
 
 impl Log {
     /// The job that makes everything appended so far durable; `None` when it is. The job must be
-    /// run: what it covers is not offered again.
+    /// run: what it covers is not offered again. There is one at a time.
     ///
     /// # Errors
     /// When a file cannot be opened.
@@ -74,7 +74,9 @@ impl Log {
         let last = self.segments.len() - 1;
         let data = self.options.sync_points.data;
         for (index, segment) in self.segments.iter_mut().enumerate() {
-            if (first..last).contains(&index) {
+            // The cut at its seal is durable with the data, also when all of that is already.
+            let is_cut = segment.is_preallocated && !segment.indexes_durable;
+            if (first..last).contains(&index) || (is_cut && index < last) {
                 files.push((segment.path().to_owned(), data));
             }
             if index < sealed && !segment.indexes_durable {
@@ -84,16 +86,19 @@ impl Log {
         files.extend(self.small_files.take_unsynced(&self.dir));
         let names = self.names_unsynced.then(|| (self.dir.clone(), self.options.sync_points.names));
         let active = (self.active_mut().file()?, data);
+        self.flushing_from = Some(self.checkpoint_offset());
         // Behind everything that can fail: what a job covers is not offered again.
         self.segments[..sealed].iter_mut().for_each(|segment| segment.indexes_durable = true);
         self.names_unsynced = false;
+        self.flush_end = self.end;
         Ok(FlushJob { disk: self.disk.clone(), files, active, names, end: self.end })
     }
 
     /// Notes that a job was done.
     pub fn finish_flush(&mut self, end: Offset) {
-        // A truncation meanwhile moved the end below the job's.
-        self.recovery_point = self.recovery_point.max(end.min(self.end));
+        // Behind a truncation meanwhile there is something else now.
+        self.recovery_point = self.recovery_point.max(end.min(self.flush_end));
+        self.flushing_from = None;
     }
 
     /// Whether a full segment waits for being made durable: it is to be flushed in the background.
@@ -109,6 +114,8 @@ impl Log {
     pub fn checkpoint_offset(&self) -> Offset {
         let sealed = self.segments.len() - 1;
         let unsynced = self.segments[..sealed].iter().find(|segment| !segment.indexes_durable);
-        unsynced.map_or(self.recovery_point, |segment| segment.base().min(self.recovery_point))
+        let durable =
+            self.flushing_from.map_or(self.recovery_point, |from| from.min(self.recovery_point));
+        unsynced.map_or(durable, |segment| segment.base().min(durable))
     }
 }

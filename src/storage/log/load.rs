@@ -15,6 +15,7 @@
 use std::path::PathBuf;
 
 use ottla_protocol::batch::BatchHeader;
+use ottla_runtime::{OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
 use super::index::FileEnd;
@@ -42,7 +43,8 @@ impl Take {
         match (shutdown, next_base) {
             (Shutdown::Clean, _) | (Shutdown::Killed { .. }, Some(_)) => Take::Indexed,
             (Shutdown::Killed { .. }, None) => Take::Resumed,
-            (Shutdown::Unclean { recovery_point }, Some(next)) if next <= recovery_point => {
+            // One that ends at the recovery point may have been sealed behind the checkpoint.
+            (Shutdown::Unclean { recovery_point }, Some(next)) if next < recovery_point => {
                 Take::Indexed
             }
             (Shutdown::Unclean { .. } | Shutdown::Doubted, _) => Take::Rebuilt,
@@ -71,7 +73,7 @@ impl Log {
             if take != Take::Rebuilt
                 && let Some(mut segment) = self.open_segment(*base, take, now)?
             {
-                segment.indexes_durable = next_base.map_or(take == Take::Indexed, |n| n <= durable);
+                segment.indexes_durable = next_base.map_or(take == Take::Indexed, |n| n < durable);
                 if take == Take::Indexed {
                     self.push_indexed(segment, next_base)?;
                 } else {
@@ -89,11 +91,16 @@ impl Log {
                 self.drop_behind(&bases[index..], now, recovered)?;
                 break;
             }
+            let is_promised = next_base.is_some_and(|next| next <= durable);
             // One that could be taken up by its indexes is whole to its end.
             let nothing_goes = take == Take::Indexed || shutdown == Shutdown::Doubted;
             let durable = if nothing_goes { Offset(i64::MAX) } else { durable };
             let segment = self.unindexed(*base, take, now)?;
             let indexed = segment.indexed_to();
+            if take == Take::Rebuilt {
+                // The file may know epochs of records that are lost; what is found counts.
+                self.epochs.truncate_from_end(*base);
+            }
             let sound = self.rebuild_segment(segment, durable, recovered, &mut producers)?;
             let is_cut = next_base.is_some_and(|next| self.end < next);
             if let Some(last) = indexed.filter(|last| nothing_goes && is_cut && *last >= self.end) {
@@ -101,6 +108,9 @@ impl Log {
                 return Err(self.ends_early(last.plus(1)));
             }
             segments.one_done();
+            if next_base.is_some() {
+                self.keep_rebuilt(is_promised)?;
+            }
             if !sound {
                 self.drop_behind(&bases[index + 1..], now, recovered)?;
                 break;
@@ -175,11 +185,32 @@ impl Log {
         let io_error = |error| LogError::io(&path, error);
         let len = segment.file()?.len().map_err(io_error)?;
         segment.clear_indexes().map_err(io_error)?;
-        // The file may know epochs of records that are lost; what is found here counts.
-        self.epochs.truncate_from_end(base);
         self.end = base;
         let scanner = CheckedScanner::new(segment.file()?, path, 0..len);
         self.check_batches(segment, scanner, durable, recovered, (producers_at, producers))
+    }
+
+    /// Nobody writes to a rebuilt segment again: the next start finds its indexes in their files.
+    /// Those that the recovery point promises are durable at once, because it stands in its file.
+    fn keep_rebuilt(&mut self, is_promised: bool) -> Result<(), LogError> {
+        let segment = self.active_mut();
+        segment.seal_if_room()?;
+        if !is_promised {
+            return Ok(());
+        }
+        let files = match segment.index_files() {
+            Err(error) if error.is_disk_full() => return Ok(()),
+            files => files?,
+        };
+        let sync = |(path, point): (PathBuf, SyncPoint)| {
+            self.disk.open(&path, OpenMode::ReadWrite)?.sync(point)
+        };
+        let synced = files.into_iter().try_for_each(sync);
+        let names = self.options.sync_points.names;
+        let synced = synced.and_then(|()| self.disk.sync_dir(&self.dir, names));
+        synced.map_err(|error| LogError::io(&self.dir, error))?;
+        self.active_mut().indexes_durable = true;
+        Ok(())
     }
 
     fn unindexed(&self, base: Offset, take: Take, now: Timestamp) -> Result<Segment, LogError> {

@@ -26,10 +26,11 @@ mod transactions;
 mod txn_index;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ottla_config::TopicConfig;
 use ottla_protocol::batch::BatchHeader;
-use ottla_runtime::{Disk, File, SyncPoint};
+use ottla_runtime::{Disk, Entropy, File, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
 pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
@@ -81,6 +82,18 @@ pub struct LogOptions {
     pub config: TopicConfig,
     /// Names of its syncs.
     pub sync_points: SyncPoints,
+    /// For the jitter of rolls; without it there is none.
+    pub entropy: Option<Entropy>,
+    /// Producers that a snapshot knows, and that were silent for so long, are not taken up.
+    pub producer_age_max: Duration,
+}
+
+impl LogOptions {
+    /// Without jitter, and without an age at which producers are forgotten.
+    #[must_use]
+    pub fn new(config: TopicConfig, sync_points: SyncPoints) -> LogOptions {
+        LogOptions { config, sync_points, entropy: None, producer_age_max: Duration::MAX }
+    }
 }
 
 /// A piece of a file. It holds the file open, and valid bytes stay valid: files are only cut by
@@ -114,6 +127,14 @@ pub struct Log {
     log_start: Offset,
     end: Offset,
     recovery_point: Offset,
+    /// Where the flush under way ends, or what a truncation left of it.
+    flush_end: Offset,
+    /// The recovery point for the checkpoint while a flush is under way, which has not made
+    /// durable yet what it will.
+    flushing_from: Option<Offset>,
+    /// How much earlier than `segment.ms` says the active segment rolls.
+    roll_jitter: Duration,
+    opened: Timestamp,
     /// Whether segments were created whose names may not be durable.
     names_unsynced: bool,
     producers: ProducerState,
@@ -171,7 +192,7 @@ impl Log {
     }
 
     /// Forgets producers that were silent for longer than `age_max`.
-    pub fn expire_producers(&mut self, now: Timestamp, age_max: std::time::Duration) {
+    pub fn expire_producers(&mut self, now: Timestamp, age_max: Duration) {
         self.producers.expire(now, age_max);
     }
 
@@ -201,7 +222,9 @@ impl Log {
     /// # Errors
     /// Those of writing.
     pub fn close(&mut self) -> Result<(), LogError> {
-        self.active_mut().seal()?;
+        for segment in self.segments.iter_mut().filter(|segment| !segment.indexes_durable) {
+            segment.seal()?;
+        }
         self.write_cut_epochs()?;
         self.write_producer_snapshot()
     }
@@ -223,17 +246,23 @@ impl Log {
         let active = self.active_mut();
         if let Some(found) = active.locate(end)? {
             active.truncate(end, found.extent.position)?;
-            self.end = found.header.base_offset.min(end);
+            // The start may lie in the batch that goes.
+            self.end = found.header.base_offset.min(end).max(self.log_start);
         } else {
             self.end = end;
         }
         self.recovery_point = self.recovery_point.min(self.end);
+        self.flush_end = self.flush_end.min(self.end);
+        self.active_mut().load_first_timestamp()?;
         self.remove_stray_snapshots()?;
         self.sync_truncation()?;
         if self.epochs.truncate_from_end(self.end) {
             self.write_epochs()?;
         }
-        self.rebuild_producers()
+        let before = std::mem::take(&mut self.producers);
+        self.rebuild_producers()?;
+        self.producers.keep_unreplicated(&before, self.end);
+        Ok(())
     }
 
     /// Makes what was dropped stay dropped.
@@ -302,8 +331,26 @@ impl Log {
         RollLimits {
             segment_bytes: u64::from(config.segment_bytes),
             index_bytes: u64::from(config.segment_index_bytes),
-            age_max: config.segment_age_max,
+            age_max: config.segment_age_max.saturating_sub(self.roll_jitter),
         }
+    }
+
+    /// Draws the jitter of a segment that begins, or is taken up (`randomSegmentJitter`).
+    fn draw_roll_jitter(&mut self) {
+        let config = &self.options.config;
+        let most = config.segment_jitter.min(config.segment_age_max).as_millis();
+        self.roll_jitter = match &self.options.entropy {
+            Some(entropy) if most > 0 => {
+                Duration::from_millis(entropy.below(u64::try_from(most).unwrap_or(u64::MAX)))
+            }
+            _ => Duration::ZERO,
+        };
+    }
+
+    /// The size that the file of a new segment has at once.
+    fn preallocated(&self) -> Option<u64> {
+        let config = &self.options.config;
+        config.preallocate.then_some(u64::from(config.segment_bytes))
     }
 
     /// Index of the segment that holds `offset`, or the first one.
@@ -312,7 +359,11 @@ impl Log {
     }
 
     fn write_producer_snapshot(&self) -> Result<(), LogError> {
-        let path = self.dir.join(SegmentFile::Snapshot.name(self.end));
+        self.write_producer_snapshot_at(self.end)
+    }
+
+    fn write_producer_snapshot_at(&self, offset: Offset) -> Result<(), LogError> {
+        let path = self.dir.join(SegmentFile::Snapshot.name(offset));
         // Not synced: its checksum tells whether it is whole, and the log can replace it.
         let written = self.disk.write_atomically(&path, &self.producers.to_snapshot(), None, None);
         written.map_err(|error| LogError::io(&path, error))

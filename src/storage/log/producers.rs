@@ -103,7 +103,10 @@ impl Log {
             let path = self.dir.join(SegmentFile::Snapshot.name(offset));
             let read = self.disk.read(&path, SNAPSHOT_LEN_MAX);
             match read.and_then(|bytes| ProducerState::from_snapshot(&bytes)) {
-                Ok(producers) => return Ok((offset, producers)),
+                Ok(mut producers) => {
+                    producers.expire(self.opened, self.options.producer_age_max);
+                    return Ok((offset, producers));
+                }
                 Err(error) if is_damage(&error) => {
                     tracing::warn!(file = %path.display(), %error, "removing a damaged snapshot");
                     self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;

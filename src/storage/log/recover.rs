@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use ottla_runtime::Disk;
 use ottla_types::{Offset, Timestamp};
@@ -13,6 +14,7 @@ use super::progress::Progress;
 use super::small_files::{SmallFiles, read_epochs};
 use super::{Log, LogError, LogOptions};
 use crate::error::Damage;
+use crate::leader_epochs::LeaderEpochs;
 use crate::names::SegmentFile;
 use crate::producer_state::{ProducerState, RefusedFirsts};
 
@@ -47,15 +49,17 @@ impl Shutdown {
         }
     }
 
-    /// What lies below a log's start needs no look.
-    fn at_least(self, start: Offset) -> Shutdown {
+    /// A recovery point that is not above the log's start may have been moved there with it, by
+    /// whoever deleted records that were not durable: it promises nothing.
+    fn with_start(self, start: Offset) -> Shutdown {
+        let above = |point: Offset| if point > start { point } else { Offset::ZERO };
         match self {
             Shutdown::Clean | Shutdown::Doubted => self,
             Shutdown::Unclean { recovery_point } => {
-                Shutdown::Unclean { recovery_point: recovery_point.max(start) }
+                Shutdown::Unclean { recovery_point: above(recovery_point) }
             }
             Shutdown::Killed { recovery_point } => {
-                Shutdown::Killed { recovery_point: recovery_point.max(start) }
+                Shutdown::Killed { recovery_point: above(recovery_point) }
             }
         }
     }
@@ -138,6 +142,10 @@ impl Log {
             log_start,
             end: log_start,
             recovery_point: log_start,
+            flush_end: log_start,
+            flushing_from: None,
+            roll_jitter: Duration::ZERO,
+            opened: now,
             names_unsynced: shutdown != Shutdown::Clean,
             producers: ProducerState::default(),
             refused_firsts: RefusedFirsts::default(),
@@ -149,9 +157,10 @@ impl Log {
         let epochs_before = log.epochs.clone();
         let bases = log.remove_leftovers(bases, start)?;
         let mut producers = None;
-        log.log_start = start.max(bases.first().copied().unwrap_or(start));
+        log.end = bases.first().copied().unwrap_or(start);
+        log.log_start = start.max(log.end);
         let promised = shutdown.recovery_point().unwrap_or(Offset::ZERO);
-        let shutdown = shutdown.at_least(log.log_start);
+        let shutdown = shutdown.with_start(log.log_start);
         if !bases.is_empty() {
             producers = log.load_segments(&bases, shutdown, now, progress, &mut recovered)?;
         }
@@ -165,24 +174,27 @@ impl Log {
         if recovered.cut_bytes > 0 {
             log.sync_truncation()?;
         }
-        let epochs_lost = read.damaged && log.end > log.log_start;
-        if epochs_lost {
-            log.rebuild_epochs()?;
-        }
         log.names_unsynced |= recovered.checked_bytes > 0;
-        log.epochs.truncate_from_end(log.end);
-        log.epochs.truncate_from_start(log.log_start);
-        if log.epochs != epochs_before || epochs_lost {
-            log.write_epochs()?;
-        }
+        log.settle_epochs(&epochs_before, read.damaged && log.end > log.log_start)?;
         let durable = shutdown.recovery_point().unwrap_or(log.end);
         log.recovery_point = durable.clamp(log.log_start, log.end);
         match producers {
             Some((at, producers)) if at == log.end => log.producers = producers,
             _ => log.rebuild_producers()?,
         }
+        log.draw_roll_jitter();
         log.check();
         Ok((log, recovered))
+    }
+
+    /// The epochs of the records that are there, also in their file.
+    fn settle_epochs(&mut self, in_file: &LeaderEpochs, is_damaged: bool) -> Result<(), LogError> {
+        if is_damaged {
+            self.rebuild_epochs()?;
+        }
+        self.epochs.truncate_from_end(self.end);
+        self.epochs.truncate_from_start(self.log_start);
+        if self.epochs != *in_file || is_damaged { self.write_epochs() } else { Ok(()) }
     }
 
     /// That the log ends below `promised`, up to where it was durable.

@@ -203,9 +203,11 @@ impl Log {
         for segment in self.segments.drain(..) {
             segment.delete()?;
         }
-        let segment = Segment::create(&self.disk, &self.dir, self.log_start, now)?;
+        let (disk, dir) = (&self.disk, &self.dir);
+        let segment = Segment::create(disk, dir, self.log_start, now, self.preallocated())?;
         self.segments.push(segment);
         self.end = self.log_start;
+        self.flush_end = self.flush_end.min(self.end);
         self.names_unsynced = true;
         Ok(())
     }

@@ -1,22 +1,21 @@
 //! A segment: a file of batches with its indexes.
 //!
 //! `size` is the end of what counts; bytes behind it in the file are the rest of a failed write
-//! and are overwritten or cut. Files open when they are needed ([`LazyFile`]).
+//! and are overwritten or cut. Files open when they are needed ([`LazyFile`]). Finding batches is
+//! in `lookup.rs`, taking an earlier process's segment up in `taken_up.rs`.
 
+mod lookup;
 mod taken_up;
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ottla_protocol::batch::BatchHeader;
 use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
 use super::index::{FileEnd, OffsetIndex, TimeIndex};
-use super::scan::{Scanner, Sweep};
 use super::txn_index::TxnIndex;
-use super::{BatchLocation, Extent};
 use crate::error::LogError;
 use crate::names::SegmentFile;
 use crate::producer_state::EndedTransaction;
@@ -40,6 +39,8 @@ pub(super) struct Segment {
     first_timestamp: Option<Timestamp>,
     /// Wall time of its creation: the age of a segment without timestamps.
     created: Timestamp,
+    /// Whether the file was made longer than what is in it; sealing cuts it.
+    pub(super) is_preallocated: bool,
     /// Bytes appended since the newest index entry.
     unindexed_bytes: u64,
     /// Bytes appended since index entries went to their files.
@@ -66,17 +67,23 @@ pub(super) struct Appended {
 }
 
 impl Segment {
-    /// A new, empty segment. Its log file is created at once, its indexes when they are needed.
+    /// A new, empty segment. Its log file is created at once, with `preallocated` bytes of zeros
+    /// if so wanted, its indexes when they are needed.
     pub(super) fn create(
         disk: &Disk,
         dir: &Path,
         base: Offset,
         now: Timestamp,
+        preallocated: Option<u64>,
     ) -> Result<Segment, LogError> {
         let mut segment = Segment::unindexed(disk, dir, base, now);
         let path = segment.path.clone();
         let file = disk.open(&path, OpenMode::Truncate).map_err(|e| LogError::io(&path, e))?;
         segment.file.put(disk, &file);
+        if let Some(len) = preallocated {
+            file.set_len(len).map_err(|e| LogError::io(&path, e))?;
+            segment.is_preallocated = true;
+        }
         segment.clear_indexes().map_err(|e| LogError::io(&path, e))?;
         Ok(segment)
     }
@@ -125,6 +132,7 @@ impl Segment {
             max_timestamp: None,
             first_timestamp: None,
             created: now,
+            is_preallocated: false,
             unindexed_bytes: 0,
             unspilled_bytes: 0,
             indexes_durable: false,
@@ -183,7 +191,6 @@ impl Segment {
             || waited > age_max
             || self.offsets.len() >= limits.index_bytes / 8
             || self.times.len() + 1 >= limits.index_bytes / 12
-            || next.last_offset.since(self.base) > i64::from(i32::MAX)
     }
 
     /// Writes a batch behind the others. Nothing of it counts before [`Segment::note`].
@@ -246,11 +253,21 @@ impl Segment {
             .and_then(|()| self.offsets.seal())
             .and_then(|()| self.times.seal())
             .and_then(|()| self.aborted.seal());
-        sealed.map_err(|error| LogError::io(path, error))
+        sealed.map_err(|error| LogError::io(path, error))?;
+        if self.is_preallocated { self.cut_to_size() } else { Ok(()) }
     }
 
-    /// The files of a sealed segment's indexes, to be made durable.
+    /// [`Segment::seal`] if there is room; else it is done when the indexes are to be durable.
+    pub(super) fn seal_if_room(&mut self) -> Result<(), LogError> {
+        match self.seal() {
+            Err(error) if error.is_disk_full() => Ok(()),
+            sealed => sealed,
+        }
+    }
+
+    /// The files of a sealed segment's indexes, complete, to be made durable.
     pub(super) fn index_files(&mut self) -> Result<Vec<(PathBuf, SyncPoint)>, LogError> {
+        self.seal()?;
         let mut files = || -> io::Result<_> {
             let mut files = vec![self.offsets.sealed_file()?, self.times.sealed_file()?];
             files.extend(self.aborted.sealed_file()?);
@@ -285,103 +302,6 @@ impl Segment {
         self.aborted.all().map_err(|error| LogError::io(&self.path, error))
     }
 
-    /// Last offset of the first indexed batch at or behind `position`.
-    pub(super) fn indexed_bound(&mut self, position: u64) -> Result<Option<Offset>, LogError> {
-        self.offsets.offset_from(position).map_err(|error| LogError::io(&self.path, error))
-    }
-
-    /// A scanner of the headers from the batch that holds `offset`, or one before it.
-    pub(super) fn scan_from(&mut self, offset: Offset) -> Result<Scanner, LogError> {
-        Ok(self.indexed_scanner(offset)?.1)
-    }
-
-    /// Position of the last indexed batch at or in front of the one that holds `offset`.
-    pub(super) fn indexed_position(&mut self, offset: Offset) -> Result<u64, LogError> {
-        Ok(self.indexed_scanner(offset)?.0)
-    }
-
-    /// Last offset of the last indexed batch at or in front of `position`.
-    pub(super) fn indexed_offset(&mut self, position: u64) -> Result<Offset, LogError> {
-        self.offsets.offset_at(position).map_err(|error| LogError::io(&self.path, error))
-    }
-
-    /// As [`Segment::scan_from`], to walk over all of the rest.
-    pub(super) fn sweep_from(&mut self, offset: Offset) -> Result<Sweep, LogError> {
-        let start = self.indexed_position(offset)?;
-        let (size, base, path) = (self.size, self.base, self.path.clone());
-        Ok(Sweep::new(self.file()?, path, base, start..size))
-    }
-
-    /// A scanner of the headers from the batch at `position`.
-    pub(super) fn scan_at(&mut self, position: u64) -> Result<Scanner, LogError> {
-        let (size, base, path) = (self.size, self.base, self.path.clone());
-        Ok(Scanner::new(self.file()?, path, base, position..size))
-    }
-
-    /// The first batch whose last offset is at or behind `offset`.
-    pub(super) fn locate(&mut self, offset: Offset) -> Result<Option<BatchLocation>, LogError> {
-        let mut scanner = self.scan_from(offset)?;
-        while let Some((position, header)) = scanner.next_header()? {
-            if header.last_offset() >= offset {
-                return Ok(Some(self.location(position, header)?));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The first batch with a timestamp at or after `target` and an offset at or behind `start`.
-    pub(super) fn locate_time(
-        &mut self,
-        target: Timestamp,
-        start: Offset,
-    ) -> Result<Option<BatchLocation>, LogError> {
-        let from = self.times.floor(target).map_err(|error| LogError::io(&self.path, error))?;
-        let mut scanner = self.scan_from(from.max(start))?;
-        while let Some((position, header)) = scanner.next_header()? {
-            if header.max_timestamp >= target && header.last_offset() >= start {
-                return Ok(Some(self.location(position, header)?));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The largest timestamp of the batches that end at or behind `start`, and the last offset of
-    /// the first batch that holds it.
-    pub(super) fn max_timestamp_from(
-        &mut self,
-        start: Offset,
-    ) -> Result<Option<(Timestamp, Offset)>, LogError> {
-        let mut best: Option<(Timestamp, Offset)> = None;
-        let mut scanner = self.scan_from(start)?;
-        while let Some((_, header)) = scanner.next_header()? {
-            let is_newer = best.is_none_or(|(max, _)| header.max_timestamp > max);
-            if header.last_offset() >= start && header.max_timestamp.0 >= 0 && is_newer {
-                best = Some((header.max_timestamp, header.last_offset()));
-            }
-        }
-        Ok(best)
-    }
-
-    /// Offset behind the last batch.
-    pub(super) fn next_offset(&mut self) -> Result<Offset, LogError> {
-        let last = self.offsets.last().map_err(|error| LogError::io(&self.path, error))?;
-        let mut scanner = self.scan_at(last.map_or(0, |(_, position)| position))?;
-        let mut next = self.base;
-        while let Some((_, header)) = scanner.next_header()? {
-            next = header.next_offset();
-        }
-        Ok(next)
-    }
-
-    fn location(&mut self, position: u64, header: BatchHeader) -> Result<BatchLocation, LogError> {
-        let len = header.size() as u64;
-        Ok(BatchLocation { header, extent: self.extent(position, len)? })
-    }
-
-    pub(super) fn extent(&mut self, position: u64, len: u64) -> Result<Extent, LogError> {
-        Ok(Extent { file: self.file()?, position, len })
-    }
-
     /// Forgets everything from `end` on, whose batch begins at `position`. The caller rebuilds what
     /// is known of times from the batches that stay.
     pub(super) fn truncate(&mut self, end: Offset, position: u64) -> Result<(), LogError> {
@@ -399,7 +319,8 @@ impl Segment {
         let from = times.map_or(self.base, |(_, offset)| offset);
         let mut scanner = self.scan_from(from)?;
         while let Some((_, header)) = scanner.next_header()? {
-            if self.max_timestamp.is_none_or(|(max, _)| header.max_timestamp > max) {
+            let is_newer = self.max_timestamp.is_none_or(|(max, _)| header.max_timestamp > max);
+            if header.max_timestamp.0 >= 0 && is_newer {
                 self.max_timestamp = Some((header.max_timestamp, header.last_offset()));
             }
         }
@@ -444,37 +365,6 @@ impl Segment {
         let dir = self.path.parent().expect("segments are in a directory");
         [SegmentFile::Log, SegmentFile::Index, SegmentFile::TimeIndex, SegmentFile::TxnIndex]
             .map(|kind| dir.join(kind.name(self.base)))
-    }
-
-    /// What the indexes say that the batches do not; nothing in a sound segment.
-    pub(super) fn index_mismatches(&mut self) -> Result<Vec<String>, LogError> {
-        let path = self.path.clone();
-        let offsets = self.offsets.all().map_err(|error| LogError::io(&path, error))?;
-        let times = self.times.all().map_err(|error| LogError::io(&path, error))?;
-        let mut batches = Vec::new();
-        let mut scanner = self.scan_at(0)?;
-        while let Some((position, header)) = scanner.next_header()? {
-            batches.push((position, header));
-        }
-        let mut wrong = Vec::new();
-        for entry in &offsets {
-            let found = batches.iter().any(|(at, header)| (header.last_offset(), *at) == *entry);
-            if !found {
-                wrong.push(format!("{}: no batch for index entry {entry:?}", path.display()));
-            }
-        }
-        for entry in &times {
-            let found = batches.iter().any(|(_, h)| (h.max_timestamp, h.last_offset()) == *entry);
-            if !found {
-                wrong.push(format!("{}: no batch for time index entry {entry:?}", path.display()));
-            }
-        }
-        for sorted in [offsets.is_sorted(), times.is_sorted()] {
-            if !sorted {
-                wrong.push(format!("{}: an index is not sorted", path.display()));
-            }
-        }
-        Ok(wrong)
     }
 }
 

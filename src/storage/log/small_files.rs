@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_runtime::{Disk, SyncPoint};
-use ottla_types::LeaderEpoch;
+use ottla_types::{LeaderEpoch, Offset};
 
 use super::{Log, LogError, Shutdown};
 use crate::leader_epochs::LeaderEpochs;
@@ -80,7 +80,11 @@ impl Log {
     /// Notes that `epoch` begins at the end of the log, before the first record of it. The file
     /// learns of it with that record.
     pub fn begin_epoch(&mut self, epoch: LeaderEpoch) {
-        self.small_files.epochs_unwritten |= self.epochs.assign(epoch, self.end);
+        self.note_epoch(epoch, self.end);
+    }
+
+    pub(super) fn note_epoch(&mut self, epoch: LeaderEpoch, start: Offset) {
+        self.small_files.epochs_unwritten |= self.epochs.assign(epoch, start);
     }
 
     /// Writes `leader-epoch-checkpoint` if an epoch began since. On an error the next append tries

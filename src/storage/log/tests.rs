@@ -25,7 +25,7 @@ fn options() -> LogOptions {
     let mut config = TopicConfig::defaults(&values);
     config.segment_bytes = 1000;
     config.index_interval_bytes = 100;
-    LogOptions { config, sync_points: SyncPoints::DATA }
+    LogOptions::new(config, SyncPoints::DATA)
 }
 
 /// Runs a case on an empty simulated disk with a directory for the log.
@@ -435,6 +435,8 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 }
 
 mod compacted;
+mod model;
 mod recovery;
 mod retention;
+mod rolls;
 mod transactions;

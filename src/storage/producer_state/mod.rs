@@ -206,13 +206,24 @@ impl ProducerState {
         self.unreplicated.retain(|_, marker| *marker >= high_watermark);
     }
 
+    /// Takes over what was known of transactions that end below `end` and are not replicated: no
+    /// snapshot tells that.
+    pub fn keep_unreplicated(&mut self, before: &ProducerState, end: Offset) {
+        let kept = before.unreplicated.iter().filter(|(_, marker)| **marker < end);
+        self.unreplicated.extend(kept);
+    }
+
     /// Fills in batches before the last one, which a snapshot does not hold, from a state that was
     /// built of a piece of the log in front of the snapshot.
     pub fn recall(&mut self, earlier: &ProducerState) {
+        // A snapshot gives the last batch the time of the producer, which may be a marker's.
+        let last = |producer: &Producer| {
+            producer.batches.back().map(|batch| (batch.last_sequence, batch.last_offset))
+        };
         for (id, producer) in &mut self.producers {
             if let Some(other) = earlier.producers.get(id)
                 && other.epoch == producer.epoch
-                && other.batches.back() == producer.batches.back()
+                && last(other) == last(producer)
             {
                 producer.batches.clone_from(&other.batches);
             }

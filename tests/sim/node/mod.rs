@@ -10,6 +10,7 @@
 mod admin;
 mod audit;
 mod client;
+mod loss;
 mod model;
 mod plan;
 mod process;
@@ -49,7 +50,7 @@ pub async fn run(world: &SimWorld, findings: &Findings, settings: &Settings) {
     findings.note(|| format!("{plan:?}"));
     let machine = world.node("broker");
     machine.disk().set_faults(|faults| {
-        faults.disabled_syncs.extend(settings.mutant);
+        settings.mutant.into_iter().for_each(|mutant| mutant.plant(faults));
         faults.open_files_max = Some(OPEN_FILES_MAX);
     });
     let clients = world.node("clients");
@@ -107,7 +108,8 @@ impl Story<'_> {
     async fn live_once(&self, is_first: bool) {
         // It may die before it is ready: in its first start, while it formats.
         if self.dice.chance(if is_first { 60 } else { 30 }) {
-            self.plan_death(self.plan.power_cuts && self.dice.chance(70), 60);
+            let power_cut = self.plan.power_cuts && self.dice.chance(70);
+            self.plan_death(power_cut, if is_first && self.dice.chance(50) { 20 } else { 60 });
         }
         let mut process = Process::start(&self.machine, self.config.clone(), self.findings);
         if !self.is_ready(&mut process).await {
@@ -217,6 +219,7 @@ impl Story<'_> {
                     self.bury(true).await;
                 } else {
                     self.machine.after_exit().await;
+                    self.lose_indexes();
                 }
             }
             Some(State::Died) => self.bury(power_cut).await,
@@ -273,12 +276,17 @@ impl Story<'_> {
         self.went_on(ended.as_ref());
         if self.dice.chance(50) && ended.is_none() && !self.findings.any() {
             self.bury(self.plan.power_cuts).await;
+            let missed = loss::partitions_in(&self.machine, &dir);
             let missing = FaultsBelow { unreadable: true, ..FaultsBelow::default() };
             self.machine.disk().set_faults(|faults| faults.below.extend([(dir.clone(), missing)]));
             let mut process = Process::start(&self.machine, self.config.clone(), self.findings);
             if !self.is_ready(&mut process).await {
                 return;
             }
+            for held in process.held().iter().filter(|held| missed.contains(*held)) {
+                self.findings.violated(format!("{held:?} is in {}, and served", dir.display()));
+            }
+            self.audit().await;
             let ended = process.ended_within(ms(self.dice.between(50, 1_000))).await;
             self.went_on(ended.as_ref());
         }
@@ -320,7 +328,14 @@ impl Story<'_> {
             false => stats.kills += 1,
         });
         self.machine.crash(power_cut).await;
+        self.lose_indexes();
         self.client.pause(0, 100).await;
+    }
+
+    fn lose_indexes(&self) {
+        if self.plan.loses_indexes && self.dice.chance(50) {
+            loss::lose_indexes(&self.machine, &self.dice, &self.plan, self.findings);
+        }
     }
 
     async fn audit(&self) {

@@ -74,6 +74,8 @@ pub struct Plan {
     pub dirs: u64,
     /// Whether an operator deletes records.
     pub deletes_records: bool,
+    /// Whether indexes and the like get lost while the broker is down.
+    pub loses_indexes: bool,
 }
 
 impl Plan {
@@ -98,6 +100,7 @@ impl Plan {
             few_topics: dice.chance(30),
             dirs: dice.pick(&[1, 1, 2, 3]),
             deletes_records: dice.chance(40),
+            loses_indexes: dice.chance(30),
         }
     }
 
@@ -147,6 +150,8 @@ impl Plan {
         topics.index_interval_bytes = dice.pick(&[0, 100, 1_000]);
         topics.segment_index_bytes = dice.pick(&[24, 100, 10_000]);
         topics.segment_age_max = ms(dice.pick(&[100, 1_000, 1_000_000]));
+        topics.preallocate = dice.chance(20);
+        topics.segment_jitter = ms(dice.pick(&[0, 0, 50]));
         topics.file_delete_delay = ms(dice.pick(&[0, 50, 60_000]));
         // The wall clock may jump back between the stamp of a record and its look at the door.
         topics.timestamp_after_max_ms = i64::MAX;

@@ -1,6 +1,7 @@
 //! The broker's process on its simulated machine.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
@@ -8,6 +9,7 @@ use ottla_node::{NodeParts, run};
 use ottla_replication::Replicas;
 use ottla_runtime::sim::SimNode;
 use ottla_runtime::{Plane, Runtime};
+use ottla_types::TopicIdPartition;
 use tokio::sync::watch;
 
 use crate::findings::Findings;
@@ -32,6 +34,8 @@ pub enum State {
 pub struct Process {
     machine: SimNode,
     state: watch::Receiver<State>,
+    /// The partitions whose logs it opened.
+    held: Arc<Mutex<Vec<TopicIdPartition>>>,
 }
 
 impl Process {
@@ -41,8 +45,12 @@ impl Process {
         let runtime = Runtime::simulated(machine);
         let mut parts = NodeParts::new(config);
         let (opened, findings) = (state_in.clone(), findings.clone());
+        let held: Arc<Mutex<Vec<TopicIdPartition>>> = Arc::default();
+        let holds = held.clone();
         parts.on_open = Box::new(move |replicas| {
             look_into_logs(replicas, &findings);
+            let ids = replicas.all().iter().map(|partition| partition.id()).collect();
+            *holds.lock().expect("a list") = ids;
             opened.send_replace(State::Open);
         });
         let node = run(runtime.clone(), parts);
@@ -50,7 +58,12 @@ impl Process {
             let ended = node.await.map(|_| ()).map_err(|error| error.to_string());
             state_in.send_replace(State::Ended(ended));
         });
-        Process { machine: machine.clone(), state }
+        Process { machine: machine.clone(), state, held }
+    }
+
+    /// The partitions that it held when it was ready.
+    pub fn held(&self) -> Vec<TopicIdPartition> {
+        self.held.lock().expect("a list").clone()
     }
 
     /// Waits until the process is open, has ended or has died; `None` when it takes too long.

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use ottla_config::NodeConfig;
 use ottla_raft::core::Timeouts;
+use ottla_runtime::Runtime;
 use ottla_runtime::sim::SimWorld;
-use ottla_runtime::{Runtime, SyncPoint};
 use ottla_types::NodeId;
 
 use crate::dice::Dice;
 use crate::findings::Findings;
+use crate::mutant::Mutant;
 use voter::{Quorum, Voter};
 
 /// Virtual time in which a healed quorum must agree.
@@ -26,7 +27,7 @@ const HEALS_WITHIN: Duration = Duration::from_secs(60);
 const MORE_RECORDS: i64 = 20;
 
 /// Lives a world through.
-pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint>) {
+pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<Mutant>) {
     let dice = Dice::of(world);
     let ms = Duration::from_millis;
     let mut log = NodeConfig::new(None, &[]).expect("the embedded default").topic_defaults;
@@ -46,7 +47,9 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint
         .map(|id| Voter::new(NodeId(id), world.node(&format!("voter {id}")), quorum.clone()))
         .collect();
     for voter in &voters {
-        voter.machine.disk().set_faults(|faults| faults.disabled_syncs.extend(mutant));
+        voter.machine.disk().set_faults(|faults| {
+            mutant.into_iter().for_each(|mutant| mutant.plant(faults));
+        });
         voter.start();
     }
     let harness = Runtime::simulated(&world.node("harness"));
@@ -55,7 +58,11 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<SyncPoint
         if findings.any() {
             return;
         }
-        trouble(&quorum, &voters, &harness, power_cuts).await;
+        if power_cuts && dice.chance(30) {
+            election_trouble(&quorum, &voters, &harness).await;
+        } else {
+            trouble(&quorum, &voters, &harness, power_cuts).await;
+        }
     }
     heal(&quorum, &voters, &harness).await;
 }
@@ -102,6 +109,38 @@ async fn trouble(quorum: &Quorum, voters: &[Voter], harness: &Runtime, power_cut
         voter.start();
     }
     harness.clock().sleep(Duration::from_millis(dice.between(0, 800))).await;
+}
+
+/// All voters begin anew, and while they vote, some lose power and come back at once: what they
+/// have promised in this epoch is not to be forgotten.
+async fn election_trouble(quorum: &Quorum, voters: &[Voter], harness: &Runtime) {
+    let dice = &quorum.dice;
+    let pairs = [(1, 2), (1, 3), (2, 3)].map(|(a, b)| (NodeId(a), NodeId(b)));
+    let cut: Vec<_> = pairs.into_iter().filter(|_| dice.chance(25)).collect();
+    quorum.network.set(dice.pick(&[0, 20, 50]), dice.pick(&[5, 20]), &cut);
+    for voter in voters {
+        voter.machine.crash(false).await;
+        quorum.findings.count(|stats| stats.kills += 1);
+        voter.start();
+    }
+    for voter in voters.iter().filter(|_| dice.chance(60)) {
+        let after = Some(dice.below(8));
+        voter.machine.disk().set_faults(|faults| faults.power_cut_after = after);
+    }
+    let until = harness.clock().now().after(Duration::from_millis(dice.between(50, 600)));
+    while harness.clock().now() < until {
+        for voter in voters {
+            let died = harness.clock().timeout(Duration::from_millis(1), voter.machine.died());
+            if died.await.is_some() {
+                quorum.findings.count(|stats| stats.power_cuts += 1);
+                voter.machine.crash(true).await;
+                voter.start();
+            }
+        }
+    }
+    for voter in voters {
+        voter.machine.disk().set_faults(|faults| faults.power_cut_after = None);
+    }
 }
 
 /// Without trouble the voters must agree, and commit more.

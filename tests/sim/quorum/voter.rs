@@ -140,7 +140,7 @@ impl Voter {
             alone: false,
             static_voters: history.voters().clone(),
             timeouts: self.quorum.timeouts,
-            log: LogOptions { config: log, sync_points: SyncPoints::METADATA },
+            log: LogOptions::new(log, SyncPoints::METADATA),
             retention: self.quorum.retention,
             durable: points.metadata().expect("a power cut leaves it whole"),
             points,
