@@ -128,3 +128,37 @@ fn what_a_crash_leaves_behind_the_last_batch_is_cut() {
         }
     }
 }
+
+/// Without marks and notes, as after a power cut of a machine that ran Kafka.
+fn forget_everything(setup: &Setup) {
+    for name in [".kafka_cleanshutdown", ".ottla-boot", "recovery-point-offset-checkpoint"] {
+        let path = setup.data().join(name);
+        if path.exists() {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_lies_before_the_first_batch_of_an_epoch_was_durable() {
+    let mut node = ended(End::Kill);
+    let log = metadata_log(&node.setup);
+    let at = find(&log, "second");
+    forget_everything(&node.setup);
+    // In one epoch, a power cut may keep younger sectors than it loses.
+    let whole = fs::read(&log).unwrap();
+    flip(&log, at);
+    node.start_again();
+    node.process().kill();
+    assert!(fs::read(&log).unwrap().windows(5).all(|text| text != b"third"), "it was cut");
+    put_back(&log, &whole);
+    forget_everything(&node.setup);
+    serves_all(&mut node);
+    node.process().kill();
+    // Now another epoch has begun behind it.
+    forget_everything(&node.setup);
+    flip(&log, at);
+    assert!(refused(&node.setup).contains("is damaged at byte"));
+    flip(&log, at);
+    serves_all(&mut node);
+}
