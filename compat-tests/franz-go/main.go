@@ -34,6 +34,7 @@ func producerOptions(q goserve.Question) []kgo.Opt {
 	options := []kgo.Opt{
 		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(20 * time.Millisecond),
 		kgo.ProducerBatchCompression(codecs[q.Codec]), kgo.RequiredAcks(acks[q.Acks]),
+		kgo.MetadataMinAge(100 * time.Millisecond),
 		kgo.ProducerBatchMaxBytes(q.MaxBytes),
 	}
 	if !q.Idempotent {

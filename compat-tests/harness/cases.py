@@ -65,8 +65,9 @@ class Subject:
         return next((what for what in self.hello.get("cannot", ()) if CANNOT[what](made)), None)
 
     def reader(self):
-        """Who reads what this client wrote: itself, if it can read without a group."""
-        return self.adapter if self.hello.get("consumes", True) else self.eyes
+        """Who reads what this client wrote: itself, if it reads without a group, and exactly."""
+        able = self.hello.get("consumes", True) and not self.hello.get("empty_is_null", False)
+        return self.adapter if able else self.eyes
 
     def fields(self):
         """What is compared: a client that sends the clock's times is not held to others."""
@@ -236,7 +237,7 @@ def expect_error(subject, pattern, act):
     raise Failed(f"no error, but {str(given)[:100]}")
 
 
-@case("unknown-topic")
+@case("unknown-topic", calls=["unknown_topic"])
 def unknown_topic(subject):
     """A topic that is not there, asked for without creating it: an error, and no topic."""
     topic = subject.topic("unknown", create=False)

@@ -63,8 +63,10 @@ def run_case(subject, name, results, act, *arguments):
     results.tell(subject, name, outcome, time.monotonic() - since)
 
 
-def all_cases(subject, apis, results):
+def all_cases(subject, apis, results, only):
     for name, (act, needed, calls) in cases.CASES.items():
+        if only and name not in only:
+            continue
         lacking = [cases.API_NAMES[key] for key in needed if key not in apis]
         unoffered = [call for call in calls if call not in subject.hello["calls"]]
         if unoffered:
@@ -92,6 +94,8 @@ def shared_by(subject):
 def read_shared(reader, writer, shared):
     topic, made = shared
     found = reader.consume(topic, len(made))
+    if reader.hello.get("empty_is_null", False):
+        made, found = (list(map(records.empty_as_null, several)) for several in (made, found))
     wrong = records.difference(made, found, writer.fields())
     if wrong is not None:
         raise Failed(wrong)
@@ -118,8 +122,10 @@ def exchange(subjects, pool, results):
     list(pool.map(read, subjects))
 
 
-def faults(subjects, broker, results):
+def faults(subjects, broker, results, only):
     for name in endurance.NAMES:
+        if only and name not in only:
+            continue
         if isinstance(broker, brokers.Running):
             for subject in subjects:
                 results.tell(subject, name, Needs("a broker of the harness's own"))
@@ -127,14 +133,15 @@ def faults(subjects, broker, results):
             endurance.endure(subjects, broker, name, results.tell)
 
 
-def play(subjects, broker, jobs, results):
+def play(subjects, broker, options, results):
     for subject in subjects:
         subject.greet()
     apis = raw.api_versions(broker.bootstrap)
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(lambda subject: all_cases(subject, apis, results), subjects))
-        exchange(subjects, pool, results)
-    faults(subjects, broker, results)
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(lambda one: all_cases(one, apis, results, options.case), subjects))
+        if not options.case:
+            exchange(subjects, pool, results)
+    faults(subjects, broker, results, options.case)
 
 
 def the_broker(options, scratch):
@@ -150,6 +157,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="scripts/compat", description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"of {', '.join(known)}")
     parser.add_argument("--broker", choices=["ottla", "kafka"], default="ottla")
+    parser.add_argument("--case", action="append", help="only this one; may be given again")
     parser.add_argument("--jobs", type=int, default=6, help="clients at the same time")
     parser.add_argument("--table", metavar="FILE", help="write the table into this file")
     parser.add_argument("--check", metavar="FILE", help="fail if the file's table differs")
@@ -158,8 +166,8 @@ def arguments():
     unknown = set(options.clients) - set(known)
     if unknown:
         parser.error(f"no such client: {', '.join(unknown)}; there are {', '.join(known)}")
-    if options.clients and (options.table or options.check):
-        parser.error("the table is of all clients")
+    if (options.clients or options.case) and (options.table or options.check):
+        parser.error("the table is of all clients and cases")
     options.clients = options.clients or [name for name in table.COLUMNS if name in known]
     return options
 
@@ -175,7 +183,7 @@ def main():
                     for name in options.clients]
         try:
             broker.start()
-            play(subjects, broker, options.jobs, results)
+            play(subjects, broker, options, results)
         finally:
             for subject in subjects:
                 subject.adapter.stop()

@@ -55,6 +55,12 @@ def unpacked(plain):
             "timestamp": plain["timestamp"], "offset": plain["offset"]}
 
 
+def empty_as_null(made):
+    """The record as a client sees it that does not tell empty from null."""
+    return {**made, "key": made["key"] or None, "value": made["value"] or None,
+            "headers": [(name, value or None) for name, value in made["headers"]]}
+
+
 def difference(expected, found, fields=("key", "value", "headers", "timestamp")):
     """One line about the first difference, or None."""
     for number, (left, right) in enumerate(zip(expected, found)):

@@ -1,0 +1,134 @@
+"""kafka-python, as the harness asks it."""
+
+import pathlib
+import sys
+import time
+
+import kafka
+from kafka.admin import ConfigResource, KafkaAdminClient
+from kafka.errors import for_code
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "harness"))
+import serve  # noqa: E402
+
+SECONDS = 15
+
+
+class Client:
+    def __init__(self, bootstrap):
+        self._bootstrap = bootstrap
+        self._admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        self._endurance = None
+
+    def hello(self):
+        return {"version": kafka.__version__, "cannot": ["null-headers"]}
+
+    def _producer(self, **options):
+        return kafka.KafkaProducer(bootstrap_servers=self._bootstrap, **options)
+
+    def produce(self, topic, partition, codec, acks, idempotent, max_bytes, auto_create, records):
+        producer = self._producer(
+            compression_type=None if codec == "none" else codec, linger_ms=20,
+            acks="all" if acks == "all" else int(acks), enable_idempotence=idempotent,
+            max_request_size=max_bytes, allow_auto_create_topics=auto_create,
+            max_block_ms=SECONDS * 1000)
+        try:
+            sent = [producer.send(topic, made["value"], made["key"], made["headers"], partition,
+                                  made["timestamp"]) for made in map(serve.record, records)]
+            told = [one.get(SECONDS) for one in sent]
+        finally:
+            producer.close(SECONDS)
+        return [] if acks == "0" else [one.offset for one in told]
+
+    def _consumer(self):
+        return kafka.KafkaConsumer(bootstrap_servers=self._bootstrap, fetch_max_wait_ms=100,
+                                   enable_auto_commit=False)
+
+    def consume(self, topic, partition, count, start, at, then):
+        consumer, one = self._consumer(), kafka.TopicPartition(topic, partition)
+        try:
+            consumer.assign([one])
+            if start == "start":
+                consumer.seek_to_beginning(one)
+            elif start == "end":
+                consumer.seek_to_end(one)
+                consumer.position(one)
+            else:
+                consumer.seek(one, at if start == "offset"
+                              else consumer.offsets_for_times({one: at})[one].offset)
+            if then:
+                self.produce(topic, partition, "none", "all", False, 10**6, False, then)
+            found, deadline = [], time.monotonic() + SECONDS
+            while len(found) < count:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{len(found)} records came, not {count}")
+                for messages in consumer.poll(timeout_ms=500).values():
+                    found += [serve.shown(one.offset, one.timestamp, one.key, one.value,
+                                          one.headers) for one in messages]
+            return found
+        finally:
+            consumer.close()
+
+    def list_offsets(self, topic, partition, at):
+        one = kafka.TopicPartition(topic, partition)
+        spec = {"earliest": -2, "latest": -1}.get(at, at)
+        return self._admin.list_partition_offsets({one: spec})[one].offset
+
+    def unknown_topic(self, topic):
+        [found] = self._admin.describe_topics([topic])
+        if found["error_code"]:
+            raise for_code(found["error_code"])(topic)
+
+    def list_topics(self):
+        return self._admin.list_topics()
+
+    def describe_topic(self, topic):
+        [found] = self._admin.describe_topics([topic])
+        return len(found["partitions"])
+
+    def create_topic(self, topic, partitions, configs):
+        self._admin.create_topics({topic: {
+            "num_partitions": partitions, "replication_factor": 1, "configs": configs}})
+
+    def delete_topic(self, topic):
+        self._admin.delete_topics([topic])
+
+    def describe_cluster(self):
+        found = self._admin.describe_cluster()
+        return {"brokers": [{"id": one["broker_id"], "host": one["host"], "port": one["port"]}
+                            for one in found["brokers"]],
+                "controller": found["controller_id"], "cluster_id": found["cluster_id"]}
+
+    def delete_records(self, topic, partition, offset):
+        one = kafka.TopicPartition(topic, partition)
+        found = self._admin.delete_records({one: offset})[one]
+        return found["low_watermark"] if isinstance(found, dict) else found.low_watermark
+
+    def create_partitions(self, topic, count):
+        self._admin.create_partitions({topic: count})
+
+    def describe_configs(self, topic):
+        found = self._admin.describe_configs([ConfigResource("topic", topic)], config_filter="all")
+        return {name: entry["value"] for name, entry in found["topic"][topic].items()}
+
+    def alter_configs(self, topic, configs):
+        self._admin.alter_configs([ConfigResource("topic", topic, configs)])
+
+    def endure(self, topic):
+        producer = self._producer(linger_ms=2, acks="all", delivery_timeout_ms=60_000,
+                                  retry_backoff_ms=50)
+
+        def send(numbers):
+            sent = [(number, producer.send(topic, b"%d" % number, partition=0))
+                    for number in numbers]
+            return [number for number, one in sent if one.get(60)]
+        self._endurance = serve.Endurance(send)
+
+    def endured(self):
+        return len(self._endurance.acked)
+
+    def calm(self):
+        return self._endurance.calm()
+
+
+serve.serve(Client(sys.argv[1]))
