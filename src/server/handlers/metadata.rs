@@ -7,6 +7,7 @@
 //!   answer says `UNKNOWN_TOPIC_OR_PARTITION`, as Kafka does; clients ask again.
 //! - The answer names endpoints of the listener that the request came through.
 //! - The controller is a random live broker: admin clients send there, and brokers forward.
+//! - Where no broker is alive, the one that answers names itself, and no controller.
 //! - Topics that the sender may not describe are left out of "all topics", and are
 //!   `TOPIC_AUTHORIZATION_FAILED` by name and by id, which does not tell the name.
 //!
@@ -74,7 +75,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         && !matches!(asked, Asked::All);
     let missing = handler.missing(&asked, may_create, &mut topics);
     create_in_background(&services.runtime, &services.controller, missing);
-    let mut answer = handler.brokers(&services.runtime);
+    let mut answer = handler.brokers(services);
     answer.topics = topics;
     answer.cluster_id = Some(StrBytes::from_string(services.identity.cluster_id.clone()));
     if body.include_cluster_authorized_operations && CLUSTER_OPERATIONS.contains(&version) {
@@ -249,13 +250,18 @@ impl Handler<'_> {
             .with_offline_replicas(offline)
     }
 
-    fn brokers(&self, runtime: &Runtime) -> MetadataResponse {
-        let alive: Vec<_> = self.image.alive_brokers_on(self.listener).collect();
-        let controller = match alive.len() {
+    fn brokers(&self, services: &Services) -> MetadataResponse {
+        let mut shown: Vec<_> = self.image.alive_brokers_on(self.listener).collect();
+        let controller = match shown.len() {
             0 => -1,
-            count => alive[runtime.entropy().below(count as u64) as usize].0.id.0,
+            count => shown[services.runtime.entropy().below(count as u64) as usize].0.id.0,
         };
-        let brokers = alive.iter().map(|(broker, endpoint)| {
+        if shown.is_empty() {
+            // The last one, on its way out: who is told of no broker has nobody to come back to.
+            let itself = self.image.cluster().broker(services.identity.node_id);
+            shown.extend(itself.and_then(|broker| Some((broker, broker.endpoint(self.listener)?))));
+        }
+        let brokers = shown.iter().map(|(broker, endpoint)| {
             MetadataResponseBroker::default()
                 .with_node_id(BrokerId(broker.id.0))
                 .with_host(StrBytes::from_string(endpoint.host.clone()))
