@@ -7,6 +7,8 @@ timestamp in ms, and offset once it was read. Towards adapters bytes are base64.
 import base64
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+# In this order one after the other in what is exchanged: those come last that some cannot read.
+EXCHANGED = ["none", "gzip", "lz4", "snappy", "zstd"]
 FIRST_TIME = 1_700_000_000_000
 STEP = 1_000
 EVERY_BYTE = bytes(range(256))

@@ -47,6 +47,10 @@ class Endurance {
   }
 }
 
+// An error with all that stand behind it.
+const causes = error => [error, error.cause, ...(error.errors ?? [])].filter(Boolean)
+  .flatMap(one => (one === error ? [one] : causes(one)))
+
 async function answer(ops, line) {
   const { op, ...question } = JSON.parse(line)
   try {
@@ -56,8 +60,7 @@ async function answer(ops, line) {
     return { ok: told }
   } catch (error) {
     if (error instanceof Unoffered) return { unoffered: error.message }
-    const causes = [error, error.cause, ...(error.errors ?? [])].filter(Boolean)
-    return { error: causes.map(one => `${one.name} ${one.code ?? one.type ?? ''}: ${one.message}`).join('; ') }
+    return { error: causes(error).map(one => `${one.apiId ?? one.type ?? one.name}: ${one.message}`).join('; ') }
   }
 }
 

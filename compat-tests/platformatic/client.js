@@ -1,0 +1,207 @@
+// @platformatic/kafka, as the harness asks it. Its streams read as member of a group only; its
+// consumer's `fetch` does not.
+'use strict'
+
+const { createRequire } = require('node:module')
+const path = require('node:path')
+const { pathToFileURL } = require('node:url')
+const zlib = require('node:zlib')
+const { Endurance, Unoffered, pack, record, serve } = require('../harness/serve.js')
+
+const load = createRequire(path.join(process.env.OTTLA_CACHE, 'platformatic', 'client.js'))
+const ACKS = { 0: 0, 1: 1, all: -1 }
+const TOPIC = 2
+const SET = 0
+const SECONDS = 15
+const EARLIEST = -2n
+const LATEST = -1n
+
+const base = { clientId: 'compat', bootstrapBrokers: [process.argv[2]], retries: 3, retryDelay: 100, metadataMaxAge: 0 }
+let lib
+let admin
+let endurance
+
+async function withClient(client, act) {
+  try {
+    return await act(client)
+  } finally {
+    await client.close(true)
+  }
+}
+
+function message(topic, partition, made) {
+  const { key, value, headers, timestamp } = record(made)
+  // Keys of their own, so that a name may come twice.
+  const pairs = headers.map(([name, bytes]) => [Buffer.from(name), bytes])
+  return { topic, partition, key, value, headers: new Map(pairs), timestamp: BigInt(timestamp) }
+}
+
+const hasZstd = typeof zlib.zstdCompressSync === 'function'
+
+async function produce({ topic, partition, codec, acks, idempotent, auto_create, records }) {
+  if (codec === 'zstd' && !hasZstd) throw new Unoffered('client: no zstd with this Node.js')
+  const options = { ...base, autocreateTopics: auto_create, idempotent }
+  return withClient(new lib.Producer(options), async producer => {
+    const messages = records.map(made => message(topic, partition, made))
+    const told = await producer.send({ messages, acks: ACKS[acks], compression: codec, autocreateTopics: auto_create })
+    if (acks === '0') return []
+    return messages.map((_, at) => Number(told.offsets[0].offset) + at)
+  })
+}
+
+async function listed(topic, partition, timestamp) {
+  const [found] = await admin.listOffsets({
+    topics: [{ name: topic, partitions: [{ partitionIndex: partition, timestamp }] }],
+  })
+  return found.partitions[0].offset
+}
+
+async function position(topic, partition, start, at) {
+  if (start === 'offset') return BigInt(at)
+  const times = { start: EARLIEST, end: LATEST }
+  return listed(topic, partition, times[start] ?? BigInt(at))
+}
+
+function shown(batch, one) {
+  return {
+    offset: Number(batch.firstOffset) + one.offsetDelta,
+    timestamp: Number(batch.firstTimestamp + one.timestampDelta),
+    key: pack(one.key),
+    value: pack(one.value),
+    headers: one.headers.map(([name, value]) => [name.toString(), pack(value)]),
+  }
+}
+
+// One batch: a limit of one byte for the partition still gives the first batch whole.
+async function fetched(consumer, metadata, topic, partition, offset) {
+  const { id, partitions } = metadata.topics.get(topic)
+  const { responses } = await consumer.fetch({
+    node: partitions[partition].leader,
+    minBytes: 1,
+    maxBytes: 10_000_000,
+    maxWaitTime: 100,
+    topics: [{
+      topicId: id,
+      partitions: [{
+        partition,
+        currentLeaderEpoch: -1,
+        fetchOffset: offset,
+        lastFetchedEpoch: -1,
+        partitionMaxBytes: 1,
+      }],
+    }],
+  })
+  const batches = responses[0]?.partitions[0].records ?? []
+  return batches.flatMap(batch => batch.records.map(one => shown(batch, one)))
+    .filter(one => one.offset >= offset)
+}
+
+async function consume({ topic, partition, count, start, at, then }) {
+  let offset = await position(topic, partition, start, at)
+  if (then.length > 0) {
+    await produce({ topic, partition, codec: 'none', acks: 'all', idempotent: false, auto_create: false, records: then })
+  }
+  return withClient(new lib.Consumer({ ...base, groupId: 'unused' }), async consumer => {
+    const metadata = await consumer.metadata({ topics: [topic] })
+    const found = []
+    const deadline = Date.now() + SECONDS * 1000
+    while (found.length < count) {
+      if (Date.now() > deadline) throw new Error(`${found.length} records came, not ${count}`)
+      found.push(...(await fetched(consumer, metadata, topic, partition, offset)))
+      if (found.length > 0) offset = BigInt(found.at(-1).offset + 1)
+    }
+    return found
+  })
+}
+
+const ops = {
+  hello: () => ({
+    version: load('./node_modules/@platformatic/kafka/package.json').version,
+    // Its snappy knows bare blocks, not the framing of Java's and most other clients.
+    codecs: ['none', 'gzip', 'lz4'],
+  }),
+
+  produce,
+  consume,
+
+  unknown_topic: ({ topic }) =>
+    withClient(new lib.Producer({ ...base, retries: 1, autocreateTopics: false }), producer =>
+      producer.send({ messages: [{ topic, value: Buffer.from('x') }] })),
+
+  list_topics: () => admin.listTopics(),
+
+  async describe_topic({ topic }) {
+    const { topics } = await admin.metadata({ topics: [topic], forceUpdate: true })
+    return topics.get(topic).partitionsCount
+  },
+
+  create_topic: ({ topic, partitions, configs }) =>
+    admin.createTopics({
+      topics: [topic],
+      partitions,
+      replicas: 1,
+      configs: Object.entries(configs).map(([name, value]) => ({ name, value })),
+    }).then(() => null),
+
+  delete_topic: ({ topic }) => admin.deleteTopics({ topics: [topic] }),
+
+  async describe_cluster() {
+    const { id, brokers, controllerId } = await admin.metadata({ topics: [], forceUpdate: true })
+    return {
+      brokers: [...brokers].map(([node, { host, port }]) => ({ id: node, host, port })),
+      controller: controllerId,
+      cluster_id: id,
+    }
+  },
+
+  async list_offsets({ topic, partition, at }) {
+    const times = { earliest: EARLIEST, latest: LATEST }
+    return Number(await listed(topic, partition, times[at] ?? BigInt(at)))
+  },
+
+  async delete_records({ topic, partition, offset }) {
+    const [done] = await admin.deleteRecords({
+      topics: [{ name: topic, partitions: [{ partition, offset: BigInt(offset) }] }],
+    })
+    return Number(done.partitions[0].lowWatermark)
+  },
+
+  create_partitions: ({ topic, count }) =>
+    admin.createPartitions({ topics: [{ name: topic, count, assignments: null }] }),
+
+  async describe_configs({ topic }) {
+    const [found] = await admin.describeConfigs({
+      resources: [{ resourceType: TOPIC, resourceName: topic }],
+    })
+    return Object.fromEntries(found.configs.map(({ name, value }) => [name, value]))
+  },
+
+  alter_configs: ({ topic, configs }) =>
+    admin.incrementalAlterConfigs({
+      resources: [{
+        resourceType: TOPIC,
+        resourceName: topic,
+        configs: Object.entries(configs).map(([name, value]) => ({ name, configOperation: SET, value })),
+      }],
+    }),
+
+  endure({ topic }) {
+    const producer = new lib.Producer({ ...base, idempotent: true, retries: 200, retryDelay: 100 })
+    endurance = new Endurance(async numbers => {
+      const messages = numbers.map(number => ({ topic, partition: 0, value: Buffer.from(String(number)) }))
+      await producer.send({ messages, acks: -1 })
+      return numbers
+    })
+  },
+
+  endured: () => endurance.acked.length,
+  calm: () => endurance.calm(),
+}
+
+async function main() {
+  lib = await import(pathToFileURL(load.resolve('@platformatic/kafka')))
+  admin = new lib.Admin(base)
+  await serve(ops)
+}
+
+main()
