@@ -8,16 +8,35 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use kafka_protocol::protocol::{Request, StrBytes};
+use kafka_protocol::protocol::{Message, Request, StrBytes};
 use ottla_test_client::{decode_response, encode_request};
 
 use crate::node::WAIT_MAX;
+
+/// Decodes the answer to a request of some kind in a version.
+pub type Decode = fn(i16, Bytes) -> io::Result<()>;
+
+/// Decodes an answer. Of versions that the crate does not have, nothing is looked at.
+fn decode<R: Request>(version: i16, frame: Bytes) -> io::Result<()> {
+    let known = version <= R::Response::VERSIONS.max;
+    if known { decode_response::<R>(version, frame).map(drop) } else { Ok(()) }
+}
+
+/// A request that was sent.
+#[derive(Clone)]
+pub struct Sent {
+    pub key: i16,
+    pub frame: Bytes,
+    pub decode: Decode,
+}
 
 /// A connection.
 pub struct Client {
     stream: TcpStream,
     correlation: i32,
     pub client_id: StrBytes,
+    /// What was sent, if somebody wants to know.
+    pub record: Option<Vec<Sent>>,
 }
 
 impl Client {
@@ -30,7 +49,8 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(WAIT_MAX))?;
         stream.set_write_timeout(Some(WAIT_MAX))?;
-        Ok(Client { stream, correlation: 0, client_id: StrBytes::from_static_str("it") })
+        let client_id = StrBytes::from_static_str("it");
+        Ok(Client { stream, correlation: 0, client_id, record: None })
     }
 
     /// Sends a request and reads its answer.
@@ -54,7 +74,11 @@ impl Client {
     pub fn try_send<R: Request>(&mut self, version: i16, request: &R) -> io::Result<i32> {
         let correlation = self.correlation;
         self.correlation += 1;
-        self.send_raw(&encode_request(version, correlation, &self.client_id, request)?)?;
+        let frame = encode_request(version, correlation, &self.client_id, request)?;
+        self.send_raw(&frame)?;
+        if let Some(record) = &mut self.record {
+            record.push(Sent { key: R::KEY, frame, decode: decode::<R> });
+        }
         Ok(correlation)
     }
 
@@ -83,7 +107,8 @@ impl Client {
     /// Another handle for sending on the same connection.
     pub fn sender(&self) -> Client {
         let stream = self.stream.try_clone().unwrap();
-        Client { stream, correlation: self.correlation, client_id: self.client_id.clone() }
+        let client_id = self.client_id.clone();
+        Client { stream, correlation: self.correlation, client_id, record: None }
     }
 
     /// How long sending may take.
@@ -98,7 +123,12 @@ impl Client {
 
     /// Says that nothing more will be sent.
     pub fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.try_finish().unwrap();
+    }
+
+    /// The same; an error when the other end has gone.
+    pub fn try_finish(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
     }
 
     /// Whether the other end closes the connection without a further byte.

@@ -8,7 +8,9 @@ mod calls;
 mod negotiation;
 mod quorum;
 
-use crate::client::Client;
+use std::collections::BTreeMap;
+
+use crate::client::{Client, Decode, Sent};
 use crate::node::Node;
 
 pub use admin::{
@@ -61,6 +63,45 @@ impl World {
         let controller = Client::connect(node.controller_address());
         World { node, broker, controller }
     }
+}
+
+/// Requests that were answered, of every kind in every version.
+pub struct Seeds {
+    broker: Vec<Sent>,
+    controller: Vec<Sent>,
+}
+
+impl Seeds {
+    /// Each frame, and whether it was for the controller.
+    pub fn all(&self) -> impl Iterator<Item = (&[u8], bool)> {
+        let of_broker = self.broker.iter().map(|sent| (&*sent.frame, false));
+        of_broker.chain(self.controller.iter().map(|sent| (&*sent.frame, true)))
+    }
+
+    /// How answers are decoded, by key.
+    pub fn decoders(&self) -> BTreeMap<i16, Decode> {
+        let all = self.broker.iter().chain(&self.controller);
+        all.map(|sent| (sent.key, sent.decode)).collect()
+    }
+}
+
+/// Makes all calls on a fresh node, and tells what was sent.
+pub fn seeds() -> (Node, Seeds) {
+    let mut world = World::new();
+    (world.broker.record, world.controller.record) = (Some(Vec::new()), Some(Vec::new()));
+    for (key, clients, quorum) in KAFKA {
+        for version in
+            clients.map(|(min, max)| answered_from(*key, min)..=max).into_iter().flatten()
+        {
+            calls::call(&mut world, *key, version);
+        }
+        for version in quorum.map(|(min, max)| min..=max).into_iter().flatten() {
+            quorum::call(&mut world, *key, version);
+        }
+    }
+    let World { node, broker, controller } = world;
+    let recorded = |client: Client| client.record.unwrap_or_default();
+    (node, Seeds { broker: recorded(broker), controller: recorded(controller) })
 }
 
 #[test]

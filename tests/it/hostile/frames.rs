@@ -30,7 +30,11 @@ fn lengths() -> Vec<Case> {
             bytes.extend(header(18, 0));
             // Kafka reads a request of 7 bytes at most before it fails, and waits for a long one.
             let waits = length > REQUEST_MAX;
-            let case = Case::new(format!("length {length}"), bytes, Outcome::Closes);
+            let case = Case::new(
+                format!("length {length}{}", if to_controller { " to the quorum" } else { "" }),
+                bytes,
+                Outcome::Closes,
+            );
             let case = if to_controller { case.on_controller() } else { case };
             cases.push(if waits { case.unlike_kafka() } else { case });
         }
@@ -160,6 +164,8 @@ fn tags() -> Vec<Case> {
         Case::new("an unknown tag", tagged(&[1, 77, 2, 9, 9]), answers()),
         Case::new("a thousand tags", tagged(&many), answers()),
         Case::new("an unknown tag of the body", body_tag, answers()),
+        Case::new("a tag twice", tagged(&[2, 9, 1, 7, 9, 1, 7]), answers()),
+        Case::new("tags that go down", tagged(&[2, 9, 1, 7, 5, 1, 7]), answers()),
         Case::new("more tags than bytes", tagged(&[0xff, 0xff, 0x03]), Outcome::Closes),
         // Java takes it for -1, which is none.
         Case::new("2^32-1 tags", tagged(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Outcome::Closes)

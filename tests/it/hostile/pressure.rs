@@ -74,7 +74,7 @@ fn half_requests_and_idle_connections_keep_nobody_waiting() {
 }
 
 /// A Produce request that claims the longest length, cut after `sent` bytes.
-fn claim(sent: usize) -> Vec<u8> {
+pub fn claim(sent: usize) -> Vec<u8> {
     let mut bytes = framed(&header(0, 9));
     bytes[..4].copy_from_slice(&REQUEST_MAX.to_be_bytes());
     bytes.resize(sent, 0);
