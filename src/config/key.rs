@@ -34,6 +34,12 @@ pub enum Kind {
     OneOf(&'static [&'static str]),
     /// What becomes of old records: a list of Kafka's policies, of which one is built.
     CleanupPolicy,
+    /// A number from 0 to 1.
+    Ratio,
+    /// `*`, or a list of `PARTITION:BROKER`.
+    ThrottledReplicas,
+    /// `earliest`, `latest` or `by_duration:` and a duration of ISO 8601.
+    OffsetReset,
 }
 
 /// A key of the node.
@@ -45,6 +51,21 @@ pub struct ConfigKey {
     pub kind: Kind,
     /// Default in text form; `None` is "not set".
     pub default: Option<&'static str>,
+    /// What it decides, with its unit.
+    pub doc: &'static str,
+}
+
+/// A key of Kafka's that is checked, kept and told, and that nothing reads.
+#[derive(Clone, Copy, Debug)]
+pub struct KeptKey {
+    /// Its name.
+    pub name: &'static str,
+    /// Kafka's key of the broker that gives its default, if that has one itself.
+    pub broker_key: Option<&'static str>,
+    /// Type and range.
+    pub kind: Kind,
+    /// Default in text form.
+    pub default: &'static str,
     /// What it decides, with its unit.
     pub doc: &'static str,
 }
@@ -69,10 +90,12 @@ impl TopicKey {
         let ms = match broker_key.rsplit('.').next() {
             Some("hours") => 3_600_000,
             Some("minutes") => 60_000,
+            // What is negative is for ever.
+            _ if broker_key == "log.retention.ms" => 1,
             _ => return value.to_owned(),
         };
         let in_ms = |count: i64| count.saturating_mul(ms).max(-1).to_string();
-        value.parse().map_or_else(|_| value.to_owned(), in_ms)
+        value.trim().parse().map_or_else(|_| value.to_owned(), in_ms)
     }
 }
 
@@ -94,7 +117,9 @@ impl Kind {
             Kind::Long { min } => value.parse::<i64>().is_ok_and(|number| number >= min),
             Kind::Text | Kind::List => true,
             Kind::OneOf(allowed) => allowed.contains(&value),
-            Kind::CleanupPolicy => value.split(',').all(|policy| policy.trim() == "delete"),
+            Kind::CleanupPolicy | Kind::Ratio | Kind::ThrottledReplicas | Kind::OffsetReset => {
+                self.judge("", value).is_ok()
+            }
         };
         if good { Ok(()) } else { Err(self.to_string()) }
     }
@@ -114,7 +139,12 @@ impl fmt::Display for Kind {
             Kind::Text => f.write_str("text"),
             Kind::List => f.write_str("texts separated by commas"),
             Kind::OneOf(allowed) => write!(f, "one of {}", allowed.join(", ")),
-            Kind::CleanupPolicy => f.write_str("delete (compaction is not built yet)"),
+            Kind::CleanupPolicy => f.write_str("delete, or nothing (compaction is not built yet)"),
+            Kind::Ratio => f.write_str("a number from 0 to 1"),
+            Kind::ThrottledReplicas => f.write_str("*, or PARTITION:BROKER separated by commas"),
+            Kind::OffsetReset => {
+                f.write_str("earliest, latest, or by_duration: and a duration of ISO 8601")
+            }
         }
     }
 }

@@ -5,9 +5,16 @@
 //! the table. Values come from Kafka's `server.properties` and from `--override`; without a file
 //! an embedded default describes a useful single node.
 //!
-//! Deliberately absent: values that change while the node runs, YAML and environment sources.
+//! Values that clients set are judged in Kafka's words (`judge.rs`); which of the node's keys
+//! change while it runs, `dynamic.rs` says.
+//!
+//! Deliberately absent: YAML and environment sources.
 
+mod client_metrics;
 mod docs;
+mod dynamic;
+mod group;
+mod judge;
 mod key;
 mod limits;
 mod listener;
@@ -19,16 +26,21 @@ mod table;
 mod topic;
 mod values;
 
+pub use client_metrics::{CLIENT_METRICS_KEYS, ClientMetricsError, check_client_metrics};
 pub use docs::reference_page;
-pub use key::{ConfigKey, Kind, TopicKey};
+pub use dynamic::{BrokerConfigError, broker_key, check_broker_config, is_dynamic};
+pub use group::{GROUP_KEYS, GroupKey, check_group_configs};
+pub use judge::{ValueType, elements};
+pub use key::{ConfigKey, KeptKey, Kind, TopicKey};
 pub use limits::{ConnectionLimits, ListenerLimits};
 pub use listener::{Endpoint, Listener, SecurityProtocol};
 pub use metadata_log::MetadataLogConfig;
 pub use node::{NodeConfig, QuorumTimeouts};
 pub use produce::{ProduceConfig, ProduceValidation};
 pub use properties::{Properties, PropertyError};
-pub use table::{TOPIC_KEYS, broker_keys};
+pub use table::{KEPT_TOPIC_KEYS, TOPIC_KEYS, broker_keys};
 pub use topic::{
     CompressionConfig, CompressionType, TimestampSource, TopicConfig, check_topic_config,
+    check_topic_configs_together,
 };
 pub use values::{ConfigError, Values};

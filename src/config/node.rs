@@ -1,5 +1,6 @@
 //! The node's configs, typed and checked against each other.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -110,6 +111,8 @@ pub struct NodeConfig {
     pub topic_defaults: TopicConfig,
     /// The same as text, by name, and whether the file or an override says so.
     pub topic_default_values: Vec<(&'static str, String, bool)>,
+    /// Every key that something reads and that the file or an override gives.
+    pub given: BTreeMap<&'static str, String>,
     /// Given keys that nothing reads, with the nearest that something reads.
     pub unknown_keys: Vec<(String, Option<&'static str>)>,
 }
@@ -200,6 +203,7 @@ impl NodeConfig {
             unprotected_loopback: values.boolean("ottla.unprotected.loopback"),
             topic_defaults: TopicConfig::defaults(values),
             topic_default_values: topic_default_values(values),
+            given: values.given_known(),
             unknown_keys: values.unknown_keys(),
         })
     }

@@ -1,9 +1,10 @@
 //! What a topic's configs mean for its logs (Kafka's `LogConfig`).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::key::TopicKey;
-use crate::table::TOPIC_KEYS;
+use crate::table::{KEPT_TOPIC_KEYS, TOPIC_KEYS};
 use crate::values::Values;
 
 /// Least `segment.bytes` before Kafka 4.0 (KIP-1030): metadata may still hold such.
@@ -93,14 +94,34 @@ pub struct TopicConfig {
 /// Checks a config that a client sets on a topic.
 ///
 /// # Errors
-/// Why it is refused: nothing reads the key, or the value is not allowed.
+/// Why it is refused, in Kafka's words: the key is not known, or the value is not allowed.
 pub fn check_topic_config(name: &str, value: &str) -> Result<(), String> {
-    let Some(key) = find(name) else {
+    let kept = || KEPT_TOPIC_KEYS.iter().find(|key| key.name == name).map(|key| key.kind);
+    let Some(kind) = find(name).map(|key| key.kind).or_else(kept) else {
         return Err(format!("Unknown topic config name: {name}"));
     };
-    key.kind.check(value.trim()).map_err(|allowed| {
-        format!("Invalid value {value} for configuration {name}: must be {allowed}")
-    })
+    let shown = kind.judge(name, value)?;
+    if name == "remote.storage.enable" && shown == "true" {
+        let text = "Tiered Storage functionality is disabled in the broker. Topic cannot be \
+                    configured with remote log storage.";
+        return Err(text.to_owned());
+    }
+    Ok(())
+}
+
+/// Checks configs of a topic, each of which is allowed, against each other.
+///
+/// # Errors
+/// Why they are refused, in Kafka's words.
+pub fn check_topic_configs_together(configs: &BTreeMap<&str, &str>) -> Result<(), String> {
+    let (least, most) = ("min.compaction.lag.ms", "max.compaction.lag.ms");
+    let number = |name: &str| configs.get(name)?.trim().parse::<i64>().ok();
+    let min = number(least).unwrap_or(0);
+    let max = number(most).unwrap_or(i64::MAX);
+    if min > max {
+        return Err(format!("conflict topic config setting {least} ({min}) > {most} ({max})"));
+    }
+    Ok(())
 }
 
 fn find(name: &str) -> Option<&'static TopicKey> {
@@ -164,7 +185,7 @@ impl TopicConfig {
             if name == "cleanup.policy" {
                 config.deletes = holds(value, "delete");
                 config.compacts = holds(value, "compact");
-            } else if check_topic_config(name, value).is_ok()
+            } else if (find(name).is_some() && check_topic_config(name, value).is_ok())
                 || (name == "segment.bytes" && is_old_size())
             {
                 config.set(name, value.trim());
@@ -294,11 +315,12 @@ mod tests {
 
     #[test]
     fn compaction_is_refused_and_respected() {
-        for policy in ["compact", "compact,delete", ""] {
+        for policy in ["compact", "compact,delete"] {
             let refusal = check_topic_config("cleanup.policy", policy).unwrap_err();
-            assert!(refusal.ends_with("must be delete (compaction is not built yet)"), "{refusal}");
+            assert!(refusal.ends_with("(compaction is not built yet)"), "{refusal}");
         }
         assert_eq!(check_topic_config("cleanup.policy", "delete"), Ok(()));
+        assert_eq!(check_topic_config("cleanup.policy", ""), Ok(()), "all is kept");
         let deletes =
             |policy| defaults().with_overrides([("cleanup.policy", policy)].into_iter()).deletes;
         assert!(deletes("delete") && deletes("compact, delete"));
@@ -307,6 +329,21 @@ mod tests {
             |policy| defaults().with_overrides([("cleanup.policy", policy)].into_iter()).compacts;
         assert!(compacts("compact") && compacts("compact, delete"));
         assert!(!compacts("delete") && !compacts(""));
+    }
+
+    #[test]
+    fn kept_keys_are_checked_and_change_nothing() {
+        assert!(KEPT_TOPIC_KEYS.is_sorted_by_key(|key| key.name));
+        for key in KEPT_TOPIC_KEYS {
+            assert!(find(key.name).is_none(), "{} is in one table", key.name);
+            assert_eq!(check_topic_config(key.name, key.default), Ok(()), "{}", key.name);
+            let kept = defaults().with_overrides([(key.name, key.default)].into_iter());
+            assert_eq!(kept, defaults());
+        }
+        assert!(check_topic_config("remote.storage.enable", "true").is_err());
+        let lags = [("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")];
+        let refusal = check_topic_configs_together(&lags.into()).unwrap_err();
+        assert!(refusal.starts_with("conflict topic config setting"), "{refusal}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Values of the table's keys: the given one or the default, checked.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::key::{ConfigKey, parse_bool};
@@ -104,6 +104,13 @@ impl Values {
         self.given.get(name)
     }
 
+    /// Every given key of the table with its value.
+    #[must_use]
+    pub fn given_known(&self) -> BTreeMap<&'static str, String> {
+        let known = self.given.iter().filter_map(|(name, value)| Some((find(name)?.name, value)));
+        known.map(|(name, value)| (name, value.trim().to_owned())).collect()
+    }
+
     /// Text value; `None` when it is not given and has no default.
     #[must_use]
     pub fn text(&self, name: &'static str) -> Option<&str> {
@@ -161,7 +168,7 @@ fn find(name: &str) -> Option<&'static ConfigKey> {
 }
 
 /// The key that is fewest edits away, when that is few enough to be a slip.
-fn nearest(name: &str) -> Option<&'static str> {
+pub(crate) fn nearest(name: &str) -> Option<&'static str> {
     let distances = broker_keys().map(|key| (distance(name, key.name), key.name));
     distances.min().filter(|(edits, _)| *edits <= 1 + name.len() / 8).map(|(_, near)| near)
 }

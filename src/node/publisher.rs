@@ -18,11 +18,12 @@ use ottla_metadata::image::{
 };
 use ottla_replication::{Leadership, LoadError, Placement, Replicas};
 use ottla_runtime::Clock;
+use ottla_server::Connections;
 use ottla_storage::DirHealth;
 use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::topic_configs::effective;
+use crate::topic_configs::{connections_per_ip_max, effective};
 
 /// Asks the publisher to open the logs; it tells when that is done.
 pub(crate) struct OpenLogs {
@@ -38,6 +39,10 @@ pub(crate) struct Publisher {
     pub(crate) health: Arc<DirHealth>,
     pub(crate) deltas: mpsc::UnboundedReceiver<Delta>,
     pub(crate) open_logs: Option<oneshot::Receiver<OpenLogs>>,
+    /// Those of clients and of the quorum, which an operator may bound while they come.
+    pub(crate) connections: [Connections; 2],
+    /// `max.connections.per.ip` of the node's file.
+    pub(crate) connections_per_ip_max: u32,
     /// One for each that waits: a watch wakes several waiters in an order that no seed decides.
     pub(crate) published: [watch::Sender<Published>; 2],
 }
@@ -85,6 +90,11 @@ impl Publisher {
 
     async fn publish(&mut self, delta: Delta) -> Result<(), LoadError> {
         let deleted = if self.open_logs.is_none() { self.place(&delta).await? } else { Vec::new() };
+        if delta.configs().any(|change| change.key.kind == ResourceKind::BROKER) {
+            let max = connections_per_ip_max(delta.image(), self.node);
+            let max = max.unwrap_or(self.connections_per_ip_max);
+            self.connections.iter().for_each(|connections| connections.set_per_ip_max(max));
+        }
         let end = delta.image().provenance().offset.plus(1);
         self.images.store(Arc::new(delta.into_image()));
         self.replicas.delete(deleted);

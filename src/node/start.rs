@@ -269,6 +269,8 @@ impl Node {
             health: health.clone(),
             deltas: deltas_in,
             open_logs: Some(open_logs_in),
+            connections: [self.connections.0.clone(), self.connections.1.clone()],
+            connections_per_ip_max: self.config.limits.connections_per_ip_max,
             published: [to_controller, to_broker],
         };
         runtime.spawn_vital(Plane::Control, "publisher", publisher.run());

@@ -1,4 +1,5 @@
-//! What the metadata and the node's file together say about a topic.
+//! What the metadata and the node's file together say about a topic, and about the node while it
+//! runs.
 
 use ottla_config::{TOPIC_KEYS, TopicConfig, TopicKey};
 use ottla_metadata::image::{ConfigMap, ConfigResource, Image, ResourceKind};
@@ -30,4 +31,15 @@ pub(crate) fn effective(
         })
         .collect();
     defaults.with_overrides(found.iter().map(|(name, value)| (*name, value.as_str())))
+}
+
+/// How many connections an address may have: as this broker or all brokers are told while they
+/// run; `None` leaves it to the node's file.
+pub(crate) fn connections_per_ip_max(image: &Image, node: NodeId) -> Option<u32> {
+    let configs = image.configs();
+    let this_broker = ConfigResource { kind: ResourceKind::BROKER, name: node.to_string() };
+    let resources = [&this_broker, &ConfigResource::all_brokers()];
+    let mut values = resources.into_iter();
+    let set = values.find_map(|resource| configs.value(resource, "max.connections.per.ip"))?;
+    set.trim().parse::<i32>().ok().and_then(|max| u32::try_from(max).ok()).filter(|max| *max > 0)
 }

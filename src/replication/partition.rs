@@ -1,6 +1,7 @@
 //! One partition: its lock, its log, its core, and who waits for it.
 
 mod describe;
+mod epochs;
 mod log_start;
 
 use std::io;

@@ -17,7 +17,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -69,6 +69,8 @@ pub struct Connections {
 
 struct Shared {
     setup: ConnectionsSetup,
+    /// Connections of one address, as it is now.
+    per_ip_max: AtomicU32,
     counts: Mutex<Counts>,
     /// A connection has gone; one for each listener, as each has one task that waits.
     freed: Vec<Notify>,
@@ -135,12 +137,18 @@ impl Connections {
         };
         Connections {
             shared: Arc::new(Shared {
+                per_ip_max: AtomicU32::new(setup.per_ip_max),
                 setup,
                 counts: Mutex::new(counts),
                 freed: (0..listeners).map(|_| Notify::new()).collect(),
                 unsent: AtomicUsize::new(0),
             }),
         }
+    }
+
+    /// Changes how many an address may have; those that are there stay.
+    pub fn set_per_ip_max(&self, per_ip_max: u32) {
+        self.shared.per_ip_max.store(per_ip_max, Relaxed);
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -173,7 +181,8 @@ impl Connections {
         // IPv4 over a socket of both families is IPv4 all the same.
         let address = address.to_canonical();
         let setup = &self.shared.setup;
-        let of_address_max = setup.per_ip_overrides.get(&address).unwrap_or(&setup.per_ip_max);
+        let per_ip_max = self.shared.per_ip_max.load(Relaxed);
+        let of_address_max = setup.per_ip_overrides.get(&address).unwrap_or(&per_ip_max);
         let mut counts = self.counts();
         let of_address = counts.by_address.get(&address).copied().unwrap_or_default();
         if of_address >= *of_address_max {

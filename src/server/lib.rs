@@ -10,6 +10,7 @@
 
 mod acceptor;
 mod apis;
+mod configs;
 mod connection;
 mod connections;
 mod dispatch;

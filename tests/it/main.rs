@@ -12,6 +12,7 @@
 mod apis;
 mod authorizer;
 mod client;
+mod configs;
 mod crash;
 mod damage;
 mod delete_records;

@@ -85,8 +85,8 @@ fn what_is_not_built_is_refused_in_one_line() {
     assert_eq!(
         answer.topics[0].error_message.as_deref(),
         Some(
-            "Invalid value compact for configuration cleanup.policy: must be delete (compaction is \
-             not built yet)"
+            "Invalid value compact for configuration cleanup.policy: must be delete, or nothing \
+             (compaction is not built yet)"
         )
     );
 }

@@ -34,6 +34,8 @@ pub struct Stats {
     pub topics: u64,
     /// Requests to delete records that were acknowledged.
     pub deletions: u64,
+    /// Changes of configs that were acknowledged.
+    pub configs: u64,
     /// Elections won.
     pub elections: u64,
 }
@@ -53,6 +55,7 @@ impl AddAssign for Stats {
         self.read += other.read;
         self.topics += other.topics;
         self.deletions += other.deletions;
+        self.configs += other.configs;
         self.elections += other.elections;
     }
 }

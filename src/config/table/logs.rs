@@ -71,6 +71,7 @@ pub(super) const LOGS: &[ConfigKey] = &[
         Some("CreateTime"),
         "Default of `message.timestamp.type`.",
     ),
+    key("log.preallocate", Kind::Boolean, Some("false"), "Default of `preallocate`."),
     key(
         "log.retention.bytes",
         Kind::Long { min: i64::MIN },
@@ -97,8 +98,12 @@ pub(super) const LOGS: &[ConfigKey] = &[
         None,
         "Default of `retention.ms` in minutes, when `log.retention.ms` is absent.",
     ),
-    key("log.retention.ms", Kind::Long { min: -1 }, None, "Default of `retention.ms`."),
-    key("log.preallocate", Kind::Boolean, Some("false"), "Default of `preallocate`."),
+    key(
+        "log.retention.ms",
+        Kind::Long { min: i64::MIN },
+        None,
+        "Default of `retention.ms`; negative is never.",
+    ),
     key(
         "log.roll.hours",
         Kind::Int { min: 1 },

@@ -1,5 +1,6 @@
 //! The table of configs: keys of the node, in a file for each subject, and keys of topics.
 
+mod kept;
 mod limits;
 mod logs;
 mod network;
@@ -7,6 +8,7 @@ mod node;
 mod quorum;
 mod topic;
 
+pub use self::kept::KEPT_TOPIC_KEYS;
 pub use self::topic::TOPIC_KEYS;
 
 use crate::key::{ConfigKey, Kind, TopicKey};

@@ -6,9 +6,10 @@ use ottla_types::{BrokerEpoch, ErrorCode, NodeId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::controller::{
-    BrokerError, BrokerHeartbeat, BrokerRegistration, ControllerRegistration, CreateTopics,
-    DeletedTopic, HeartbeatReply, NewPartitions, PartitionsOutcome, ProducerIdBlock,
-    ReplicaAssignments, TopicError, TopicOutcome, TopicSelector,
+    AlterConfigs, AlteredConfigs, BrokerError, BrokerHeartbeat, BrokerRegistration,
+    ControllerRegistration, CreateTopics, DeletedTopic, HeartbeatReply, NewPartitions,
+    PartitionsOutcome, ProducerIdBlock, ReplicaAssignments, TopicError, TopicOutcome,
+    TopicSelector,
 };
 
 /// Requests that wait for the controller.
@@ -27,6 +28,7 @@ pub(super) enum Command {
     RegisterBroker(BrokerRegistration, ReplyTo<BrokerEpoch>),
     Heartbeat(BrokerHeartbeat, ReplyTo<HeartbeatReply>),
     AssignReplicas(ReplicaAssignments, ReplyTo<Vec<ErrorCode>>),
+    AlterConfigs(AlterConfigs, ReplyTo<AlteredConfigs>),
 }
 
 /// Why the controller did not do what it was asked for.
@@ -168,6 +170,17 @@ impl ControllerHandle {
         request: ReplicaAssignments,
     ) -> Result<Vec<ErrorCode>, ControllerError> {
         self.ask(|reply| Command::AssignReplicas(request, reply)).await
+    }
+
+    /// Changes configs. The answer, a result for each resource, comes when they act on this node.
+    ///
+    /// # Errors
+    /// When nothing was decided about any of them.
+    pub async fn alter_configs(
+        &self,
+        request: AlterConfigs,
+    ) -> Result<AlteredConfigs, ControllerError> {
+        self.ask(|reply| Command::AlterConfigs(request, reply)).await
     }
 
     async fn ask<R>(

@@ -276,6 +276,10 @@ impl MetadataTask {
                 let decision = controller.delete_topics(&selectors);
                 active.carry_out(&quorum, decision.map_err(topic), Until::Published, reply);
             }
+            Command::AlterConfigs(request, reply) => {
+                let decision = controller.alter_configs(&request);
+                active.carry_out(&quorum, decision.map_err(topic), Until::Published, reply);
+            }
             Command::AllocateProducerIds(id, epoch, reply) => {
                 let decision = controller.allocate_producer_ids(id, epoch);
                 active.carry_out(&quorum, decision.map_err(broker), Until::Committed, reply);

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_config::check_topic_config;
+use ottla_config::{check_topic_config, check_topic_configs_together};
 use ottla_protocol::metadata::{ClearElrRecord, ConfigRecord, TopicRecord};
 use ottla_types::{NodeId, PartitionId, TopicName, Uuid};
 
@@ -22,6 +22,8 @@ use crate::versions::VersionedRecord;
 const REQUEST_PARTITIONS_MAX: i64 = 10_000;
 /// Longest value of a config, in UTF-16 code units.
 const CONFIG_VALUE_MAX: usize = 32_767;
+const VALUE_TOO_LONG: &str = "The configuration value cannot be added because it \
+                                         exceeds the maximum value size of 32767 bytes.";
 /// The topic of the metadata log.
 const METADATA_TOPIC: &str = "__cluster_metadata";
 
@@ -197,6 +199,15 @@ fn sift(topics: &[NewTopic]) -> (Vec<&NewTopic>, Vec<TopicOutcome>) {
     (good, refused)
 }
 
+/// Checks the length of a config's value.
+///
+/// # Errors
+/// That it is too long, in Kafka's words.
+pub fn check_config_length(value: &str) -> Result<(), String> {
+    let is_short = value.encode_utf16().count() <= CONFIG_VALUE_MAX;
+    if is_short { Ok(()) } else { Err(VALUE_TOO_LONG.to_owned()) }
+}
+
 /// The configs by name, each with a value that is allowed.
 fn check_configs(configs: &[(String, Option<String>)]) -> Result<BTreeMap<&str, &str>, TopicError> {
     let without_value = configs.iter().filter(|(_, value)| value.is_none());
@@ -207,12 +218,9 @@ fn check_configs(configs: &[(String, Option<String>)]) -> Result<BTreeMap<&str, 
     let pairs = configs.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)));
     let checked: BTreeMap<&str, &str> = pairs.collect();
     for (name, value) in &checked {
-        if value.encode_utf16().count() > CONFIG_VALUE_MAX {
-            let text = "The configuration value cannot be added because it exceeds the maximum \
-                        value size of 32767 bytes.";
-            return Err(TopicError::InvalidConfig(text.to_owned()));
-        }
+        check_config_length(value).map_err(TopicError::InvalidConfig)?;
         check_topic_config(name, value).map_err(TopicError::InvalidConfig)?;
     }
+    check_topic_configs_together(&checked).map_err(TopicError::InvalidConfig)?;
     Ok(checked)
 }

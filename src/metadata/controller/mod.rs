@@ -17,8 +17,9 @@
 //! arguments. A controller assumes that its log holds nothing it did not replay.
 //!
 //! Not built yet, and refused by those who would ask: changes of ISRs (AlterPartition), elections
-//! and reassignments on demand, changes of configs, features, quotas, ACLs, credentials and tokens.
+//! and reassignments on demand, changes of features, quotas, ACLs, credentials and tokens.
 
+mod alter_configs;
 mod assign_replicas;
 mod bootstrap;
 mod configs;
@@ -39,10 +40,15 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
+pub use alter_configs::{
+    AlterConfigError, AlterConfigs, AlteredConfigs, ConfigChange, ConfigOperation,
+};
 pub use assign_replicas::ReplicaAssignments;
 pub use configs::{ConfigSource, EffectiveConfig, TopicDefault};
 pub use create_partitions::{GrownTopic, GrowthError, NewPartitions, PartitionsOutcome};
-pub use create_topics::{CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicOutcome};
+pub use create_topics::{
+    CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicOutcome, check_config_length,
+};
 pub use delete_topics::{DeletedTopic, TopicSelector};
 pub use error::{AssignmentError, BrokerError, PlacementError, TopicError};
 pub use heartbeat::{BrokerHeartbeat, HeartbeatReply};

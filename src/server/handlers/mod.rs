@@ -2,10 +2,12 @@
 
 pub mod api_versions;
 pub mod assign_replicas;
+pub mod configs;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_log_dirs;
 pub mod fetch;
@@ -13,6 +15,7 @@ pub mod find_coordinator;
 pub mod init_producer_id;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 mod produced;
 pub mod quorum;

@@ -2,14 +2,17 @@
 
 use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use kafka_protocol::messages::{
-    ApiVersionsRequest, DescribeClusterRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    MetadataRequest, TransactionalId,
+    ApiVersionsRequest, BrokerId, DescribeClusterRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, MetadataRequest, OffsetForLeaderEpochRequest, TransactionalId,
 };
 use ottla_types::ErrorCode;
 use uuid::Uuid;
 
-use super::{World, admin};
+use super::{World, admin, configs};
 use crate::client::Client;
 use crate::node::{fresh, wait_until};
 use crate::requests::{
@@ -37,7 +40,13 @@ pub fn call(world: &mut World, key: i16, version: i16) {
             let topic = create(client, &fresh("grows"), 1, &[]);
             admin::create_partitions(client, &topic, version);
         }
+        23 => offset_for_leader_epoch(client, version),
+        32 => configs::describe(client, version),
+        33 => configs::alter(client, version),
+        44 => configs::alter_incremental(client, version),
+        48 => configs::client_quotas(client, version),
         60 => describe_cluster(client, version, world.node.address().port()),
+        74 => configs::list(client, version),
         _ => panic!("no call for API {key}"),
     }
 }
@@ -241,6 +250,39 @@ fn delete_records(client: &mut Client, version: i16) {
         let answer = &answer.topics[0].partitions[0];
         assert_eq!((error(answer.error_code), answer.low_watermark), (code, start), "v{version}");
     }
+}
+
+fn offset_for_leader_epoch(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("epochs"), 1, &[]);
+    produce(client, &topic, batch(&["a", "b"]));
+    // The epoch asked for, the client's own, and the answer.
+    for (asked, known, expected) in [
+        (0, -1, (ErrorCode::None, 0, 2)),
+        (0, 0, (ErrorCode::None, 0, 2)),
+        (1, -1, (ErrorCode::None, -1, -1)),
+        (-1, -1, (ErrorCode::None, -1, -1)),
+        (0, 1, (ErrorCode::UnknownLeaderEpoch, -1, -1)),
+    ] {
+        let request = epoch_request(&topic.name, known, asked);
+        let answer = client.call(version, &request);
+        let end = &answer.topics[0].partitions[0];
+        let found = (error(end.error_code), end.leader_epoch, end.end_offset);
+        assert_eq!(found, expected, "{asked} {known} v{version}");
+    }
+    let answer = client.call(version, &epoch_request(&missing().name, -1, 0));
+    let end = &answer.topics[0].partitions[0];
+    assert_eq!(error(end.error_code), ErrorCode::UnknownTopicOrPartition);
+}
+
+/// Asks for the end of an epoch of partition 0.
+pub fn epoch_request(topic: &str, known: i32, asked: i32) -> OffsetForLeaderEpochRequest {
+    let partition = OffsetForLeaderPartition::default()
+        .with_current_leader_epoch(known)
+        .with_leader_epoch(asked);
+    let topic = OffsetForLeaderTopic::default()
+        .with_topic(topic_name(topic))
+        .with_partitions(vec![partition]);
+    OffsetForLeaderEpochRequest::default().with_replica_id(BrokerId(-2)).with_topics(vec![topic])
 }
 
 fn init_producer_id(client: &mut Client, version: i16) {

@@ -5,6 +5,7 @@
 
 mod admin;
 mod calls;
+mod configs;
 mod negotiation;
 mod quorum;
 
@@ -16,6 +17,8 @@ use crate::node::Node;
 pub use admin::{
     assign_request, assigned, broker_epoch, log_dirs_of, log_dirs_request, partitions_request,
 };
+pub use calls::epoch_request;
+pub use configs::{alter_request, describe_request, legacy_request};
 pub use quorum::{begin_request, end_request, snapshot_request, vote_request};
 
 /// Lowest and highest version, where the API is shown.
@@ -33,14 +36,20 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (20, Some((1, 6)), Some((1, 6))),
     (21, Some((0, 2)), None),
     (22, Some((0, 5)), None),
+    (23, Some((2, 4)), None),
+    (32, Some((1, 4)), Some((1, 4))),
+    (33, Some((0, 2)), Some((0, 2))),
     (35, Some((1, 5)), None),
     (37, Some((0, 3)), Some((0, 3))),
+    (44, Some((0, 1)), Some((0, 1))),
+    (48, Some((0, 1)), None),
     (52, None, Some((0, 2))),
     (53, None, Some((0, 1))),
     (54, None, Some((0, 1))),
     (59, None, Some((0, 1))),
     (60, Some((0, 2)), Some((0, 2))),
     (73, None, Some((0, 0))),
+    (74, Some((0, 1)), None),
 ];
 
 /// The lowest version of an API that is answered: Produce shows versions that it refuses, so that

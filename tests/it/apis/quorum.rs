@@ -9,7 +9,7 @@ use ottla_types::ErrorCode;
 use uuid::Uuid;
 
 use super::calls::address;
-use super::{World, admin};
+use super::{World, admin, configs};
 use crate::client::Client;
 use crate::node::fresh;
 use crate::requests::{
@@ -27,6 +27,11 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         20 => {
             let topic = create(&mut world.broker, &fresh("deletes"), 1, &[]);
             delete_topics(client, &topic, version);
+        }
+        32..=33 | 44 => {
+            let name = fresh("configured");
+            create(&mut world.broker, &name, 1, &[]);
+            configs::of_topic(client, key, version, &name);
         }
         37 => {
             let topic = create(&mut world.broker, &fresh("grows"), 1, &[]);

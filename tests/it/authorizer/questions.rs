@@ -4,16 +4,17 @@ use std::collections::BTreeSet;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, BrokerId, DescribeClusterRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, MetadataRequest, TransactionalId,
+    ApiVersionsRequest, BrokerId, DescribeClientQuotasRequest, DescribeClusterRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, ListConfigResourcesRequest, MetadataRequest,
+    TransactionalId,
 };
 use kafka_protocol::protocol::Request;
 use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
 use crate::apis::{
-    assign_request, begin_request, end_request, log_dirs_request, partitions_request,
-    snapshot_request, vote_request,
+    alter_request, assign_request, begin_request, describe_request, end_request, epoch_request,
+    legacy_request, log_dirs_request, partitions_request, snapshot_request, vote_request,
 };
 use crate::client::Client;
 use crate::requests::{
@@ -41,6 +42,16 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("DeleteRecords", "Delete", "Topic"),
     ("InitProducerId", "Write", "TransactionalId"),
     ("InitProducerId", "IdempotentWrite", "Cluster"),
+    ("OffsetForLeaderEpoch", "ClusterAction", "Cluster"),
+    ("OffsetForLeaderEpoch", "Describe", "Topic"),
+    ("DescribeConfigs", "DescribeConfigs", "Cluster"),
+    ("DescribeConfigs", "DescribeConfigs", "Topic"),
+    ("AlterConfigs", "AlterConfigs", "Cluster"),
+    ("AlterConfigs", "AlterConfigs", "Topic"),
+    ("IncrementalAlterConfigs", "AlterConfigs", "Cluster"),
+    ("IncrementalAlterConfigs", "AlterConfigs", "Topic"),
+    ("DescribeClientQuotas", "DescribeConfigs", "Cluster"),
+    ("ListConfigResources", "DescribeConfigs", "Cluster"),
     ("DescribeLogDirs", "Describe", "Cluster"),
     ("CreatePartitions", "Alter", "Topic"),
     ("AssignReplicasToDirs", "ClusterAction", "Cluster"),
@@ -63,6 +74,10 @@ const UNDOCUMENTED: &[(&str, &str, &str)] = &[
     ("DeleteTopics", "Describe", "Topic"),
     // Whoever may write to any topic may do it idempotently, KIP-679.
     ("InitProducerId", "Write", "Topic"),
+    // Configs of groups, KIP-848.
+    ("DescribeConfigs", "DescribeConfigs", "Group"),
+    ("AlterConfigs", "AlterConfigs", "Group"),
+    ("IncrementalAlterConfigs", "AlterConfigs", "Group"),
 ];
 
 /// What is documented and not asked here.
@@ -116,6 +131,7 @@ fn records(topic: &Topic) -> Vec<Row> {
     let mut follower = fetch_request(17, topic, &[(0, 0)]);
     follower.replica_state.replica_id = BrokerId(5);
     let offsets = list_offsets_request(topic, 0, -1);
+    let described = &[CLUSTER_ACTION, "Describe Topic t"];
     vec![
         produce(12),
         produce(13),
@@ -123,6 +139,8 @@ fn records(topic: &Topic) -> Vec<Row> {
         fetch(17),
         row("Fetch", ALL, 17, follower, &[CLUSTER_ACTION]),
         row("ListOffsets", ALL, 10, offsets, &["Describe Topic t"]),
+        row("OffsetForLeaderEpoch", ALL, 4, epoch_request("t", -1, 0), &[CLUSTER_ACTION]),
+        row("OffsetForLeaderEpoch", NOT_THE_CLUSTER, 4, epoch_request("t", -1, 0), described),
     ]
 }
 
@@ -202,6 +220,35 @@ fn administration(topic: &Topic) -> Vec<Row> {
     ]
 }
 
+/// Questions about configs.
+fn configs() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut add =
+        |kind, name: &str, key: &str, value: &str, asked: [&'static [&'static str]; 2]| {
+            let [described, altered] = asked;
+            rows.push(row("DescribeConfigs", ALL, 4, describe_request(kind, name), described));
+            let incremental = alter_request(kind, name, key, value);
+            rows.push(row("IncrementalAlterConfigs", ALL, 1, incremental, altered));
+            let legacy = legacy_request(kind, name, key, value);
+            rows.push(row("AlterConfigs", ALL, 2, legacy, altered));
+        };
+    let cluster: [&'static [&'static str]; 2] =
+        [&["DescribeConfigs Cluster kafka-cluster"], &["AlterConfigs Cluster kafka-cluster"]];
+    let topic: [&'static [&'static str]; 2] =
+        [&["DescribeConfigs Topic u"], &["AlterConfigs Topic u"]];
+    let group: [&'static [&'static str]; 2] =
+        [&["DescribeConfigs Group g"], &["AlterConfigs Group g"]];
+    add(2, "u", "segment.ms", "5", topic);
+    add(4, "1", "log.roll.ms", "5", cluster);
+    add(16, "m", "interval.ms", "1000", cluster);
+    add(32, "g", "share.auto.offset.reset", "earliest", group);
+    let list = ListConfigResourcesRequest::default();
+    rows.push(row("ListConfigResources", ALL, 1, list, cluster[0]));
+    let quotas = DescribeClientQuotasRequest::default();
+    rows.push(row("DescribeClientQuotas", ALL, 1, quotas, cluster[0]));
+    rows
+}
+
 /// Questions on the controller's listener.
 fn quorum() -> Vec<Row> {
     let metadata_log = Topic { name: String::new(), id: uuid::Uuid::from_u128(1) };
@@ -247,6 +294,7 @@ fn the_questions_are_those_of_kafka() {
     check(&mut node.connect(), records(&topic));
     check(&mut node.connect(), metadata(&topic));
     check(&mut node.connect(), administration(&topic));
+    check(&mut node.connect(), configs());
     check(&mut node.connect_to_controller(), quorum());
     assert!(wrong.is_empty(), "{wrong:#?}");
     let owned = |rows: &[(&'static str, &str, &str)]| -> BTreeSet<_> {

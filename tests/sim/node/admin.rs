@@ -9,6 +9,7 @@ use kafka_protocol::messages::{
 use ottla_test_client::Connection;
 
 use super::client::{Client, Phase};
+use super::configs::Configs;
 use super::model::{Topic, TopicFate};
 use super::plan::Plan;
 use super::wire::{self, code};
@@ -34,6 +35,7 @@ pub struct Admin {
     has_stable: bool,
     does_little: bool,
     deletes_records: bool,
+    configs: Configs,
 }
 
 impl Admin {
@@ -46,6 +48,7 @@ impl Admin {
             has_stable: false,
             does_little: plan.few_topics,
             deletes_records: plan.deletes_records,
+            configs: Configs::default(),
         }
     }
 
@@ -83,6 +86,12 @@ impl Admin {
                 }
                 Some(topic) if !self.does_little && dice.chance(15) => {
                     self.grow(connection, &topic).await
+                }
+                Some(topic) if dice.chance(30) => {
+                    self.configs.alter(&self.client, connection, &topic.name).await
+                }
+                Some(topic) if dice.chance(50) => {
+                    self.configs.look(&self.client, connection, &topic.name).await
                 }
                 _ => Ok(()),
             }

@@ -10,6 +10,7 @@
 mod admin;
 mod audit;
 mod client;
+mod configs;
 mod loss;
 mod model;
 mod plan;

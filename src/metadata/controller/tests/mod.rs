@@ -1,5 +1,6 @@
 //! Scripts that teach the controller's behaviour, the records of Kafka itself, and random runs.
 
+mod alter;
 mod errors;
 mod harness;
 mod kafka;

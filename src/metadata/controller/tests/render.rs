@@ -63,7 +63,12 @@ fn record_text(record: &MetadataRecord, names: &Names) -> String {
 }
 
 fn config(it: &ConfigRecord) -> String {
-    let kind = if it.resource_type == 2 { "topic" } else { "broker" };
+    let kind = match it.resource_type {
+        2 => "topic",
+        4 => "broker",
+        16 => "metrics",
+        _ => "group",
+    };
     let value = it.value.as_deref().unwrap_or("null");
     format!("Config {kind} '{}' {}={value}", it.resource_name, it.name)
 }

@@ -10,6 +10,7 @@
 //! | `fence-stale` | fences whose session has timed out, until none is left |
 //! | `create NAME... [partitions=] [rf=] [assign=1-2/2-3] ...` | creates topics |
 //! | `delete NAME... [id=NAME]` | deletes topics by name and by id |
+//! | `alter KIND NAME ...` | changes configs, see `alter.rs` |
 //! | `producer-ids ID`, `register-controller ID` | the other requests |
 //! | `assign-dir ID DIR NAME INDEX [epoch=]` | a broker says where its replica is |
 //! | `isr NAME INDEX ID...` | the leader changes the replicas in sync |
@@ -93,6 +94,10 @@ impl Script {
             "create" => self.create(args),
             "grow" => self.grow(args),
             "delete" => self.delete(args),
+            "alter" => {
+                let request = super::alter::request(args).ok_or("KIND NAME VERB.KEY=VALUE")?;
+                Ok(super::alter::run(self.harness(), &request))
+            }
             "producer-ids" => self.producer_ids(args),
             "isr" => self.isr(args),
             "place" => self.place(args),
