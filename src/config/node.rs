@@ -81,6 +81,8 @@ pub struct NodeConfig {
     pub replication_factor_default: i16,
     /// `fetch.max.bytes`.
     pub fetch_bytes_max: u32,
+    /// `max.request.partition.size.limit`.
+    pub described_partitions_max: i32,
     /// What producers are held to.
     pub produce: ProduceConfig,
     /// `producer.id.expiration.check.interval.ms`.
@@ -147,6 +149,7 @@ impl NodeConfig {
         let listeners = Listeners::read(values)?;
         let ms = |name| Duration::from_millis(u64::from(values.int(name).unsigned_abs()));
         let long_ms = |name| values.long(name).and_then(|ms| u64::try_from(ms).ok());
+        let default_ms = |name| Duration::from_millis(long_ms(name).expect("has a default"));
         let replication_factor = values.int("default.replication.factor");
         let log_dirs = log_dirs(values)?;
         let metadata_dir = values.text("metadata.log.dir").filter(|dir| !dir.is_empty());
@@ -171,9 +174,7 @@ impl NodeConfig {
             },
             metadata_log: MetadataLogConfig::from_values(values),
             heartbeat_interval: ms("broker.heartbeat.interval.ms"),
-            dir_failure_timeout: Duration::from_millis(
-                long_ms("log.dir.failure.timeout.ms").expect("has a default"),
-            ),
+            dir_failure_timeout: default_ms("log.dir.failure.timeout.ms"),
             session_timeout: ms("broker.session.timeout.ms"),
             auto_create_topics: values.boolean("auto.create.topics.enable"),
             delete_topics: values.boolean("delete.topic.enable"),
@@ -182,18 +183,15 @@ impl NodeConfig {
                 values.refuse("default.replication.factor", "must be a 16-bit number from 1 on")
             })?,
             fetch_bytes_max: values.int("fetch.max.bytes").unsigned_abs(),
+            described_partitions_max: values.int("max.request.partition.size.limit"),
             produce: ProduceConfig::read(values),
             producer_check_interval: ms("producer.id.expiration.check.interval.ms"),
             producer_id_expiration: ms("producer.id.expiration.ms"),
             recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),
             recovery_threads: values.int("num.recovery.threads.per.data.dir").unsigned_abs()
                 as usize,
-            retention_check_interval: Duration::from_millis(
-                long_ms("log.retention.check.interval.ms").expect("has a default"),
-            ),
-            high_watermark_interval: Duration::from_millis(
-                long_ms("replica.high.watermark.checkpoint.interval.ms").expect("has a default"),
-            ),
+            retention_check_interval: default_ms("log.retention.check.interval.ms"),
+            high_watermark_interval: default_ms("replica.high.watermark.checkpoint.interval.ms"),
             limits: ConnectionLimits::read(values)?,
             data_threads: match values.int("ottla.data.threads") {
                 0 => None,

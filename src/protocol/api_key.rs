@@ -143,6 +143,34 @@ impl ApiKey {
         self as i16
     }
 
+    /// Whether a broker sends a client's request of this kind on to the controller (KIP-590).
+    #[must_use]
+    pub fn is_forwardable(self) -> bool {
+        matches!(
+            self,
+            ApiKey::CreateTopics
+                | ApiKey::DeleteTopics
+                | ApiKey::CreateAcls
+                | ApiKey::DeleteAcls
+                | ApiKey::AlterConfigs
+                | ApiKey::CreatePartitions
+                | ApiKey::CreateDelegationToken
+                | ApiKey::RenewDelegationToken
+                | ApiKey::ExpireDelegationToken
+                | ApiKey::ElectLeaders
+                | ApiKey::IncrementalAlterConfigs
+                | ApiKey::AlterPartitionReassignments
+                | ApiKey::ListPartitionReassignments
+                | ApiKey::AlterClientQuotas
+                | ApiKey::AlterUserScramCredentials
+                | ApiKey::DescribeQuorum
+                | ApiKey::UpdateFeatures
+                | ApiKey::UnregisterBroker
+                | ApiKey::AddRaftVoter
+                | ApiKey::RemoveRaftVoter
+        )
+    }
+
     /// Whether the header of an answer of this version has a section of tags. ApiVersions never
     /// has one, so that a client that guessed a too new version can still read the answer.
     #[must_use]

@@ -17,6 +17,7 @@ pub mod compression;
 pub mod consumer_protocol;
 pub mod control;
 pub mod coordinator;
+pub mod envelope;
 pub mod fetch;
 pub mod json;
 pub mod log_dirs;

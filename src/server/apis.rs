@@ -101,12 +101,27 @@ pub const APIS: &[Api] = &[
     api(ApiKey::AlterConfigs, 0..=2, Offered::Both, MIB, handlers::configs::alter::handle),
     api(ApiKey::DescribeLogDirs, 1..=5, Offered::Broker, MIB, handlers::describe_log_dirs::handle),
     api(ApiKey::CreatePartitions, 0..=3, Offered::Both, MIB, handlers::create_partitions::handle),
+    api(ApiKey::ElectLeaders, 0..=2, Offered::Both, MIB, handlers::elect_leaders::handle),
     api(
         ApiKey::IncrementalAlterConfigs,
         0..=1,
         Offered::Both,
         MIB,
         handlers::configs::alter_incremental::handle,
+    ),
+    api(
+        ApiKey::AlterPartitionReassignments,
+        0..=1,
+        Offered::Both,
+        MIB,
+        handlers::reassignments::alter,
+    ),
+    api(
+        ApiKey::ListPartitionReassignments,
+        0..=0,
+        Offered::Both,
+        MIB,
+        handlers::reassignments::list,
     ),
     api(
         ApiKey::DescribeClientQuotas,
@@ -118,8 +133,25 @@ pub const APIS: &[Api] = &[
     api(ApiKey::Vote, 0..=2, Offered::Controller, SMALL, handlers::quorum::vote),
     api(ApiKey::BeginQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::begin_epoch),
     api(ApiKey::EndQuorumEpoch, 0..=1, Offered::Controller, SMALL, handlers::quorum::end_epoch),
+    api(ApiKey::DescribeQuorum, 0..=2, Offered::Both, SMALL, handlers::quorum::describe),
+    api(ApiKey::Envelope, 0..=0, Offered::Controller, 4 * MIB, handlers::envelope::handle),
     api(ApiKey::FetchSnapshot, 0..=1, Offered::Controller, SMALL, handlers::quorum::fetch_snapshot),
     api(ApiKey::DescribeCluster, 0..=2, Offered::Both, SMALL, handlers::describe_cluster::handle),
+    api(
+        ApiKey::DescribeProducers,
+        0..=0,
+        Offered::Broker,
+        MIB,
+        handlers::describe_producers::handle,
+    ),
+    api(ApiKey::UnregisterBroker, 0..=0, Offered::Both, SMALL, handlers::unregister_broker::handle),
+    api(
+        ApiKey::AllocateProducerIds,
+        0..=0,
+        Offered::Controller,
+        SMALL,
+        handlers::allocate_producer_ids::handle,
+    ),
     api(
         ApiKey::AssignReplicasToDirs,
         0..=0,
@@ -133,6 +165,13 @@ pub const APIS: &[Api] = &[
         Offered::Broker,
         SMALL,
         handlers::configs::list::handle,
+    ),
+    api(
+        ApiKey::DescribeTopicPartitions,
+        0..=0,
+        Offered::Broker,
+        MIB,
+        handlers::describe_topic_partitions::handle,
     ),
 ];
 

@@ -38,7 +38,7 @@ pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;
 pub use producer_state::{
-    EndedTransaction, ProducerState, ProducerVerdict, RefusedFirsts, TransactionEnd,
+    ActiveProducer, EndedTransaction, ProducerState, ProducerVerdict, RefusedFirsts, TransactionEnd,
 };
 pub use recovery_points::RecoveryPoints;
 pub use reserve::{RESERVE_BYTES, Reserve};

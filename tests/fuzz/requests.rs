@@ -2,15 +2,19 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_protocol::messages::{
-    ApiVersionsRequest, AssignReplicasToDirsRequest, BeginQuorumEpochRequest, BrokerId,
-    CreatePartitionsRequest, CreateTopicsRequest, Decodable, DeleteRecordsRequest,
-    DeleteTopicsRequest, DescribeClusterRequest, DescribeLogDirsRequest, Encodable,
-    EndQuorumEpochRequest, FetchRequest, FetchSnapshotRequest, FindCoordinatorRequest,
-    InitProducerIdRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest, StrBytes,
-    TopicName, VoteRequest, assign_replicas_to_dirs_request, codec_version,
-    create_partitions_request, create_topics_request, decode_request, delete_records_request,
-    describe_log_dirs_request, fetch_request, list_offsets_request, metadata_request,
-    produce_request,
+    AllocateProducerIdsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
+    AssignReplicasToDirsRequest, BeginQuorumEpochRequest, BrokerId, CreatePartitionsRequest,
+    CreateTopicsRequest, Decodable, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeLogDirsRequest, DescribeProducersRequest,
+    DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
+    EndQuorumEpochRequest, EnvelopeRequest, FetchRequest, FetchSnapshotRequest,
+    FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, ProduceRequest, StrBytes, TopicName,
+    UnregisterBrokerRequest, VoteRequest, alter_partition_reassignments_request,
+    assign_replicas_to_dirs_request, codec_version, create_partitions_request,
+    create_topics_request, decode_request, delete_records_request, describe_log_dirs_request,
+    describe_producers_request, describe_quorum_request, describe_topic_partitions_request,
+    elect_leaders_request, fetch_request, list_offsets_request, metadata_request, produce_request,
 };
 use ottla_protocol::{ApiKey, RequestHeader, RequestPrefix, produce};
 
@@ -18,6 +22,10 @@ use crate::targets::Target;
 
 /// The kinds that docs/apis.md shows.
 pub fn all() -> Vec<Target> {
+    [clients(), administration(), placement()].into_iter().flatten().collect()
+}
+
+fn clients() -> Vec<Target> {
     vec![
         produce_target(),
         target::<FetchRequest>(ApiKey::Fetch, 4..=18, fetch),
@@ -45,6 +53,25 @@ pub fn all() -> Vec<Target> {
         target::<InitProducerIdRequest>(ApiKey::InitProducerId, 0..=5, |_| {
             InitProducerIdRequest::default().with_transactional_id(Some(text("x").into()))
         }),
+        target::<VoteRequest>(ApiKey::Vote, 0..=2, |_| VoteRequest::default()),
+        target::<BeginQuorumEpochRequest>(ApiKey::BeginQuorumEpoch, 0..=1, |_| {
+            BeginQuorumEpochRequest::default()
+        }),
+        target::<EndQuorumEpochRequest>(ApiKey::EndQuorumEpoch, 0..=1, |_| {
+            EndQuorumEpochRequest::default()
+        }),
+        target::<FetchSnapshotRequest>(ApiKey::FetchSnapshot, 0..=1, |_| {
+            FetchSnapshotRequest::default()
+        }),
+        target::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0..=2, |_| {
+            DescribeClusterRequest::default()
+        }),
+    ]
+}
+
+/// Requests of those who look at a cluster, and of brokers to the controller.
+fn administration() -> Vec<Target> {
+    vec![
         target::<DescribeLogDirsRequest>(ApiKey::DescribeLogDirs, 1..=5, |_| {
             let topic_part = describe_log_dirs_request::DescribableLogDirTopic::default()
                 .with_topic(topic())
@@ -69,18 +96,66 @@ pub fn all() -> Vec<Target> {
                 .with_topics(vec![topic_part.clone(), topic_part]);
             AssignReplicasToDirsRequest::default().with_directories(vec![directory])
         }),
-        target::<VoteRequest>(ApiKey::Vote, 0..=2, |_| VoteRequest::default()),
-        target::<BeginQuorumEpochRequest>(ApiKey::BeginQuorumEpoch, 0..=1, |_| {
-            BeginQuorumEpochRequest::default()
+        target::<DescribeQuorumRequest>(ApiKey::DescribeQuorum, 0..=2, |_| {
+            let topic_part = describe_quorum_request::TopicData::default()
+                .with_partitions(vec![describe_quorum_request::PartitionData::default()]);
+            DescribeQuorumRequest::default().with_topics(vec![topic_part])
         }),
-        target::<EndQuorumEpochRequest>(ApiKey::EndQuorumEpoch, 0..=1, |_| {
-            EndQuorumEpochRequest::default()
+        target::<DescribeProducersRequest>(ApiKey::DescribeProducers, 0..=0, |_| {
+            let topic_part = describe_producers_request::TopicRequest::default()
+                .with_name(topic())
+                .with_partition_indexes(vec![0, 1]);
+            DescribeProducersRequest::default().with_topics(vec![topic_part])
         }),
-        target::<FetchSnapshotRequest>(ApiKey::FetchSnapshot, 0..=1, |_| {
-            FetchSnapshotRequest::default()
+        target::<DescribeTopicPartitionsRequest>(ApiKey::DescribeTopicPartitions, 0..=0, |_| {
+            let asked = describe_topic_partitions_request::TopicRequest::default();
+            let cursor = describe_topic_partitions_request::Cursor::default();
+            DescribeTopicPartitionsRequest::default()
+                .with_topics(vec![asked.with_name(topic())])
+                .with_cursor(Some(cursor.with_topic_name(topic())))
         }),
-        target::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0..=2, |_| {
-            DescribeClusterRequest::default()
+    ]
+}
+
+/// Requests about leaders and replicas, and what brokers forward.
+fn placement() -> Vec<Target> {
+    vec![
+        target::<ElectLeadersRequest>(ApiKey::ElectLeaders, 0..=2, |_| {
+            let topic_part = elect_leaders_request::TopicPartitions::default()
+                .with_topic(topic())
+                .with_partitions(vec![0, 1]);
+            ElectLeadersRequest::default().with_topic_partitions(Some(vec![topic_part]))
+        }),
+        target::<AlterPartitionReassignmentsRequest>(
+            ApiKey::AlterPartitionReassignments,
+            0..=1,
+            |_| {
+                let partition =
+                    alter_partition_reassignments_request::ReassignablePartition::default()
+                        .with_replicas(Some(vec![BrokerId(1)]));
+                let topic_part =
+                    alter_partition_reassignments_request::ReassignableTopic::default()
+                        .with_name(topic())
+                        .with_partitions(vec![partition]);
+                AlterPartitionReassignmentsRequest::default().with_topics(vec![topic_part])
+            },
+        ),
+        target::<ListPartitionReassignmentsRequest>(
+            ApiKey::ListPartitionReassignments,
+            0..=0,
+            |_| ListPartitionReassignmentsRequest::default().with_topics(None),
+        ),
+        target::<UnregisterBrokerRequest>(ApiKey::UnregisterBroker, 0..=0, |_| {
+            UnregisterBrokerRequest::default()
+        }),
+        target::<EnvelopeRequest>(ApiKey::Envelope, 0..=0, |_| {
+            EnvelopeRequest::default()
+                .with_request_data(Bytes::from_static(&[0, 19, 0, 7, 0, 0, 0, 1, 0, 0, 0]))
+                .with_request_principal(Some(Bytes::from_static(b"\0\0\x05User\x02a\0\0")))
+                .with_client_host_address(Bytes::from_static(&[127, 0, 0, 1]))
+        }),
+        target::<AllocateProducerIdsRequest>(ApiKey::AllocateProducerIds, 0..=0, |_| {
+            AllocateProducerIdsRequest::default()
         }),
     ]
 }

@@ -16,6 +16,7 @@ mod configs;
 mod crash;
 mod damage;
 mod delete_records;
+mod describe_topics;
 mod dirs;
 mod dump_log;
 mod full_disk;

@@ -32,6 +32,12 @@ pub(super) const NETWORK: &[ConfigKey] = &[
         "Where the node listens, as NAME://host:port; without a host, on all addresses.",
     ),
     key(
+        "max.request.partition.size.limit",
+        Kind::Int { min: 1 },
+        Some("2000"),
+        "Most partitions in one answer to DescribeTopicPartitions.",
+    ),
+    key(
         "ottla.produce.validation",
         Kind::OneOf(&["strict", "relaxed"]),
         Some("strict"),

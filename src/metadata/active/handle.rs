@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::controller::{
     AlterConfigs, AlteredConfigs, BrokerError, BrokerHeartbeat, BrokerRegistration,
-    ControllerRegistration, CreateTopics, DeletedTopic, HeartbeatReply, NewPartitions,
-    PartitionsOutcome, ProducerIdBlock, ReplicaAssignments, TopicError, TopicOutcome,
-    TopicSelector,
+    ControllerRegistration, CreateTopics, DeletedTopic, ElectLeaders, ElectedTopic, HeartbeatReply,
+    NewPartitions, PartitionsOutcome, ProducerIdBlock, ReassignedTopic, Reassignments,
+    ReplicaAssignments, TopicError, TopicOutcome, TopicSelector,
 };
 
 /// Requests that wait for the controller.
@@ -23,6 +23,9 @@ pub(super) enum Command {
     CreateTopics(CreateTopics, ReplyTo<Vec<TopicOutcome>>),
     CreatePartitions(NewPartitions, ReplyTo<Vec<PartitionsOutcome>>),
     DeleteTopics(Vec<TopicSelector>, ReplyTo<Vec<DeletedTopic>>),
+    ElectLeaders(ElectLeaders, ReplyTo<Vec<ElectedTopic>>),
+    Reassign(Reassignments, ReplyTo<Vec<ReassignedTopic>>),
+    UnregisterBroker(NodeId, ReplyTo<()>),
     AllocateProducerIds(NodeId, BrokerEpoch, ReplyTo<ProducerIdBlock>),
     RegisterController(ControllerRegistration, ReplyTo<()>),
     RegisterBroker(BrokerRegistration, ReplyTo<BrokerEpoch>),
@@ -113,6 +116,36 @@ impl ControllerHandle {
         selectors: Vec<TopicSelector>,
     ) -> Result<Vec<DeletedTopic>, ControllerError> {
         self.ask(|reply| Command::DeleteTopics(selectors, reply)).await
+    }
+
+    /// Elects leaders. The answer comes when this node goes by them.
+    ///
+    /// # Errors
+    /// When nothing was decided about any partition.
+    pub async fn elect_leaders(
+        &self,
+        request: ElectLeaders,
+    ) -> Result<Vec<ElectedTopic>, ControllerError> {
+        self.ask(|reply| Command::ElectLeaders(request, reply)).await
+    }
+
+    /// Begins and cancels reassignments. The answer comes when this node knows them.
+    ///
+    /// # Errors
+    /// When nothing was decided about any partition.
+    pub async fn reassign(
+        &self,
+        request: Reassignments,
+    ) -> Result<Vec<ReassignedTopic>, ControllerError> {
+        self.ask(|reply| Command::Reassign(request, reply)).await
+    }
+
+    /// Forgets a broker.
+    ///
+    /// # Errors
+    /// When it is not registered, or this is not the controller.
+    pub async fn unregister_broker(&self, broker: NodeId) -> Result<(), ControllerError> {
+        self.ask(|reply| Command::UnregisterBroker(broker, reply)).await
     }
 
     /// Asks for a block of producer ids.

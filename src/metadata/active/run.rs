@@ -280,6 +280,18 @@ impl MetadataTask {
                 let decision = controller.alter_configs(&request);
                 active.carry_out(&quorum, decision.map_err(topic), Until::Published, reply);
             }
+            Command::ElectLeaders(request, reply) => {
+                let decision = controller.elect_leaders(&request);
+                active.carry_out(&quorum, decision.map_err(topic), Until::Published, reply);
+            }
+            Command::Reassign(request, reply) => {
+                let decision = controller.reassign(&request);
+                active.carry_out(&quorum, decision.map_err(topic), Until::Published, reply);
+            }
+            Command::UnregisterBroker(id, reply) => {
+                let decision = controller.unregister_broker(id);
+                active.carry_out(&quorum, decision.map_err(broker), Until::Published, reply);
+            }
             Command::AllocateProducerIds(id, epoch, reply) => {
                 let decision = controller.allocate_producer_ids(id, epoch);
                 active.carry_out(&quorum, decision.map_err(broker), Until::Committed, reply);

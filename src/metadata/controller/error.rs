@@ -48,8 +48,10 @@ pub enum BrokerError {
     NoControllerRegistration,
     /// `metadata.version` does not know in which directories replicas are.
     NoDirectoryAssignment,
-    /// No such broker is registered.
+    /// No such broker is registered, and so it cannot ask.
     NotRegistered(NodeId),
+    /// No such broker is registered.
+    Unknown(NodeId),
     /// Another incarnation of the broker is registered.
     StaleEpoch {
         /// Epoch of the registration.
@@ -68,7 +70,7 @@ impl BrokerError {
         match self {
             BrokerError::InconsistentClusterId { .. } => ErrorCode::InconsistentClusterId,
             BrokerError::DuplicateRegistration => ErrorCode::DuplicateBrokerRegistration,
-            BrokerError::ZkBroker => ErrorCode::BrokerIdNotRegistered,
+            BrokerError::ZkBroker | BrokerError::Unknown(_) => ErrorCode::BrokerIdNotRegistered,
             BrokerError::NoDirectories
             | BrokerError::ReservedDirectory
             | BrokerError::DuplicateDirectory
@@ -122,6 +124,9 @@ impl fmt::Display for BrokerError {
             }
             BrokerError::NotRegistered(id) => {
                 write!(f, "No broker registration found for broker id {id}")
+            }
+            BrokerError::Unknown(id) => {
+                write!(f, "Broker ID {id} is not currently registered")
             }
             BrokerError::StaleEpoch { expected, found } => {
                 write!(f, "Expected broker epoch {expected}, but got broker epoch {found}")

@@ -16,8 +16,8 @@
 //! An operation that is refused changes nothing. Time, the next offset and randomness come in as
 //! arguments. A controller assumes that its log holds nothing it did not replay.
 //!
-//! Not built yet, and refused by those who would ask: changes of ISRs (AlterPartition), elections
-//! and reassignments on demand, changes of features, quotas, ACLs, credentials and tokens.
+//! Not built yet, and refused by those who would ask: changes of ISRs (AlterPartition), changes of
+//! features, quotas, ACLs, credentials and tokens.
 
 mod alter_configs;
 mod assign_replicas;
@@ -26,6 +26,7 @@ mod configs;
 mod create_partitions;
 mod create_topics;
 mod delete_topics;
+mod elect_leaders;
 mod error;
 mod heartbeat;
 mod index;
@@ -34,8 +35,10 @@ mod members;
 mod partition_change;
 mod placement;
 mod producer_ids;
+mod reassign;
 mod registration;
 mod sessions;
+mod unregister;
 
 #[cfg(test)]
 mod tests;
@@ -50,9 +53,11 @@ pub use create_topics::{
     CreateTopics, CreatedTopic, ManualAssignment, NewTopic, TopicOutcome, check_config_length,
 };
 pub use delete_topics::{DeletedTopic, TopicSelector};
+pub use elect_leaders::{ElectLeaders, ElectedTopic, ElectionError, ElectionKind};
 pub use error::{AssignmentError, BrokerError, PlacementError, TopicError};
 pub use heartbeat::{BrokerHeartbeat, HeartbeatReply};
 pub use producer_ids::ProducerIdBlock;
+pub use reassign::{ReassignedTopic, ReassignmentError, Reassignments, WantedReplicas};
 pub use registration::{BrokerRegistration, ControllerRegistration};
 
 use std::time::Duration;

@@ -25,6 +25,8 @@ use crate::versions::MetadataVersion;
 pub(super) enum Election {
     /// A replica that holds every committed record.
     Clean,
+    /// The same, and the first of the replicas rather than the present leader.
+    Preferred,
     /// Any replica, if there is none that holds every committed record.
     Unclean,
 }
@@ -71,6 +73,24 @@ impl<'a> PartitionChange<'a> {
     /// Sets the replicas in sync.
     pub(super) fn isr(mut self, isr: Vec<NodeId>) -> PartitionChange<'a> {
         self.target.isr = isr;
+        self
+    }
+
+    /// Sets all replicas, those that a reassignment removes behind the others.
+    pub(super) fn replicas(mut self, replicas: Vec<NodeId>) -> PartitionChange<'a> {
+        self.target.replicas = replicas;
+        self
+    }
+
+    /// Sets the replicas that a reassignment removes.
+    pub(super) fn removing(mut self, removing: Vec<NodeId>) -> PartitionChange<'a> {
+        self.target.removing = removing;
+        self
+    }
+
+    /// Sets the replicas that a reassignment adds.
+    pub(super) fn adding(mut self, adding: Vec<NodeId>) -> PartitionChange<'a> {
+        self.target.adding = adding;
         self
     }
 
@@ -182,7 +202,10 @@ impl<'a> PartitionChange<'a> {
         let (isr, elr) = (&self.target.isr, &self.target.elr);
         let complete =
             |broker: &&NodeId| isr.contains(broker) || isr.is_empty() && elr.contains(broker);
-        let by_preference = || [&self.present.leader].into_iter().chain(&self.target.replicas);
+        let preferred = self.target.replicas.first();
+        let preferred = preferred.filter(|_| self.election == Election::Preferred);
+        let by_preference =
+            || preferred.into_iter().chain([&self.present.leader]).chain(&self.target.replicas);
         let clean = by_preference().find(|broker| complete(broker) && acceptable(broker));
         if let Some(leader) = clean {
             return (*leader, false);

@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::snapshotting::Written;
 use crate::core::{
-    CallId, LeaderAndEpoch, LogMark, OffsetAndEpoch, Peer, Reply, Request, Response, Served,
+    CallId, LeaderAndEpoch, LogMark, OffsetAndEpoch, Peer, ReplicaProgress, Reply, Request,
+    Response, Served,
 };
 
 /// Requests from other replicas that wait for the driver.
@@ -36,6 +37,8 @@ pub(super) enum Command {
     Snapshot(SnapshotRequest),
     /// What came of writing one.
     SnapshotWritten(Result<Written, LogError>),
+    /// Tell what the quorum looks like, if this replica leads it.
+    Describe { reply: oneshot::Sender<Option<QuorumDescription>> },
     /// Leave in good order.
     Shutdown { done: oneshot::Sender<()> },
 }
@@ -75,6 +78,23 @@ pub struct Answered {
     pub leader_endpoints: Vec<VoterEndpoint>,
 }
 
+/// The quorum, as its leader sees it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct QuorumDescription {
+    /// The leader: this replica.
+    pub leader: NodeId,
+    /// Its epoch.
+    pub epoch: LeaderEpoch,
+    /// End of what is committed, once the leader knows it.
+    pub high_watermark: Option<Offset>,
+    /// How far each voter is.
+    pub voters: Vec<ReplicaProgress>,
+    /// How far each observer is that fetched of late.
+    pub observers: Vec<ReplicaProgress>,
+    /// Where the voters listen.
+    pub endpoints: Vec<(NodeId, Vec<VoterEndpoint>)>,
+}
+
 /// What the quorum looks like from here.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Status {
@@ -106,6 +126,17 @@ impl QuorumHandle {
         let command = Command::Request { cluster_id, request, bytes_max, reply };
         self.requests.send(command).await.map_err(|_| QuorumClosed)?;
         answered.await.map_err(|_| QuorumClosed)
+    }
+
+    /// What the quorum looks like; `None` when this replica does not lead it. Cancel safe.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn describe(&self) -> Result<Option<QuorumDescription>, QuorumClosed> {
+        let (reply, described) = oneshot::channel();
+        let command = Command::Describe { reply };
+        self.requests.send(command).await.map_err(|_| QuorumClosed)?;
+        described.await.map_err(|_| QuorumClosed)
     }
 
     /// Appends records in one batch, if this replica still leads `epoch`; else

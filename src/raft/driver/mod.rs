@@ -27,7 +27,8 @@ mod snapshotting;
 
 pub use events::{CommittedBatch, QuorumEvent};
 pub use handle::{
-    Answered, QuorumClosed, QuorumHandle, Replies, SnapshotRecords, SnapshotRequest, Transport,
+    Answered, QuorumClosed, QuorumDescription, QuorumHandle, Replies, SnapshotRecords,
+    SnapshotRequest, Transport,
 };
 pub use restore::{QuorumError, QuorumSetup};
 pub use run::start;

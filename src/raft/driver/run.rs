@@ -12,13 +12,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::durable_point::DurablePoint;
 use super::events::QuorumEvent;
-use super::handle::{Answered, Command, QuorumHandle, REQUESTS_MAX, Replies, Status, Transport};
+use super::handle::{
+    Answered, Command, QuorumDescription, QuorumHandle, REQUESTS_MAX, Replies, Status, Transport,
+};
 use super::metadata_log::MetadataLog;
 use super::restore::{QuorumError, QuorumSetup, restore};
 use super::snapshotting::SnapshotKeeper;
 use crate::core::{
-    Core, Effect, ElectionState, FetchOutcome, Input, LogMark, Payload, Proposal, Reply, ReplyBody,
-    RequestId, Served, Token,
+    Core, Effect, ElectionState, FetchOutcome, Input, LogMark, Payload, Proposal, ReplicaProgress,
+    Reply, ReplyBody, RequestId, Served, Token,
 };
 use crate::quorum_state::{self, Format};
 
@@ -189,12 +191,33 @@ impl Driver {
             Some(Command::SnapshotWritten(written)) => {
                 self.snapshot_written(written).unwrap_or(Input::Tick)
             }
+            Some(Command::Describe { reply }) => {
+                // Whoever asked may be gone.
+                let _ = reply.send(self.describe());
+                Input::Tick
+            }
             Some(Command::Shutdown { done }) => {
                 self.shutdown = Some(done);
                 Input::Shutdown
             }
         };
         self.core.step(self.runtime.clock().now(), input, effects);
+    }
+
+    fn describe(&self) -> Option<QuorumDescription> {
+        let voters = self.core.voter_progress()?;
+        let endpoints = |voter: &ReplicaProgress| {
+            let id = voter.replica.id;
+            (id, self.core.voters().endpoints(id).to_vec())
+        };
+        Some(QuorumDescription {
+            leader: self.core.me().id,
+            epoch: self.core.epoch(),
+            high_watermark: self.core.high_watermark(),
+            endpoints: voters.iter().map(endpoints).collect(),
+            voters,
+            observers: self.core.observer_progress(self.runtime.clock().now())?,
+        })
     }
 
     fn fresh_id(&mut self) -> u64 {

@@ -33,7 +33,7 @@ use ottla_runtime::{Plane, Runtime};
 use ottla_security::{Operation, ResourceKind};
 use ottla_types::{ErrorCode, NodeId, PartitionId, TopicName, Uuid};
 
-use super::{Permissions, authorized_operations, is_internal};
+use super::{Permissions, authorized_operations, is_internal, offline_replicas};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::response::Response;
@@ -229,17 +229,7 @@ impl Handler<'_> {
             }
             Err(_) => ErrorCode::LeaderNotAvailable,
         };
-        let alive = |id: &&NodeId| {
-            let broker = self.image.cluster().broker(**id);
-            broker.is_some_and(|broker| {
-                let directory = partition.directory(broker.id).unwrap_or(Uuid::DIR_UNASSIGNED);
-                !broker.fenced
-                    && broker.endpoint(self.listener).is_some()
-                    && broker.has_online_directory(directory)
-            })
-        };
-        let offline: Vec<BrokerId> =
-            partition.replicas.iter().filter(|id| !alive(id)).map(wire_id).collect();
+        let offline = offline_replicas(self.image, partition, self.listener);
         MetadataResponsePartition::default()
             .with_error_code(error.code())
             .with_partition_index(id.0)
@@ -247,7 +237,7 @@ impl Handler<'_> {
             .with_leader_epoch(partition.leader_epoch.0)
             .with_replica_nodes(partition.replicas.iter().map(wire_id).collect())
             .with_isr_nodes(partition.isr.iter().map(wire_id).collect())
-            .with_offline_replicas(offline)
+            .with_offline_replicas(offline.iter().map(wire_id).collect())
     }
 
     fn brokers(&self, services: &Services) -> MetadataResponse {

@@ -1,5 +1,6 @@
 //! One file for each API, headed by its versions, its behaviour and its errors.
 
+pub mod allocate_producer_ids;
 pub mod api_versions;
 pub mod assign_replicas;
 pub mod configs;
@@ -10,6 +11,10 @@ pub mod delete_topics;
 pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_topic_partitions;
+pub mod elect_leaders;
+pub mod envelope;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod init_producer_id;
@@ -19,12 +24,15 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 mod produced;
 pub mod quorum;
+pub mod reassignments;
+pub mod unregister_broker;
 
 use std::time::Duration;
 
+use ottla_metadata::image::{Image, Partition};
 use ottla_protocol::produce::TopicRef;
 use ottla_security::{Action, Authorizer, Operation, Resource, ResourceKind};
-use ottla_types::{TopicName, Uuid};
+use ottla_types::{NodeId, TopicName, Uuid};
 
 use crate::connection::Peer;
 
@@ -76,6 +84,20 @@ pub fn is_internal(name: &str) -> bool {
     matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 
+/// The replicas of a partition that clients of this listener cannot reach.
+#[must_use]
+pub fn offline_replicas(image: &Image, partition: &Partition, listener: &str) -> Vec<NodeId> {
+    let is_online = |id: &NodeId| {
+        let directory = partition.directory(*id).unwrap_or(Uuid::DIR_UNASSIGNED);
+        image.cluster().broker(*id).is_some_and(|broker| {
+            !broker.fenced
+                && broker.endpoint(listener).is_some()
+                && broker.has_online_directory(directory)
+        })
+    };
+    partition.replicas.iter().copied().filter(|id| !is_online(id)).collect()
+}
+
 /// A topic of a request, found in the image.
 #[derive(Clone, Debug)]
 pub struct FoundTopic {
@@ -87,7 +109,7 @@ pub struct FoundTopic {
 
 /// Looks a topic up as a request names it.
 #[must_use]
-pub fn find_topic(image: &ottla_metadata::image::Image, topic: &TopicRef) -> Option<FoundTopic> {
+pub fn find_topic(image: &Image, topic: &TopicRef) -> Option<FoundTopic> {
     let found = match topic {
         TopicRef::Name(name) => image.topics().by_name(name),
         TopicRef::Id(id) => image.topics().by_id(*id),

@@ -47,6 +47,23 @@ struct Producer {
     transaction_start: Option<Offset>,
 }
 
+/// What an operator is told of a producer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence number of its last record, if it wrote any in this epoch.
+    pub last_sequence: Option<i32>,
+    /// Time of its last batch or marker.
+    pub last_timestamp: Timestamp,
+    /// Epoch of the coordinator that wrote its last marker; -1 before one.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction.
+    pub transaction_start: Option<Offset>,
+}
+
 /// The producers of a partition.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ProducerState {
@@ -102,6 +119,20 @@ impl ProducerState {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.producers.is_empty()
+    }
+
+    /// The producers by id, as an operator is told of them.
+    #[must_use]
+    pub fn active(&self) -> Vec<ActiveProducer> {
+        let active = |(id, producer): (&ProducerId, &Producer)| ActiveProducer {
+            id: *id,
+            epoch: producer.epoch,
+            last_sequence: producer.batches.back().map(|batch| batch.last_sequence),
+            last_timestamp: producer.last_timestamp,
+            coordinator_epoch: producer.coordinator_epoch,
+            transaction_start: producer.transaction_start,
+        };
+        self.producers.iter().map(active).collect()
     }
 
     /// Judges a client's batch.

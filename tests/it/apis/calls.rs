@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 use ottla_types::ErrorCode;
 use uuid::Uuid;
 
-use super::{World, admin, configs};
+use super::{World, admin, configs, described};
 use crate::client::Client;
 use crate::node::{fresh, wait_until};
 use crate::requests::{
@@ -23,6 +23,7 @@ use crate::requests::{
 
 /// Calls an API with success and with an error.
 pub fn call(world: &mut World, key: i16, version: i16) {
+    let controller = world.node.controller_address().port();
     let client = &mut world.broker;
     match key {
         0 => produces(client, version),
@@ -45,8 +46,29 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         33 => configs::alter(client, version),
         44 => configs::alter_incremental(client, version),
         48 => configs::client_quotas(client, version),
+        43 | 45 | 46 | 55 | 64 => both(client, key, version, controller),
+        61 => described::describe_producers(client, version),
+        75 => described::describe_topic_partitions(client, version),
         60 => describe_cluster(client, version, world.node.address().port()),
         74 => configs::list(client, version),
+        _ => panic!("no call for API {key}"),
+    }
+}
+
+/// APIs that are the same on both listeners, on a broker's.
+fn both(client: &mut Client, key: i16, version: i16, controller: u16) {
+    let topic = create(client, &fresh("both"), 1, &[]);
+    on_either(client, &topic, key, version, controller);
+}
+
+/// APIs that are the same on both listeners.
+pub fn on_either(client: &mut Client, topic: &Topic, key: i16, version: i16, controller: u16) {
+    match key {
+        43 => described::elect_leaders(client, topic, version),
+        45 => described::reassign(client, topic, version),
+        46 => described::list_reassignments(client, topic, version),
+        55 => described::describe_quorum(client, version, controller),
+        64 => described::unregister_broker(client, version),
         _ => panic!("no call for API {key}"),
     }
 }

@@ -6,6 +6,8 @@
 mod admin;
 mod calls;
 mod configs;
+mod described;
+mod forwarded;
 mod negotiation;
 mod quorum;
 
@@ -19,6 +21,11 @@ pub use admin::{
 };
 pub use calls::epoch_request;
 pub use configs::{alter_request, describe_request, legacy_request};
+pub use described::{
+    elect_request, list_request, producers_request, quorum_request, reassign_request,
+    topics_request,
+};
+pub use forwarded::envelope_of;
 pub use quorum::{begin_request, end_request, snapshot_request, vote_request};
 
 /// Lowest and highest version, where the API is shown.
@@ -41,15 +48,24 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (33, Some((0, 2)), Some((0, 2))),
     (35, Some((1, 5)), None),
     (37, Some((0, 3)), Some((0, 3))),
+    (43, Some((0, 2)), Some((0, 2))),
     (44, Some((0, 1)), Some((0, 1))),
+    (45, Some((0, 1)), Some((0, 1))),
+    (46, Some((0, 0)), Some((0, 0))),
     (48, Some((0, 1)), None),
     (52, None, Some((0, 2))),
     (53, None, Some((0, 1))),
     (54, None, Some((0, 1))),
+    (55, Some((0, 2)), Some((0, 2))),
+    (58, None, Some((0, 0))),
     (59, None, Some((0, 1))),
     (60, Some((0, 2)), Some((0, 2))),
+    (61, Some((0, 0)), None),
+    (64, Some((0, 0)), Some((0, 0))),
+    (67, None, Some((0, 0))),
     (73, None, Some((0, 0))),
     (74, Some((0, 1)), None),
+    (75, Some((0, 0)), None),
 ];
 
 /// The lowest version of an API that is answered: Produce shows versions that it refuses, so that

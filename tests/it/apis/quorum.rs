@@ -8,8 +8,8 @@ use kafka_protocol::messages::{
 use ottla_types::ErrorCode;
 use uuid::Uuid;
 
-use super::calls::address;
-use super::{World, admin, configs};
+use super::calls::{address, on_either};
+use super::{World, admin, configs, described, forwarded};
 use crate::client::Client;
 use crate::node::fresh;
 use crate::requests::{
@@ -37,6 +37,13 @@ pub fn call(world: &mut World, key: i16, version: i16) {
             let topic = create(&mut world.broker, &fresh("grows"), 1, &[]);
             admin::create_partitions(client, &topic, version);
         }
+        43 | 45 | 46 | 55 | 64 => {
+            let topic = create(&mut world.broker, &fresh("both"), 1, &[]);
+            let port = world.node.controller_address().port();
+            on_either(client, &topic, key, version, port);
+        }
+        58 => forwarded::envelope(client, version),
+        67 => described::allocate_producer_ids(client, version),
         52 => votes(client, version),
         53 => begin_epoch(client, version),
         54 => end_epoch(client, version),

@@ -2,15 +2,17 @@
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, DescribeClusterRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    MetadataRequest, TransactionalId,
+    AllocateProducerIdsRequest, ApiVersionsRequest, DescribeClusterRequest, FindCoordinatorRequest,
+    InitProducerIdRequest, MetadataRequest, TransactionalId, UnregisterBrokerRequest,
 };
 use ottla_types::ErrorCode;
 use uuid::Uuid;
 
 use super::Embedded;
 use crate::apis::{
-    assign_request, begin_request, end_request, log_dirs_request, partitions_request, vote_request,
+    assign_request, begin_request, elect_request, end_request, envelope_of, list_request,
+    log_dirs_request, partitions_request, producers_request, quorum_request, reassign_request,
+    topics_request, vote_request,
 };
 use crate::client::Client;
 use crate::requests::{
@@ -81,6 +83,19 @@ fn administration(client: &mut Client, topic: &Topic) -> Told {
     let missing = Topic { name: "missing".to_owned(), id: Uuid::from_u128(5) };
     let answer = client.call(5, &delete_request(&missing, 5));
     push("DeleteTopics missing", answer.responses[0].error_code, TopicAuthorizationFailed);
+    told.extend(cluster(client));
+    let mut push = |name: &str, code: i16, expected| {
+        told.push((name.to_owned(), error(code), expected));
+    };
+    let answer = client.call(0, &producers_request(&topic.name, &[0]));
+    push("DescribeProducers", answer.topics[0].partitions[0].error_code, TopicAuthorizationFailed);
+    let answer = client.call(0, &topics_request(&[&topic.name, "missing"], 9, None));
+    for refused in &answer.topics {
+        assert!(refused.topic_id.is_nil() && refused.partitions.is_empty());
+        push("DescribeTopicPartitions", refused.error_code, TopicAuthorizationFailed);
+    }
+    let answer = client.call(0, &topics_request(&[], 9, None));
+    assert!(answer.topics.is_empty(), "what one may not see is not there");
     let answer = client.call(4, &log_dirs_request(None));
     assert!(answer.results.is_empty(), "nothing is told");
     push("DescribeLogDirs", answer.error_code, ClusterAuthorizationFailed);
@@ -110,6 +125,23 @@ fn administration(client: &mut Client, topic: &Topic) -> Told {
     told
 }
 
+/// What the cluster's administration answers on either listener.
+fn cluster(client: &mut Client) -> Told {
+    let elected = client.call(2, &elect_request(Some(("secret", &[0])))).error_code;
+    let reassigned = client.call(1, &reassign_request("secret", 0, Some(&[1]))).error_code;
+    let listed = client.call(0, &list_request(None)).error_code;
+    let quorum = client.call(2, &quorum_request("__cluster_metadata", 0)).error_code;
+    let forgotten = client.call(0, &UnregisterBrokerRequest::default()).error_code;
+    let codes = [
+        ("ElectLeaders", elected),
+        ("AlterPartitionReassignments", reassigned),
+        ("ListPartitionReassignments", listed),
+        ("DescribeQuorum", quorum),
+        ("UnregisterBroker", forgotten),
+    ];
+    codes.map(|(name, code)| (name.to_owned(), error(code), ClusterAuthorizationFailed)).into()
+}
+
 /// What a controller answers to those who administer topics.
 fn controller(client: &mut Client, topic: &Topic) -> Told {
     let answer = client.call(7, &create_request(vec![creatable("new", 1, &[])]));
@@ -133,8 +165,16 @@ fn quorum(client: &mut Client) -> Told {
     let fetch = client.call(17, &fetch_request(17, &metadata_log, &[(0, 0)])).error_code;
     let assign = assign_request(-1, metadata_log.id, metadata_log.id, 0);
     let assign = client.call(0, &assign).error_code;
-    let codes =
-        [("Vote", vote), ("Begin", begin), ("End", end), ("Fetch", fetch), ("Assign", assign)];
+    let ids = client.call(0, &AllocateProducerIdsRequest::default()).error_code;
+    let codes = [
+        ("Vote", vote),
+        ("Begin", begin),
+        ("End", end),
+        ("Fetch", fetch),
+        ("Assign", assign),
+        ("Ids", ids),
+        ("Envelope", client.call(0, &envelope_of(0, &list_request(None))).error_code),
+    ];
     codes.map(|(name, code)| (name.to_owned(), error(code), ClusterAuthorizationFailed)).into()
 }
 

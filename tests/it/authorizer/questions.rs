@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, BrokerId, DescribeClientQuotasRequest, DescribeClusterRequest,
-    FindCoordinatorRequest, InitProducerIdRequest, ListConfigResourcesRequest, MetadataRequest,
-    TransactionalId,
+    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerId, DescribeClientQuotasRequest,
+    DescribeClusterRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    ListConfigResourcesRequest, MetadataRequest, TransactionalId, UnregisterBrokerRequest,
 };
 use kafka_protocol::protocol::Request;
 use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
 use crate::apis::{
-    alter_request, assign_request, begin_request, describe_request, end_request, epoch_request,
-    legacy_request, log_dirs_request, partitions_request, snapshot_request, vote_request,
+    alter_request, assign_request, begin_request, describe_request, elect_request, end_request,
+    envelope_of, epoch_request, legacy_request, list_request, log_dirs_request, partitions_request,
+    producers_request, quorum_request, reassign_request, snapshot_request, topics_request,
+    vote_request,
 };
 use crate::client::Client;
 use crate::requests::{
@@ -55,6 +57,15 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("DescribeLogDirs", "Describe", "Cluster"),
     ("CreatePartitions", "Alter", "Topic"),
     ("AssignReplicasToDirs", "ClusterAction", "Cluster"),
+    ("DescribeTopicPartitions", "Describe", "Topic"),
+    ("DescribeProducers", "Read", "Topic"),
+    ("DescribeQuorum", "Describe", "Cluster"),
+    ("ElectLeaders", "Alter", "Cluster"),
+    ("AlterPartitionReassignments", "Alter", "Cluster"),
+    ("ListPartitionReassignments", "Describe", "Cluster"),
+    ("UnregisterBroker", "Alter", "Cluster"),
+    ("AllocateProducerIds", "ClusterAction", "Cluster"),
+    ("Envelope", "ClusterAction", "Cluster"),
     ("Vote", "ClusterAction", "Cluster"),
     ("BeginQuorumEpoch", "ClusterAction", "Cluster"),
     ("EndQuorumEpoch", "ClusterAction", "Cluster"),
@@ -64,6 +75,8 @@ const MATRIX: &[(&str, &str, &str)] = &[
 
 /// What Kafka's code asks and its documentation leaves out.
 const UNDOCUMENTED: &[(&str, &str, &str)] = &[
+    // What the request inside asks.
+    ("Envelope", "Alter", "Cluster"),
     // Share coordinators, KIP-932.
     ("FindCoordinator", "ClusterAction", "Cluster"),
     // Whether the answer tells configs, KIP-525.
@@ -110,10 +123,14 @@ fn row<R: Request + 'static>(
 const ALL: Policy = |_, _| true;
 const NOT_THE_CLUSTER: Policy = |_, kind| kind != ResourceKind::Cluster;
 const NO_DESCRIBE: Policy = |operation, _| operation != Operation::Describe;
+/// Nothing is described, and so no operations are told.
+const NO_OPERATIONS: Policy = |_, _| false;
 const NO_DELETE: Policy = |operation, _| operation != Operation::Delete;
 const NOT_IDEMPOTENT: Policy = |operation, _| operation != Operation::IdempotentWrite;
 
 const CREATE: &str = "Create Cluster kafka-cluster";
+const ALTER: &str = "Alter Cluster kafka-cluster";
+const DESCRIBE: &str = "Describe Cluster kafka-cluster";
 const CLUSTER_ACTION: &str = "ClusterAction Cluster kafka-cluster";
 const IDEMPOTENT: &str = "IdempotentWrite Cluster kafka-cluster";
 
@@ -201,6 +218,7 @@ fn administration(topic: &Topic) -> Vec<Row> {
     let refused = &["Delete Topic t", "Describe Topic t"];
     let of_transactions = &["Write TransactionalId x"];
     let any = &[IDEMPOTENT, "Write Topic (any)"];
+    let described = topics_request(&["t"], 1, None);
     let mut twice = partitions_request("t", 1, None);
     twice.topics.extend(twice.topics.clone());
     twice.topics.extend(partitions_request("u", 1, None).topics);
@@ -213,6 +231,8 @@ fn administration(topic: &Topic) -> Vec<Row> {
         row("DescribeLogDirs", ALL, 4, log_dirs_request(None), &["Describe Cluster kafka-cluster"]),
         row("CreatePartitions", ALL, 3, partitions_request("t", 1, None), &["Alter Topic t"]),
         row("CreatePartitions", ALL, 3, twice, &["Alter Topic u"]),
+        row("DescribeProducers", ALL, 0, producers_request("t", &[0]), &["Read Topic t"]),
+        row("DescribeTopicPartitions", NO_OPERATIONS, 0, described, &["Describe Topic t"]),
         row("DeleteRecords", ALL, 2, delete_records_request(topic, &[(0, 0)]), &["Delete Topic t"]),
         row("DeleteTopics", ALL, 5, by_name, &["Delete Topic newer"]),
         row("DeleteTopics", NO_DELETE, 6, by_id.clone(), refused),
@@ -249,11 +269,28 @@ fn configs() -> Vec<Row> {
     rows
 }
 
+/// Questions that are the same on both listeners.
+fn both() -> Vec<Row> {
+    let unregister = UnregisterBrokerRequest::default().with_broker_id(BrokerId(9));
+    let elect = elect_request(Some(("t", &[0])));
+    let reassign = reassign_request("t", 0, Some(&[1]));
+    let quorum = quorum_request("__cluster_metadata", 0);
+    vec![
+        row("ElectLeaders", ALL, 2, elect, &[ALTER]),
+        row("AlterPartitionReassignments", ALL, 1, reassign, &[ALTER]),
+        row("ListPartitionReassignments", ALL, 0, list_request(None), &[DESCRIBE]),
+        row("DescribeQuorum", ALL, 2, quorum, &[DESCRIBE]),
+        row("UnregisterBroker", ALL, 0, unregister, &[ALTER]),
+    ]
+}
+
 /// Questions on the controller's listener.
 fn quorum() -> Vec<Row> {
     let metadata_log = Topic { name: String::new(), id: uuid::Uuid::from_u128(1) };
     let fetch = fetch_request(17, &metadata_log, &[(0, 0)]);
     let create = create_request(vec![creatable("c", 1, &[])]);
+    let ids = AllocateProducerIdsRequest::default();
+    let forwarded = envelope_of(2, &elect_request(Some(("t", &[0]))));
     let assign = assign_request(-1, metadata_log.id, metadata_log.id, 0);
     let describe = describe_cluster().with_endpoint_type(2);
     let described = &["Alter Cluster kafka-cluster", "Describe Cluster kafka-cluster"];
@@ -266,6 +303,8 @@ fn quorum() -> Vec<Row> {
         row("CreateTopics", ALL, 7, create, &[CREATE, "DescribeConfigs Topic c"]),
         row("CreatePartitions", ALL, 3, partitions_request("t", 1, None), &["Alter Topic t"]),
         row("AssignReplicasToDirs", ALL, 0, assign, &[CLUSTER_ACTION]),
+        row("AllocateProducerIds", ALL, 0, ids, &[CLUSTER_ACTION]),
+        row("Envelope", ALL, 0, forwarded, &[ALTER, CLUSTER_ACTION]),
         row("DescribeCluster", NO_DESCRIBE, 2, describe, described),
     ]
 }
@@ -296,6 +335,8 @@ fn the_questions_are_those_of_kafka() {
     check(&mut node.connect(), administration(&topic));
     check(&mut node.connect(), configs());
     check(&mut node.connect_to_controller(), quorum());
+    check(&mut node.connect(), both());
+    check(&mut node.connect_to_controller(), both());
     assert!(wrong.is_empty(), "{wrong:#?}");
     let owned = |rows: &[(&'static str, &str, &str)]| -> BTreeSet<_> {
         rows.iter()

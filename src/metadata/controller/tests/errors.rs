@@ -26,6 +26,7 @@ fn broker_errors() -> Vec<BrokerError> {
         },
         BrokerError::NoControllerRegistration,
         BrokerError::NotRegistered(NodeId(2)),
+        BrokerError::Unknown(NodeId(2)),
         BrokerError::StaleEpoch { expected: BrokerEpoch(7), found: BrokerEpoch(5) },
         BrokerError::ProducerIdsExhausted,
     ]

@@ -21,6 +21,8 @@
 //! | `offset N`, `next-id ID` | others write up to there; the next topic gets this id |
 //! | `topic NAME`, `cluster`, `snapshot`, `deadline` | show state |
 
+mod admin;
+
 use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
@@ -33,8 +35,8 @@ use super::harness::{Append, Harness, endpoints, features, features_of_4_3, id, 
 use super::render;
 use crate::MetadataVersion;
 use crate::controller::{
-    ControllerRegistration, CreateTopics, GrownTopic, ManualAssignment, NewPartitions, NewTopic,
-    PartitionsOutcome, ReplicaAssignments, TopicSelector,
+    ControllerRegistration, CreateTopics, ManualAssignment, NewTopic, ReplicaAssignments,
+    TopicSelector,
 };
 use crate::testdata::RESTARTS;
 
@@ -92,7 +94,6 @@ impl Script {
             "brokers" => self.brokers(args),
             "fence-stale" => self.fence_stale(),
             "create" => self.create(args),
-            "grow" => self.grow(args),
             "delete" => self.delete(args),
             "alter" => {
                 let request = super::alter::request(args).ok_or("KIND NAME VERB.KEY=VALUE")?;
@@ -108,6 +109,7 @@ impl Script {
                 self.harness().now = now;
                 Ok(String::new())
             }
+            "grow" | "elect" | "reassign" | "unregister" => self.administer(name, args),
             other => self.show_or_turn(other, args),
         }
     }
@@ -335,29 +337,6 @@ impl Script {
                 Ok(lines.fold(self.show(&append), |all, line| all + &line))
             }
         }
-    }
-
-    fn grow(&mut self, args: &mut ArgumentConsumer<'_>) -> Output {
-        let assigned = args.take_key("assign").map(assignments).transpose()?;
-        let assigned = assigned.map(|all| all.into_iter().map(|one| one.replicas).collect());
-        let validate_only = args.take_key("validate").is_some();
-        let mut topics = Vec::new();
-        while let Some((name, count)) = args.next_key() {
-            let (name, count, assignments) = (name.to_owned(), count.parse()?, assigned.clone());
-            topics.push(GrownTopic { name, count, assignments });
-        }
-        let harness = self.harness();
-        let (request, mut random) = (NewPartitions { topics, validate_only }, harness.random());
-        let decision = harness.controller.create_partitions(&request, &mut random);
-        let (append, reply) = harness.append(decision);
-        let mut output = self.show(&append);
-        for PartitionsOutcome { name, result } in reply {
-            output += &match result {
-                Ok(()) => format!("reply: {name} has grown\n"),
-                Err(error) => render::refusal(error.code(), &error.to_string()),
-            };
-        }
-        Ok(output)
     }
 
     fn delete(&mut self, args: &mut ArgumentConsumer<'_>) -> Output {

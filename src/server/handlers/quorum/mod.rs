@@ -12,10 +12,12 @@
 //! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `NOT_LEADER_OR_FOLLOWER`, `INVALID_VOTER_KEY`,
 //! `INCONSISTENT_VOTER_SET`, `INVALID_REQUEST`.
 
+mod describe;
 mod elections;
 mod fetch;
 mod snapshot;
 
+pub use describe::describe;
 pub use elections::{begin_epoch, end_epoch, vote};
 pub use fetch::fetch;
 pub use snapshot::fetch_snapshot;
