@@ -202,7 +202,8 @@ def main():
             print(f"{took:6.1f} s  {client} {name}")
     verdict = table.write_or_check(options, {one.name: one.hello for one in subjects}, results.seen)
     failed = results.count("FAIL")
-    print(f"compat: {results.count('ok')} passed, {failed} failed, {results.count('needs')} skipped")
+    passed, skipped = results.count("ok"), results.count("needs")
+    print(f"compat: {passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(not verdict if options.check else failed > 0)
 
 

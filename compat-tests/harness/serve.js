@@ -6,7 +6,8 @@ const readline = require('node:readline')
 
 const BURST = 20
 const sleep = millis => new Promise(done => setTimeout(done, millis))
-const pack = bytes => (bytes === null || bytes === undefined ? null : Buffer.from(bytes).toString('base64'))
+const isNone = value => value === null || value === undefined
+const pack = bytes => (isNone(bytes) ? null : Buffer.from(bytes).toString('base64'))
 const unpack = text => (text === null ? null : Buffer.from(text, 'base64'))
 
 // The client has no call for it; the text says what is missing.
@@ -60,12 +61,14 @@ async function answer(ops, line) {
     return { ok: told }
   } catch (error) {
     if (error instanceof Unoffered) return { unoffered: error.message }
-    return { error: causes(error).map(one => `${one.apiId ?? one.type ?? one.name}: ${one.message}`).join('; ') }
+    const texts = causes(error).map(one => `${one.apiId ?? one.type ?? one.name}: ${one.message}`)
+    return { error: texts.join('; ') }
   }
 }
 
 async function serve(ops) {
-  for await (const line of readline.createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  const lines = readline.createInterface({ input: process.stdin, crlfDelay: Infinity })
+  for await (const line of lines) {
     process.stdout.write(JSON.stringify(await answer(ops, line)) + '\n')
   }
   process.exit(0)

@@ -25,8 +25,8 @@ var acks = map[string]kafka.RequiredAcks{
 	"0": kafka.RequireNone, "1": kafka.RequireOne, "all": kafka.RequireAll,
 }
 
-// call asks with a client of its own: topics come into being behind its back, and a transport goes on
-// to tell what it knew.
+// call asks with a client of its own: topics come into being behind its back, and a transport goes
+// on to tell what it knew.
 func call[Q, A any](method func(*kafka.Client, context.Context, *Q) (*A, error),
 	request *Q) (*A, error) {
 	ctx, cancel := limited()

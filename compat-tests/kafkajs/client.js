@@ -40,7 +40,8 @@ const admin = client.admin()
 let endurance
 
 async function withProducer(options, act) {
-  const producer = client.producer({ createPartitioner: Partitioners.DefaultPartitioner, ...options })
+  const createPartitioner = Partitioners.DefaultPartitioner
+  const producer = client.producer({ createPartitioner, ...options })
   await producer.connect()
   try {
     return await act(producer)
@@ -51,7 +52,8 @@ async function withProducer(options, act) {
 
 function message(made, partition) {
   const { key, value, headers, timestamp } = record(made)
-  return { key, value, headers: Object.fromEntries(headers), timestamp: String(timestamp), partition }
+  const named = Object.fromEntries(headers)
+  return { key, value, headers: named, timestamp: String(timestamp), partition }
 }
 
 const ops = {
@@ -66,7 +68,8 @@ const ops = {
   produce: ({ topic, partition, codec, acks, idempotent, auto_create, records }) =>
     withProducer({ idempotent, allowAutoTopicCreation: auto_create }, async producer => {
       const messages = records.map(made => message(made, partition))
-      const told = await producer.send({ topic, messages, acks: ACKS[acks], compression: CODECS[codec] })
+      const compression = CODECS[codec]
+      const told = await producer.send({ topic, messages, acks: ACKS[acks], compression })
       if (acks === '0') return []
       const base = Number(told[0].baseOffset)
       return messages.map((_, at) => base + at)
@@ -130,7 +133,7 @@ const ops = {
       resources: [{ type: ConfigResourceTypes.TOPIC, name: topic }],
     })
     const entries = resources[0].configEntries
-    return Object.fromEntries(entries.map(({ configName, configValue }) => [configName, configValue]))
+    return Object.fromEntries(entries.map(one => [one.configName, one.configValue]))
   },
 
   async alter_configs({ topic, configs }) {

@@ -16,7 +16,13 @@ const SECONDS = 15
 const EARLIEST = -2n
 const LATEST = -1n
 
-const base = { clientId: 'compat', bootstrapBrokers: [process.argv[2]], retries: 3, retryDelay: 100, metadataMaxAge: 0 }
+const base = {
+  clientId: 'compat',
+  bootstrapBrokers: [process.argv[2]],
+  retries: 3,
+  retryDelay: 100,
+  metadataMaxAge: 0,
+}
 let lib
 let admin
 let endurance
@@ -38,12 +44,19 @@ function message(topic, partition, made) {
 
 const hasZstd = typeof zlib.zstdCompressSync === 'function'
 
-async function produce({ topic, partition, codec, acks, idempotent, auto_create, records }) {
+async function produce(question) {
+  const { topic, partition, codec, acks, records } = question
+  const { idempotent = false, auto_create = false } = question
   if (codec === 'zstd' && !hasZstd) throw new Unoffered('client: no zstd with this Node.js')
   const options = { ...base, autocreateTopics: auto_create, idempotent }
   return withClient(new lib.Producer(options), async producer => {
     const messages = records.map(made => message(topic, partition, made))
-    const told = await producer.send({ messages, acks: ACKS[acks], compression: codec, autocreateTopics: auto_create })
+    const told = await producer.send({
+      messages,
+      acks: ACKS[acks],
+      compression: codec,
+      autocreateTopics: auto_create,
+    })
     if (acks === '0') return []
     return messages.map((_, at) => Number(told.offsets[0].offset) + at)
   })
@@ -99,7 +112,7 @@ async function fetched(consumer, metadata, topic, partition, offset) {
 async function consume({ topic, partition, count, start, at, then }) {
   let offset = await position(topic, partition, start, at)
   if (then.length > 0) {
-    await produce({ topic, partition, codec: 'none', acks: 'all', idempotent: false, auto_create: false, records: then })
+    await produce({ topic, partition, codec: 'none', acks: 'all', records: then })
   }
   return withClient(new lib.Consumer({ ...base, groupId: 'unused' }), async consumer => {
     const metadata = await consumer.metadata({ topics: [topic] })
@@ -181,14 +194,16 @@ const ops = {
       resources: [{
         resourceType: TOPIC,
         resourceName: topic,
-        configs: Object.entries(configs).map(([name, value]) => ({ name, configOperation: SET, value })),
+        configs: Object.entries(configs)
+          .map(([name, value]) => ({ name, configOperation: SET, value })),
       }],
     }),
 
   endure({ topic }) {
     const producer = new lib.Producer({ ...base, idempotent: true, retries: 200, retryDelay: 100 })
     endurance = new Endurance(async numbers => {
-      const messages = numbers.map(number => ({ topic, partition: 0, value: Buffer.from(String(number)) }))
+      const messages = numbers
+        .map(number => ({ topic, partition: 0, value: Buffer.from(String(number)) }))
       await producer.send({ messages, acks: -1 })
       return numbers
     })

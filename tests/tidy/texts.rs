@@ -4,7 +4,7 @@ use crate::{assert_none, rust_files, without_tests};
 
 #[test]
 fn every_file_begins_with_what_it_is() {
-    let files = ["src", "tests"].into_iter().flat_map(rust_files);
+    let files = ["src", "tests", "compat-tests"].into_iter().flat_map(rust_files);
     let silent = files.filter(|(_, text)| !text.starts_with("//! "));
     assert_none(&silent.map(|(name, _)| format!("{name} has no head")).collect::<Vec<_>>());
 }
@@ -29,7 +29,7 @@ fn handlers_say_their_versions_and_errors() {
 fn nothing_is_left_for_later() {
     let words = ["todo!", "unimplemented!", "FIXME", "XXX:", "for now", "dbg!", "#[ignore"];
     let mut found = Vec::new();
-    for (name, text) in ["src", "tests"].into_iter().flat_map(rust_files) {
+    for (name, text) in ["src", "tests", "compat-tests"].into_iter().flat_map(rust_files) {
         if name.starts_with("tests/tidy/") {
             continue;
         }
