@@ -2,8 +2,9 @@
 
 use crate::node::{Node, Setup, wait_until};
 use crate::requests::{
-    Topic, batch, create, list_offset, metadata_of, produce_to, read_all, values,
+    METADATA, Topic, batch, create, list_offset, metadata_of, produce_to, read_all, values,
 };
+use kafka_protocol::messages::MetadataRequest;
 use ottla_types::ErrorCode;
 
 use crate::requests::error;
@@ -143,4 +144,24 @@ fn the_cluster_is_the_one_of_the_directory() {
     node.start_again();
     let answer = metadata_of(&mut node.connect(), "any");
     assert_eq!(answer.cluster_id.as_deref(), Some(other));
+}
+
+#[test]
+fn whoever_stops_names_itself_to_the_end() {
+    let mut node = Setup::new().start();
+    // Replicas make the time longer between being fenced and being gone.
+    let mut client = node.connect();
+    for index in 0..20 {
+        create(&mut client, &format!("topic-{index}"), 5, &[]);
+    }
+    node.process().terminate();
+    let request = MetadataRequest::default().with_topics(Some(Vec::new()));
+    let mut without_controller = 0;
+    while let Ok(answer) = client.try_call(METADATA, &request) {
+        let brokers: Vec<i32> = answer.brokers.iter().map(|broker| broker.node_id.0).collect();
+        assert_eq!(brokers, [1]);
+        without_controller += usize::from(answer.controller_id.0 == -1);
+    }
+    assert!(without_controller > 0, "it was never asked while it was fenced");
+    node.process().wait();
 }
