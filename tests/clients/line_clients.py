@@ -1,33 +1,8 @@
-"""Writers and readers that are fed and print lines: kcat, and Kafka's console tools."""
+"""Kafka's console tools, which are fed lines and print lines."""
 
-from processes import check, run
+from processes import check
 
 NULL = "(null)"
-
-
-def write_kcat(bootstrap, topic, codec, records):
-    """The records of records.LINES; -Z sends an empty value as null."""
-    headers = [word for name, value in records[0]["headers"]
-               for word in ("-H", f"{name}={value.decode()}")]
-    lines = b"".join(made["key"] + b":" + (made["value"] or b"") + b"\n" for made in records)
-    run("kcat", "-b", bootstrap, "-P", "-t", topic, "-p", "0", "-z", codec, "-K", ":", "-Z",
-        *headers, stdin=lines)
-
-
-def kcat_shape(made):
-    """A record as the format of `read_kcat` shows it: headers end at a zero byte."""
-    headers = b",".join(
-        name.encode() + b"=" + (b"NULL" if value is None else value.split(b"\0")[0])
-        for name, value in made["headers"])
-    length = lambda data: -1 if data is None else len(data)
-    return b"%d %d %d %d:%s|%s|%s\n" % (
-        made["offset"], made["timestamp"], length(made["key"]), length(made["value"]),
-        made["key"] or b"", made["value"] or b"", headers)
-
-
-def read_kcat(bootstrap, topic):
-    return run("kcat", "-b", bootstrap, "-C", "-t", topic, "-p", "0", "-o", "beginning", "-e",
-               "-q", "-X", "fetch.wait.max.ms=10", "-f", r"%o %T %K %S:%k|%s|%h\n")
 
 
 def write_console(jvm, bootstrap, topic, codec, records):

@@ -28,9 +28,6 @@ ANY = [
 ]
 for number, made in enumerate(ANY):
     made["timestamp"] = FIRST_TIME + number * STEP
-# Kafka allows a record without key and value, and null headers; kafka-python sends neither.
-FEWER_NULLS = [made for made in ANY if (made["key"], made["value"]) != (None, None)
-               and all(value is not None for _, value in made["headers"])]
 
 # Tools that are fed lines cannot write everything; their timestamps are the clock's.
 LINES = [record(b"key-%d" % number, b"value-%d " % number + b"-" * 300, [("a", b"1"), ("b", b"2")])

@@ -1,4 +1,4 @@
-"""The client tests: real clients and Kafka's own tools against a built Ottla.
+"""Kafka's own tools, dumps and takeovers against a built Ottla; clients are in compat-tests.
 
 Each stage is a method of `Suite` and runs on what the earlier ones left; the first check that
 does not hold ends it all.
@@ -17,9 +17,8 @@ import dumps
 import line_clients as lines
 import python_clients as python
 import twin_dump
-from processes import Failed, Jvm, Node, check, environment, run
-from records import ANY, FEWER_NULLS, FIRST_TIME, LINES, STEP, difference, from_hex
-from records import to_hex, with_offsets
+from processes import Failed, Jvm, Node, check, environment
+from records import ANY, FIRST_TIME, LINES, STEP, difference, from_hex, to_hex, with_offsets
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
@@ -54,12 +53,6 @@ class Suite:
         topics("--delete", "--topic", "tools")
         check(topics("--list").strip() == b"", "kafka-topics --delete left something")
 
-    def java_admin(self):
-        """Java's admin client creates a topic, sees it and deletes it."""
-        found = self.jvm.ask("admin", bootstrap=self.bootstrap)
-        expected = {"partitions": 3, "listed": True, "gone": True, "nodes": [1]}
-        check(found == expected, f"Java's admin client sees {found}")
-
     def admin_tools(self):
         """kafka-topics --alter, kafka-log-dirs and kafka-delete-records."""
         tools = admin_tools.AdminTools(self.jvm, self.bootstrap, self.scratch)
@@ -72,19 +65,17 @@ class Suite:
         tools.tool("TopicCommand", "--delete", "--topic", "admin")
 
     def write(self):
-        """Six writers, five codecs, a topic for each pair; topics come into being by use."""
-        writers = {"confluent": python.write_confluent, "kafka-python": python.write_kafka_python,
-                   "aiokafka": python.write_aiokafka, "java": self.write_java,
-                   "kcat": lines.write_kcat, "console": self.write_console}
-        records = {"confluent": ANY, "java": ANY, "kcat": LINES, "console": LINES}
-        for name, write in writers.items():
+        """Three writers, five codecs, a topic for each pair; topics come into being by use."""
+        writers = {"confluent": (python.write_confluent, ANY), "java": (self.write_java, ANY),
+                   "console": (self.write_console, LINES)}
+        for name, (write, records) in writers.items():
             for codec in CODECS:
-                topic, written = f"{name}-{codec}", records.get(name, FEWER_NULLS)
-                write(self.bootstrap, topic, codec, written)
-                self.topics[topic] = with_offsets(written)
+                topic = f"{name}-{codec}"
+                write(self.bootstrap, topic, codec, records)
+                self.topics[topic] = with_offsets(records)
 
     def read(self):
-        """Each of six readers finds what each writer wrote, timestamps included."""
+        """Each of three readers finds what each writer wrote, timestamps included."""
         by_clock = [topic for topic in self.topics if "timestamp" not in self.topics[topic][0]]
         taken = self.read_java(self.bootstrap, by_clock)
         now = time.time() * 1000
@@ -93,12 +84,8 @@ class Suite:
                 made["timestamp"] = found["timestamp"]
                 check(now - 300_000 < found["timestamp"] <= now, f"{topic}: {found['timestamp']}")
         self.compare("confluent-kafka", python.read_confluent)
-        self.compare("kafka-python", python.read_kafka_python)
-        self.compare("aiokafka", python.read_aiokafka)
         self.compare("Java", self.read_java)
         for topic, records in self.topics.items():
-            lines.same_text(f"kcat of {topic}", b"".join(map(lines.kcat_shape, records)),
-                            lines.read_kcat(self.bootstrap, topic))
             found = lines.read_console(self.jvm, self.bootstrap, topic, len(records))
             lines.same_text(f"the console consumer of {topic}",
                             b"".join(map(lines.console_shape, records)), found)
@@ -109,33 +96,9 @@ class Suite:
             wrong = difference(records, found[topic])
             check(wrong is None, f"{reader} reads {topic}: {wrong}")
 
-    def stored_as_sent(self):
-        """The codecs are on the disk as the writers chose them."""
-        for topic in self.topics:
-            [log] = (self.node.directory / f"{topic}-0").glob("*.log")
-            attributes = log.read_bytes()[22]
-            codec = CODECS[attributes & 7]
-            check(topic.endswith(f"-{codec}"), f"{topic} is stored with {codec}")
-
-    def kcat_lists(self):
-        """kcat -L shows the broker and the topics."""
-        shown = run("kcat", "-b", self.bootstrap, "-L").decode()
-        check(f"broker 1 at {self.bootstrap} (controller)" in shown, f"kcat -L: {shown}")
-        for topic in self.topics:
-            check(f'topic "{topic}" with 1 partitions' in shown, f"kcat -L lacks {topic}")
-        check("leader 1, replicas: 1, isrs: 1" in shown, f"kcat -L: {shown}")
-
     def offsets(self):
-        """Offsets by time, from clients and kafka-get-offsets."""
+        """Offsets by time, from kafka-get-offsets."""
         topic, middle = "java-none", FIRST_TIME + 3 * STEP - 1
-        finders = {"confluent-kafka": python.offset_for_time_confluent,
-                   "kafka-python": python.offset_for_time_kafka_python,
-                   "Java": lambda bootstrap, topic, when: self.jvm.ask(
-                       "offsets_for_time", bootstrap=bootstrap, topic=topic, time=when)}
-        for name, find in finders.items():
-            for when, expected in ((middle, 3), (FIRST_TIME, 0), (FIRST_TIME + 10**6, -1)):
-                found = find(self.bootstrap, topic, when)
-                check(found == expected, f"{name}: time {when} is at {found}, not {expected}")
         for when, expected in (("earliest", "0"), ("latest", str(len(ANY))), (str(middle), "3"),
                                ("max-timestamp", str(len(ANY) - 1))):
             shown = self.jvm.tool("GetOffsetShell", "--bootstrap-server", self.bootstrap,
@@ -222,15 +185,15 @@ class Suite:
         self.compare("confluent-kafka", python.read_confluent)
         self.write_java(self.bootstrap, "kafkas-own", "none", ANY)
         self.topics["kafkas-own"] = with_offsets(ANY + ANY)
-        self.compare("kafka-python", python.read_kafka_python)
+        self.compare("confluent-kafka", python.read_confluent)
         self.node.stop()
         self.dump()
         twin_dump.directory(self.jvm, self.node.binary, self.node.directory)
 
 
-STAGES = [Suite.kafka_topics, Suite.java_admin, Suite.admin_tools, Suite.write, Suite.read,
-          Suite.stored_as_sent, Suite.kcat_lists, Suite.offsets, Suite.perf_test, Suite.dump_ours,
-          Suite.dump_twins, Suite.codecs, Suite.takeover, Suite.give_back]
+STAGES = [Suite.kafka_topics, Suite.admin_tools, Suite.write, Suite.read, Suite.offsets,
+          Suite.perf_test, Suite.dump_ours, Suite.dump_twins, Suite.codecs, Suite.takeover,
+          Suite.give_back]
 
 
 def main():

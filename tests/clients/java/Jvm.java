@@ -13,12 +13,9 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
-import java.util.stream.Collectors;
 import java.util.stream.StreamSupport;
 import kafka.server.KafkaConfig;
 import kafka.server.KafkaRaftServer;
-import org.apache.kafka.clients.admin.Admin;
-import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -33,8 +30,8 @@ import org.apache.kafka.common.utils.Time;
 
 /**
  * All of the client tests' Java in one process: a request is one line of JSON on standard input,
- * its answer one line on standard output. It runs the main methods of Kafka's tools, a producer,
- * a consumer and an admin client, and Apache Kafka itself. Bytes travel as hex.
+ * its answer one line on standard output. It runs the main methods of Kafka's tools, a producer and
+ * a consumer, and Apache Kafka itself. Bytes travel as hex.
  */
 public final class Jvm {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -80,8 +77,6 @@ public final class Jvm {
             case "tool" -> tool(ask);
             case "produce" -> produce(ask);
             case "consume" -> consume(ask);
-            case "offsets_for_time" -> offsetsForTime(ask);
-            case "admin" -> admin(ask);
             case "start" -> start(ask);
             case "stop" -> stop();
             case "codec_cases" -> Codec.cases(ask);
@@ -199,31 +194,6 @@ public final class Jvm {
         plain.put("value", hex(record.value()));
         plain.put("headers", headers);
         return plain;
-    }
-
-    private static Object offsetsForTime(JsonNode ask) {
-        var partition = new TopicPartition(ask.get("topic").asText(), 0);
-        try (var consumer = consumer(ask)) {
-            var found = consumer.offsetsForTimes(Map.of(partition, ask.get("time").asLong()));
-            return found.get(partition) == null ? -1 : found.get(partition).offset();
-        }
-    }
-
-    /** Creates a topic, sees it, deletes it, and sees it gone. */
-    private static Object admin(JsonNode ask) throws Exception {
-        try (var admin = Admin.create(common(ask))) {
-            var topic = new NewTopic("java-admin", 3, (short) 1)
-                .configs(Map.of("segment.bytes", "1048576"));
-            var created = admin.createTopics(List.of(topic));
-            int partitions = created.numPartitions("java-admin").get();
-            boolean listed = admin.listTopics().names().get().contains("java-admin");
-            admin.deleteTopics(List.of("java-admin")).all().get();
-            boolean gone = !admin.listTopics().names().get().contains("java-admin");
-            var nodes = admin.describeCluster().nodes().get().stream()
-                .map(node -> node.id()).collect(Collectors.toList());
-            return Map.of("partitions", partitions, "listed", listed, "gone", gone,
-                "nodes", nodes);
-        }
     }
 
     private static Object start(JsonNode ask) {
