@@ -16,7 +16,7 @@ const FLEXIBLE_FROM: i16 = 9;
 const TOPIC_IDS_FROM: i16 = 13;
 
 /// A topic as a request names it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum TopicRef {
     /// By its name.
     Name(StrBytes),

@@ -242,7 +242,7 @@ impl Partition {
         let mut state = self.lock()?;
         state.check_epoch(spec.leader_epoch)?;
         let offsets = state.offsets();
-        if let Some(diverging) = state.divergence(spec) {
+        if let Some(diverging) = state.divergence(spec)? {
             let (extent, aborted, diverging) = (None, Vec::new(), Some(diverging));
             return Ok(FetchOutcome { extent, aborted, diverging, offsets });
         }
@@ -434,12 +434,13 @@ impl State {
         }
     }
 
-    /// KIP-595: the reader's last epoch ends before its offset in this log, so it must go back.
-    fn divergence(&self, spec: FetchSpec) -> Option<(LeaderEpoch, Offset)> {
-        let asked = spec.last_fetched_epoch?;
-        let none = (LeaderEpoch::NONE, Offset(-1));
-        let (epoch, end) = self.log.epochs().end_of(asked, self.log.end()).unwrap_or(none);
-        (epoch < asked || end < spec.offset).then_some((epoch, end))
+    /// KIP-595: the reader's last epoch ends before its offset in this log, so it must go back; of
+    /// an epoch that this log knows nothing about there is nothing to go back to.
+    fn divergence(&self, spec: FetchSpec) -> Result<Option<(LeaderEpoch, Offset)>, PartitionError> {
+        let Some(asked) = spec.last_fetched_epoch else { return Ok(None) };
+        let ends = self.log.epochs().end_of(asked, self.log.end());
+        let (epoch, end) = ends.ok_or(PartitionError::Log(LogError::OffsetOutOfRange))?;
+        Ok((epoch < asked || end < spec.offset).then_some((epoch, end)))
     }
 
     /// Lets the core see the log; collects who is to be woken.

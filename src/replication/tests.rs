@@ -200,8 +200,8 @@ fn epochs_of_clients_are_compared() {
         let spec = FetchSpec { last_fetched_epoch: Some(LeaderEpoch(1)), ..FROM_START };
         assert_eq!(partition.fetch(spec).unwrap().diverging, None, "epoch 2 begins at 0");
         let spec = FetchSpec { last_fetched_epoch: Some(LeaderEpoch(9)), ..FROM_START };
-        let none = Some((LeaderEpoch::NONE, Offset(-1)));
-        assert_eq!(partition.fetch(spec).unwrap().diverging, none);
+        let refused = partition.fetch(spec).map(|_| ()).map_err(|error| error.code());
+        assert_eq!(refused, Err(ErrorCode::OffsetOutOfRange), "as Kafka does");
     });
 }
 

@@ -25,6 +25,7 @@ mod limits;
 mod log_dirs;
 mod many;
 mod node;
+mod oracle;
 mod partitions;
 mod produce_fetch;
 mod requests;

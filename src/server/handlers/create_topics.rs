@@ -138,5 +138,7 @@ fn refuse(name: &str, error: ErrorCode, message: Option<String>) -> CreatableTop
 }
 
 fn named(name: &str) -> CreatableTopicResult {
-    CreatableTopicResult::default().with_name(WireName(StrBytes::from_string(name.to_owned())))
+    CreatableTopicResult::default()
+        .with_name(WireName(StrBytes::from_string(name.to_owned())))
+        .with_error_message(None)
 }

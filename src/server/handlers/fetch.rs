@@ -365,7 +365,17 @@ impl FetchedPartition {
             Read::Error(ErrorCode::KafkaStorageError) if version < STORAGE_ERROR_FROM => {
                 return PartitionAnswer::error(index, ErrorCode::NotLeaderOrFollower.code());
             }
-            Read::Error(error) => return PartitionAnswer::error(index, error.code()),
+            Read::Error(error) => {
+                let answer = PartitionAnswer::error(index, error.code());
+                // What is refused before the log is asked has an empty list, as Kafka has it.
+                let before = matches!(
+                    error,
+                    ErrorCode::UnknownTopicOrPartition
+                        | ErrorCode::UnknownTopicId
+                        | ErrorCode::TopicAuthorizationFailed
+                );
+                return PartitionAnswer { aborted: before.then(Vec::new), ..answer };
+            }
             Read::Nothing => unreachable!("every partition was read"),
         };
         let committed = self.spec.isolation == Isolation::ReadCommitted;

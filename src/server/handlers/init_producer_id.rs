@@ -32,7 +32,15 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let body: InitProducerIdRequest = decode_request(&body, header.api_key, header.api_version)?;
     let permissions = Permissions { authorizer: &*services.authorizer, peer };
     let transactional_id = body.transactional_id.as_ref().map(|id| id.as_str());
-    if let Err(error) = check(&permissions, transactional_id) {
+    let unknown = (ProducerId::NONE.0, ProducerEpoch::NONE.0);
+    // KIP-360: who names a producer names its epoch.
+    let is_half = (body.producer_id.0 == unknown.0) != (body.producer_epoch == unknown.1);
+    let checked = if is_half {
+        Err(ErrorCode::InvalidRequest)
+    } else {
+        check(&permissions, transactional_id)
+    };
+    if let Err(error) = checked {
         return Ok(Reply::Now(Response::encode(&header, &answer(Err(error)))));
     }
     let producer_ids = Arc::clone(&services.producer_ids);

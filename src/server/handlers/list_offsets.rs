@@ -6,14 +6,14 @@
 //!   earliest local offset is the start, and what is tiered is not found.
 //! - A time is answered with the first record at or after it, found in its batch by decompressing
 //!   a bounded piece; not found is offset -1 and timestamp -1.
-//! - The same partition twice in a request is refused.
+//! - The same partition twice in a request is refused, once.
 //!
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `TOPIC_AUTHORIZATION_FAILED`, `NOT_LEADER_OR_FOLLOWER`,
 //! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `INVALID_REQUEST` for a partition asked for
-//! twice, `UNSUPPORTED_VERSION` for a special timestamp of a later version,
+//! twice, `UNSUPPORTED_VERSION` for a special timestamp of a later version or of none,
 //! `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use ottla_metadata::image::Image;
@@ -64,7 +64,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         committed: body.isolation_level == 1,
         version: header.api_version,
     };
-    let topics = body.topics.iter().map(|topic| finder.topic(topic)).collect();
+    let asked = body.topics.iter().filter(|topic| !topic.partitions.is_empty());
+    let topics = asked.map(|topic| finder.topic(topic)).collect();
     let answer = ListOffsetsResponse::default().with_topics(topics);
     Ok(Reply::Now(Response::encode(header, &answer)))
 }
@@ -94,7 +95,9 @@ impl Finder<'_> {
         for asked in &topic.partitions {
             *counts.entry(asked.partition_index).or_insert(0) += 1;
         }
-        let partitions = topic.partitions.iter().map(|asked| {
+        let mut told = BTreeSet::new();
+        let once = topic.partitions.iter().filter(|asked| told.insert(asked.partition_index));
+        let partitions = once.map(|asked| {
             let found = if counts[&asked.partition_index] > 1 {
                 Err(ErrorCode::InvalidRequest)
             } else {
@@ -130,7 +133,7 @@ impl Finder<'_> {
         timestamp: i64,
     ) -> Result<Found, ErrorCode> {
         let too_new = |(special, from): &(i64, i16)| *special == timestamp && self.version < *from;
-        if SPECIAL_FROM.iter().any(too_new) {
+        if SPECIAL_FROM.iter().any(too_new) || timestamp < EARLIEST_PENDING_UPLOAD {
             return Err(ErrorCode::UnsupportedVersion);
         }
         let end = if self.committed { offsets.last_stable } else { offsets.high_watermark };

@@ -11,6 +11,7 @@
 //!   the high watermark has passed it.
 //! - Appends happen when the request is read, so a client's requests keep their order.
 //! - Internal topics take batches from the client id `__admin_client` only.
+//! - A partition that is named twice is appended to once, with the last records.
 //! - Null records are refused at once (Kafka never answers them).
 //!
 //! Errors: `INVALID_REQUIRED_ACKS`, `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`,
@@ -20,6 +21,8 @@
 //! `INVALID_PRODUCER_EPOCH`, `NOT_ENOUGH_REPLICAS`, `REQUEST_TIMED_OUT`, `KAFKA_STORAGE_ERROR`;
 //! `INVALID_TXN_STATE` for transactional batches, as no transaction can be open.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,7 +56,8 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// When the body is not one.
 pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let Incoming { peer, header, body } = request;
-    let body = ProduceRequest::decode(&body, header.api_version)?;
+    let mut body = ProduceRequest::decode(&body, header.api_version)?;
+    merge_repeated(&mut body);
     let image = services.images.load();
     let appender = Appender {
         image: &image,
@@ -86,6 +90,34 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         let outcomes = wait_for_acks(outcomes, &clock, clock.now().after(timeout)).await;
         answer(&header, outcomes)
     })))
+}
+
+/// Keeps one of each partition, the first's place and the last's records, and no topic without
+/// partitions, as Kafka's map does.
+fn merge_repeated(body: &mut ProduceRequest) {
+    if matches!(body.topics.as_slice(), [topic] if topic.partitions.len() == 1) {
+        return;
+    }
+    let mut first = BTreeMap::new();
+    let mut repeated = Vec::new();
+    for (at, topic) in body.topics.iter().enumerate() {
+        for (index, records) in topic.partitions.iter().enumerate() {
+            match first.entry((&topic.topic, records.index)) {
+                Entry::Vacant(place) => drop(place.insert((at, index))),
+                Entry::Occupied(place) => repeated.push((*place.get(), (at, index))),
+            }
+        }
+    }
+    for (place, again) in &repeated {
+        let records = body.topics[again.0].partitions[again.1].records.take();
+        body.topics[place.0].partitions[place.1].records = records;
+    }
+    let repeated: BTreeSet<(usize, usize)> = repeated.into_iter().map(|(_, again)| again).collect();
+    for (at, topic) in body.topics.iter_mut().enumerate() {
+        let mut indexes = 0..;
+        topic.partitions.retain(|_| indexes.next().is_some_and(|i| !repeated.contains(&(at, i))));
+    }
+    body.topics.retain(|topic| !topic.partitions.is_empty());
 }
 
 struct TopicOutcome {

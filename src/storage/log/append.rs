@@ -110,9 +110,8 @@ impl Log {
             }
             ProducerVerdict::Append => Ok(None),
             ProducerVerdict::Duplicate { base_offset, last_offset, timestamp } => {
-                let sets_time = self.config().timestamp_source == TimestampSource::LogAppendTime;
-                let append_time = if sets_time { timestamp } else { Timestamp::NONE };
-                Ok(Some(AppendInfo { base_offset, last_offset, append_time }))
+                // As Kafka does, whoever has set the time.
+                Ok(Some(AppendInfo { base_offset, last_offset, append_time: timestamp }))
             }
             ProducerVerdict::OutOfOrder => Err(AppendRejection::OutOfOrderSequence),
             ProducerVerdict::OldEpoch => Err(AppendRejection::OldProducerEpoch),

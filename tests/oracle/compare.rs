@@ -1,0 +1,234 @@
+//! What must be equal in two answers, and the short list of what need not be.
+//!
+//! Ids that both sides gave to the same thing are the same. What else may differ anywhere is in
+//! [`REASONS`]; what differs in single rows is in `differences.txt`, each with its reason, and a
+//! line there that nothing needs any more is a failure, so that the list only shrinks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cases::Known;
+use crate::value::Value;
+
+/// Fields that may differ, and why. A path has the names without the indexes; `*` is any API.
+const REASONS: &[(&str, &str, Reason, &str)] = &[
+    ("*", "throttle_time_ms", Reason::Differs, "time: nobody is throttled for the same time"),
+    ("*", "cluster_id", Reason::Differs, "id: each cluster has its own"),
+    ("*", "brokers.port", Reason::Differs, "port: each broker has its own"),
+    ("*", "node_endpoints.port", Reason::Differs, "port: each broker has its own"),
+    ("Produce", "responses.partition_responses.log_append_time_ms", Reason::Time, "time: by clock"),
+    ("DescribeLogDirs", "results.log_dir", Reason::Differs, "id: each has its own path"),
+    ("DescribeLogDirs", "results.total_bytes", Reason::Differs, "id: each has its own disk"),
+    ("DescribeLogDirs", "results.usable_bytes", Reason::Differs, "time: a disk fills"),
+    ("DescribeLogDirs", "results.topics", Reason::AnyOrder, "order: that of a Java map"),
+    ("DescribeLogDirs", "results.topics.partitions", Reason::AnyOrder, "order: that of a Java map"),
+    ("InitProducerId", "producer_id", Reason::Differs, "id: given once"),
+    ("ApiVersions", "finalized_features_epoch", Reason::Differs, "id: an offset of the metadata"),
+    ("ApiVersions", "api_keys", Reason::Common, "what is not built yet is not shown"),
+    ("ApiVersions", "supported_features", Reason::Common, "what is not built is not shown"),
+    ("ApiVersions", "finalized_features", Reason::Common, "what is not built is not shown"),
+    ("Metadata", "topics", Reason::AnyOrder, "order: that of a Java map"),
+    ("Metadata", "topics.partitions", Reason::AnyOrder, "order: that of a Java map"),
+    ("CreateTopics", "topics", Reason::AnyOrder, "order: that of a Java map"),
+    ("CreateTopics", "topics.configs", Reason::Common, "what nothing reads is not shown"),
+    ("DeleteTopics", "responses", Reason::AnyOrder, "order: that of a Java map"),
+    ("Produce", "responses", Reason::AnyOrder, "order: that of a Java map"),
+    ("Produce", "responses.partition_responses", Reason::AnyOrder, "order: that of a Java map"),
+    ("ListOffsets", "topics", Reason::AnyOrder, "order: that of a Java map"),
+    ("ListOffsets", "topics.partitions", Reason::AnyOrder, "order: that of a Java map"),
+    ("DeleteRecords", "topics", Reason::AnyOrder, "order: that of a Java map"),
+    ("DeleteRecords", "topics.partitions", Reason::AnyOrder, "order: that of a Java map"),
+];
+
+/// How a field may differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// It may hold anything.
+    Differs,
+    /// It is a time on both sides, or on neither.
+    Time,
+    /// Its elements may come in any order.
+    AnyOrder,
+    /// Elements that one side alone has (by their first field) are passed over, in any order.
+    Common,
+}
+
+/// Two answers to the same request, side by side.
+pub struct Pair<'a> {
+    /// Name of the API.
+    pub api: &'a str,
+    /// What is known of each side: Kafka's, and ours.
+    pub known: [&'a Known; 2],
+}
+
+impl Pair<'_> {
+    /// Paths and values that differ.
+    #[must_use]
+    pub fn differences(&self, theirs: &Value, ours: &Value) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let named: Vec<BTreeMap<[u8; 16], &str>> = self
+            .known
+            .iter()
+            .map(|known| known.ids.iter().map(|(name, id)| (*id, name.as_str())).collect())
+            .collect();
+        let theirs = with_names(theirs, &named[0]);
+        let ours = with_names(ours, &named[1]);
+        self.walk("", &theirs, &ours, &mut found);
+        found
+    }
+
+    fn reason(&self, path: &str) -> Option<Reason> {
+        let is_for = |api: &str| api == "*" || api == self.api;
+        REASONS.iter().find(|(api, of, ..)| is_for(api) && *of == path).map(|row| row.2)
+    }
+
+    fn walk(&self, path: &str, theirs: &Value, ours: &Value, found: &mut Vec<(String, String)>) {
+        let reason = self.reason(path);
+        match (theirs, ours) {
+            _ if reason == Some(Reason::Differs) => {}
+            (Value::Int(1..), Value::Int(1..)) if reason == Some(Reason::Time) => {}
+            (Value::Struct(theirs), Value::Struct(ours)) => {
+                let names: BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
+                for name in names {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    let path = format!("{path}{dot}{name}");
+                    match (theirs.get(name), ours.get(name)) {
+                        (Some(theirs), Some(ours)) => self.walk(&path, theirs, ours, found),
+                        (theirs, ours) => found.push((path, one_sided(theirs, ours))),
+                    }
+                }
+            }
+            (Value::List(theirs), Value::List(ours)) => {
+                let (theirs, ours) = match reason {
+                    None => (theirs.clone(), ours.clone()),
+                    Some(reason) => arranged(theirs, ours, reason),
+                };
+                if theirs.len() != ours.len() {
+                    let shown = format!("{} / {}", Value::List(theirs), Value::List(ours));
+                    found.push((path.to_owned(), shown));
+                    return;
+                }
+                for (theirs, ours) in theirs.iter().zip(&ours) {
+                    self.walk(path, theirs, ours, found);
+                }
+            }
+            (theirs, ours) if theirs == ours => {}
+            (theirs, ours) => found.push((path.to_owned(), format!("{theirs} / {ours}"))),
+        }
+    }
+}
+
+/// How a field is shown that one side lacks.
+fn one_sided(theirs: Option<&Value>, ours: Option<&Value>) -> String {
+    let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
+    format!("{} / {}", shown(theirs), shown(ours))
+}
+
+/// Both lists in the same order, as far as their elements have the same names or keys.
+fn arranged(theirs: &[Value], ours: &[Value], reason: Reason) -> (Vec<Value>, Vec<Value>) {
+    let key = |value: &Value| match value {
+        Value::Struct(fields) => ["name", "api_key", "partition_index", "topic_id", "index"]
+            .iter()
+            .filter_map(|name| fields.get(*name).map(ToString::to_string))
+            .collect::<Vec<_>>()
+            .join(" "),
+        other => other.to_string(),
+    };
+    let sorted = |values: &[Value], others: &[Value]| {
+        let there: BTreeSet<_> = others.iter().map(key).collect();
+        let kept = values.iter().filter(|it| reason != Reason::Common || there.contains(&key(it)));
+        let mut kept: Vec<_> = kept.cloned().collect();
+        kept.sort_by_key(|value| (key(value), value.to_string()));
+        kept
+    };
+    (sorted(theirs, ours), sorted(ours, theirs))
+}
+
+/// Ids of topics are replaced by the topics' names.
+fn with_names(value: &Value, names: &BTreeMap<[u8; 16], &str>) -> Value {
+    match value {
+        Value::Uuid(id) => match names.get(id) {
+            Some(name) => Value::Text(format!("id of {name}")),
+            None => value.clone(),
+        },
+        Value::List(values) => {
+            Value::List(values.iter().map(|value| with_names(value, names)).collect())
+        }
+        Value::Struct(fields) => {
+            let fields = fields.iter().map(|(name, of)| (name.clone(), with_names(of, names)));
+            Value::Struct(fields.collect())
+        }
+        other => other.clone(),
+    }
+}
+
+/// A line of `differences.txt`: `API / ROW / PATH: reason`. Behind a row's name may stand versions
+/// (`[4-]`); a `*` at its end, or at that of a path, stands for any end. `answer` as a path is
+/// whether, and how, there is an answer at all. A line that begins with `? ` is an open question:
+/// it may turn out to be needless.
+pub struct Declared {
+    is_open: bool,
+    line: String,
+    api: String,
+    row: String,
+    versions: (i16, i16),
+    path: String,
+}
+
+/// Reads `differences.txt`.
+///
+/// # Errors
+/// The line that cannot be read.
+pub fn declared(text: &str) -> Result<Vec<Declared>, String> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let read = |line: &str| {
+        let is_open = line.starts_with("? ");
+        let line = line.trim_start_matches("? ");
+        let (place, reason) = line.split_once(": ").ok_or_else(|| format!("no reason: {line}"))?;
+        let parts: Vec<_> = place.split(" / ").collect();
+        let [api, row, path] = parts.try_into().map_err(|_| format!("not three parts: {line}"))?;
+        if reason.trim().is_empty() {
+            return Err(format!("no reason: {line}"));
+        }
+        let of = |text: &str| text.trim().to_owned();
+        let (row, range) = row.split_once(" [").unwrap_or((row, "-"));
+        let range = range.trim_end_matches(']');
+        let (from, to) = range.split_once('-').unwrap_or((range, range));
+        let number = |text: &str, other| match text.is_empty() {
+            true => Ok(other),
+            false => text.parse().map_err(|_| format!("no versions: {line}")),
+        };
+        let versions = (number(from, 0)?, number(to, i16::MAX)?);
+        let (api, row, path) = (of(api), of(row), of(path));
+        Ok(Declared { is_open, line: line.to_owned(), api, row, versions, path })
+    };
+    lines.map(read).collect()
+}
+
+impl Declared {
+    /// Whether it is about this difference.
+    #[must_use]
+    pub fn is_about(&self, api: &str, row: &str, version: i16, path: &str) -> bool {
+        let of_versions = (self.versions.0..=self.versions.1).contains(&version);
+        let row_fits = match self.row.strip_suffix('*') {
+            Some(begin) => row.starts_with(begin),
+            None => row == self.row,
+        };
+        let path_fits = match self.path.strip_suffix('*') {
+            Some(begin) => path.starts_with(begin),
+            None => path == self.path,
+        };
+        self.api == api && row_fits && of_versions && path_fits
+    }
+
+    /// Whether it may be needless.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// As it stands in the file.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+}
