@@ -74,9 +74,9 @@ pub(super) const LIMITS: &[ConfigKey] = &[
     key(
         "ottla.produce.decompressed.max.bytes",
         Kind::Int { min: 1 },
-        Some("268435456"),
-        "Most bytes that the records of one produced batch may take when they are decompressed, \
-         where they are looked at.",
+        Some("67108864"),
+        "Most bytes that the records of one Produce request may take when they are decompressed, \
+         where they are looked at; sixteen times the length of the request if that is more.",
     ),
     key(
         "ottla.unsent.max.bytes",

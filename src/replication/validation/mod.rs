@@ -52,11 +52,14 @@ pub struct Rules<'a> {
 pub struct Workspace {
     window: Box<[u8]>,
     scratch: Scratch,
+    /// Bytes that came out of decompressors.
+    decompressed: u64,
 }
 
 impl Default for Workspace {
     fn default() -> Workspace {
-        Workspace { window: vec![0; WINDOW_LEN].into(), scratch: Scratch::default() }
+        let window = vec![0; WINDOW_LEN].into();
+        Workspace { window, scratch: Scratch::default(), decompressed: 0 }
     }
 }
 
@@ -64,6 +67,11 @@ impl Workspace {
     /// Gives back what an unusual batch took.
     pub fn trim(&mut self) {
         self.scratch.trim();
+    }
+
+    /// Bytes that were decompressed since it was asked last.
+    pub fn take_decompressed(&mut self) -> u64 {
+        std::mem::take(&mut self.decompressed)
     }
 }
 
@@ -190,9 +198,12 @@ impl Walk<'_> {
             return over_records(&mut SliceBytes::new(records), header.record_count, visit);
         }
         let len_max = self.rules.decompressed_bytes_max;
-        let Workspace { window, scratch } = workspace;
+        let Workspace { window, scratch, decompressed } = workspace;
         let decompressor = Decompressor::new(self.source, records, len_max, scratch)?;
-        over_records(&mut PieceBytes::new(decompressor, window), header.record_count, visit)
+        let mut pieces = PieceBytes::new(decompressor, window);
+        let walked = over_records(&mut pieces, header.record_count, visit);
+        *decompressed += pieces.position();
+        walked
     }
 }
 
@@ -235,7 +246,7 @@ fn rewrite(
         size_max: rules.topic.message_bytes_max as usize,
         decompressed_max: rules.decompressed_bytes_max,
     };
-    let Workspace { window, scratch } = workspace;
+    let Workspace { window, scratch, .. } = workspace;
     let rewritten = rewrite_batch(&batch.header, &batch.bytes, &goal, scratch, window);
     match rewritten.map_err(unreadable)? {
         Rewritten::Batch(bytes) => Ok(incoming(bytes)),

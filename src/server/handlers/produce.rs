@@ -21,6 +21,7 @@
 //! `INVALID_PRODUCER_EPOCH`, `NOT_ENOUGH_REPLICAS`, `REQUEST_TIMED_OUT`, `KAFKA_STORAGE_ERROR`;
 //! `INVALID_TXN_STATE` for transactional batches, as no transaction can be open.
 
+use std::cell::Cell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,6 +57,7 @@ const ADMIN_CLIENT: &str = "__admin_client";
 /// When the body is not one.
 pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let Incoming { peer, header, body } = request;
+    let decompressed_max = services.validator.decompressed_max(body.len());
     let mut body = ProduceRequest::decode(&body, header.api_version)?;
     merge_repeated(&mut body);
     let image = services.images.load();
@@ -68,6 +70,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         acks: body.acks,
         now: services.runtime.clock().wall(),
         plane: peer.plane,
+        decompressed_left: Cell::new(decompressed_max),
     };
     let mut outcomes = appender.append_all(&body);
     limit_record_errors(&mut outcomes);
@@ -182,6 +185,8 @@ struct Appender<'a> {
     acks: i16,
     now: Timestamp,
     plane: Plane,
+    /// Bytes that the rest of the request may take when it is decompressed.
+    decompressed_left: Cell<usize>,
 }
 
 impl Appender<'_> {
@@ -243,7 +248,11 @@ impl Appender<'_> {
     fn append_batch(&self, partition: &Partition, batch: Bytes) -> Result<Appended, Refused> {
         let config = partition.config().map_err(|error| error.code())?;
         let batch = check_batch(batch, &config)?;
-        let batch = self.validator.validate(batch, &config, partition.name(), self.now)?;
+        let (validator, name) = (self.validator, partition.name());
+        let mut left = self.decompressed_left.get();
+        let validated = validator.validate(batch, &config, name, self.now, &mut left);
+        self.decompressed_left.set(left);
+        let batch = validated?;
         let acks = if self.acks == -1 { Acks::All } else { Acks::Leader };
         Ok(partition.append(&batch, acks, self.now).map_err(|error| error.code())?)
     }

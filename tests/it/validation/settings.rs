@@ -63,6 +63,22 @@ fn what_records_become_is_limited() {
 }
 
 #[test]
+fn what_the_records_of_a_request_become_is_limited_together() {
+    let node = Setup::new().with("ottla.produce.decompressed.max.bytes", 1 << 20).start();
+    let mut client = node.connect();
+    let topic = create(&mut client, &fresh("cluster-bombs"), 3, &[]);
+    let mut large = record(0);
+    large.value = (700_000, vec![0; 700_000]);
+    let bomb = batch_of(&[large]).compressed(Codec::Zstd(3)).bytes();
+    let records = [(0, Some(bomb.clone())), (1, Some(bomb.clone())), (2, Some(bomb))];
+    let answer = client.call(13, &crate::requests::produce_request(13, &topic, 1, &records));
+    let answers = &answer.responses[0].partition_responses;
+    let codes: Vec<_> = answers.iter().map(|answer| error(answer.error_code)).collect();
+    use ErrorCode::{MessageTooLarge, None};
+    assert_eq!(codes, [None, MessageTooLarge, MessageTooLarge]);
+}
+
+#[test]
 fn the_nodes_configs_are_the_topics_defaults() {
     let node = Setup::new()
         .with("compression.type", "gzip")
