@@ -1,15 +1,25 @@
-//! Fuzzing of everything that reads bytes: `fuzz [--seconds N] [--seed N] [--target NAME]`.
+//! Fuzzing of everything that reads bytes:
+//! `fuzz [--seconds N] [--seed N] [--target NAME] [--keep FILE]`.
 //!
-//! Each target has sound inputs of its own; a round damages one of them and decodes it. A panic,
-//! or holding far more memory than the input is long, is a failure: the target, the seed and the
-//! input are printed. Time and seed decide everything; there is one thread.
+//! Each target has sound inputs of its own, and what is kept for it in `corpus.txt`; a round
+//! damages one of them, or two joined, and decodes it. A panic, or holding far more memory than the
+//! input is long, is a failure: the target, the seed and the input are printed. Time and seed
+//! decide everything; there is one thread.
+//!
+//! An input that makes a decoder behave as none before it is damaged further. Stable Rust does not
+//! count branches, so behaviour is what can be seen: whether all was decoded, how much memory was
+//! held, and how often some was asked for, each up to a factor. `--keep` writes those inputs, the
+//! short ones, as lines for `corpus.txt`.
 
 mod coordinator;
+mod files;
 mod meter;
 mod mutate;
 mod requests;
 mod targets;
 
+use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -20,14 +30,33 @@ use targets::Target;
 #[global_allocator]
 static METER: meter::Meter = meter::Meter;
 
+/// Inputs that earlier runs found worth keeping: name of the target, and the bytes in hex.
+const CORPUS: &str = include_str!("corpus.txt");
+/// Longest input that is kept, and most of a target.
+const KEPT_LEN_MAX: usize = 400;
+const KEPT_MAX: usize = 8;
+/// Most inputs that a run damages, of each target.
+const POOL_MAX: usize = 512;
+
 struct Arguments {
     seconds: u64,
     seed: u64,
     target: Option<String>,
+    keep: Option<String>,
+}
+
+/// What a target has gone through.
+#[derive(Default)]
+struct Run {
+    rounds: u64,
+    /// Inputs that behaved as none before.
+    found: Vec<Vec<u8>>,
+    /// Most bytes held for one input.
+    held: usize,
 }
 
 fn arguments() -> Result<Arguments, String> {
-    let mut parsed = Arguments { seconds: 10, seed: fastrand::u64(..), target: None };
+    let mut parsed = Arguments { seconds: 10, seed: fastrand::u64(..), target: None, keep: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or(format!("{word} needs a value"))?;
@@ -36,6 +65,7 @@ fn arguments() -> Result<Arguments, String> {
             "--seconds" => parsed.seconds = number()?,
             "--seed" => parsed.seed = number()?,
             "--target" => parsed.target = Some(value),
+            "--keep" => parsed.keep = Some(value),
             _ => return Err(format!("{word} is unknown")),
         }
     }
@@ -54,61 +84,104 @@ fn main() -> ExitCode {
     let mut targets = targets::all();
     targets.extend(requests::all());
     targets.extend(coordinator::all());
+    targets.extend(files::all());
     targets.retain(|target| arguments.target.as_ref().is_none_or(|name| target.name == *name));
     let share = Duration::from_secs(arguments.seconds) / targets.len().max(1) as u32;
     println!("fuzz: seed {}, {} targets", arguments.seed, targets.len());
-    let mut failed = 0;
+    let (mut failed, mut kept, mut rounds, mut held) = (0, String::new(), 0, 0);
     for target in &targets {
         // A seed of its own for each, so that --target repeats what a whole run did.
         match run(target, Rng::with_seed(arguments.seed), share) {
-            Ok(rounds) => println!("{:<28} {rounds:>9} rounds", target.name),
+            Ok(run) => {
+                let new = run.found.len();
+                println!("{:<28} {:>9} rounds, {new:>3} ways", target.name, run.rounds);
+                rounds += run.rounds;
+                held = held.max(run.held);
+                let short = run.found.iter().filter(|input| input.len() <= KEPT_LEN_MAX);
+                for input in short.take(KEPT_MAX) {
+                    let _ = writeln!(kept, "{} {}", target.name, hex(input));
+                }
+            }
             Err(failure) => {
                 failed += 1;
                 println!("{:<28} FAILED, seed {}: {failure}", target.name, arguments.seed);
             }
         }
     }
+    let per_second = rounds / arguments.seconds.max(1);
+    println!("fuzz: {rounds} rounds, {per_second} a second, at most {held} bytes held for one");
+    if let Some(path) = &arguments.keep
+        && let Err(error) = std::fs::write(path, &kept)
+    {
+        eprintln!("fuzz: {path}: {error}");
+        return ExitCode::FAILURE;
+    }
     println!("fuzz: {} passed, {failed} failed", targets.len() - failed);
     if failed == 0 && !targets.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Decodes damaged inputs for as long as `share`; gives the number of rounds.
+/// The inputs that are kept for a target.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let lines = CORPUS.lines().filter_map(|line| line.split_once(' '));
+    let bytes = |hex: &str| {
+        let digits = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
+        (0..hex.len()).step_by(2).map(digits).collect()
+    };
+    lines.filter(|(name, _)| *name == target).map(|(_, hex)| bytes(hex)).collect()
+}
+
+/// Decodes damaged inputs for as long as `share`.
 #[expect(clippy::disallowed_methods, reason = "how long to fuzz is real time")]
-fn run(target: &Target, mut rng: Rng, share: Duration) -> Result<u64, String> {
+fn run(target: &Target, mut rng: Rng, share: Duration) -> Result<Run, String> {
     for input in &target.inputs {
         if !(target.decode)(input) {
             return Err(format!("refuses a sound input: {}", hex(input)));
         }
     }
     let start = Instant::now();
-    let mut rounds = 0;
-    while rounds == 0 || start.elapsed() < share {
+    let (mut run, mut ways) = (Run::default(), BTreeSet::new());
+    let mut pool = target.inputs.clone();
+    pool.extend(corpus(&target.name));
+    for input in &pool {
+        ways.insert(attempt(target, input, &mut run)?);
+    }
+    while run.rounds == 0 || start.elapsed() < share {
         for _ in 0..64 {
-            rounds += 1;
-            let mut input = target.inputs[rng.usize(..target.inputs.len())].clone();
+            run.rounds += 1;
+            let mut input = pool[rng.usize(..pool.len())].clone();
+            if rng.u8(..) < 16 {
+                mutate::join(&mut input, &pool[rng.usize(..pool.len())], &mut rng);
+            }
             mutate::mutate(&mut input, &mut rng);
             (target.mend)(&mut input);
-            attempt(target, &input)?;
+            if ways.insert(attempt(target, &input, &mut run)?) && pool.len() < POOL_MAX {
+                run.found.push(input.clone());
+                pool.push(input);
+            }
         }
     }
-    Ok(rounds)
+    Ok(run)
 }
 
-fn attempt(target: &Target, input: &[u8]) -> Result<(), String> {
-    let mut panic = None;
-    let held = meter::most_held(|| {
-        panic = catch_unwind(|| (target.decode)(input)).err();
-    });
-    if let Some(panic) = panic {
+/// How a decoder behaved, as far as it can be seen.
+type Way = (bool, u32, u32);
+
+fn attempt(target: &Target, input: &[u8], run: &mut Run) -> Result<Way, String> {
+    let mut outcome = Ok(false);
+    let took = meter::measure(|| outcome = catch_unwind(|| (target.decode)(input)));
+    let whole = outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or(panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        return Err(format!("panics with {:?} on {}", text.unwrap_or_default(), hex(input)));
-    }
+        format!("panics with {:?} on {}", text.unwrap_or_default(), hex(input))
+    })?;
     let limit = target.fixed + input.len() * target.times;
-    if held > limit {
-        return Err(format!("held {held} bytes, more than {limit}, for {}", hex(input)));
+    if took.held > limit {
+        return Err(format!("held {} bytes, more than {limit}, for {}", took.held, hex(input)));
     }
-    Ok(())
+    run.held = run.held.max(took.held);
+    // Quarters of powers of two, of the number of allocations.
+    let allocations = (took.allocations as f64 + 1.0).log2() * 4.0;
+    Ok((whole, took.held.checked_ilog2().unwrap_or(0), allocations as u32))
 }
 
 fn hex(bytes: &[u8]) -> String {

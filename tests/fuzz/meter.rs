@@ -1,4 +1,5 @@
-//! How many bytes this thread holds at most at one time, counted by the allocator.
+//! How many bytes this thread holds at most at one time, and how often it asks for some, counted by
+//! the allocator.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -7,6 +8,7 @@ use mimalloc::MiMalloc;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The binary's allocator, counting. The fuzzer has one thread.
 pub struct Meter;
@@ -17,6 +19,7 @@ unsafe impl GlobalAlloc for Meter {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();
         MOST.fetch_max(held, Relaxed);
+        TAKEN.fetch_add(1, Relaxed);
         // SAFETY: the caller's promises are the allocator's.
         unsafe { MiMalloc.alloc(layout) }
     }
@@ -28,10 +31,22 @@ unsafe impl GlobalAlloc for Meter {
     }
 }
 
-/// Runs `work`; gives the most bytes that it held at one time beyond what was held before.
-pub fn most_held(work: impl FnOnce()) -> usize {
-    let before = HELD.load(Relaxed);
+/// What some work took.
+#[derive(Clone, Copy, Default)]
+pub struct Took {
+    /// Most bytes that it held at one time beyond what was held before.
+    pub held: usize,
+    /// How often it asked for memory.
+    pub allocations: usize,
+}
+
+/// Runs `work`; gives what it took.
+pub fn measure(work: impl FnOnce()) -> Took {
+    let (before, taken) = (HELD.load(Relaxed), TAKEN.load(Relaxed));
     MOST.store(before, Relaxed);
     work();
-    MOST.load(Relaxed).saturating_sub(before)
+    Took {
+        held: MOST.load(Relaxed).saturating_sub(before),
+        allocations: TAKEN.load(Relaxed) - taken,
+    }
 }

@@ -21,6 +21,12 @@ pub fn mutate(bytes: &mut Vec<u8>, rng: &mut Rng) {
     }
 }
 
+/// Puts the end of another input behind the front of this one.
+pub fn join(bytes: &mut Vec<u8>, other: &[u8], rng: &mut Rng) {
+    bytes.truncate(rng.usize(0..=bytes.len()));
+    bytes.extend_from_slice(&other[rng.usize(0..=other.len())..]);
+}
+
 /// Writes a wrong number of 2, 4 or 8 bytes over what is there.
 fn number(bytes: &mut [u8], at: usize, rng: &mut Rng) {
     let width = 2 << rng.usize(0..3);

@@ -66,7 +66,8 @@ impl Target {
         }
     }
 
-    fn mending(mut self, mend: fn(&mut [u8])) -> Target {
+    /// The same, with checksums made right by `mend`.
+    pub fn mending(mut self, mend: fn(&mut [u8])) -> Target {
         self.mend = mend;
         self
     }
@@ -253,7 +254,7 @@ fn mend_batch(bytes: &mut [u8]) {
 }
 
 /// Sets the CRC of every batch.
-fn mend_batches(mut bytes: &mut [u8]) {
+pub fn mend_batches(mut bytes: &mut [u8]) {
     while bytes.len() > 61 {
         mend_batch(bytes);
         let length = i32::from_be_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
