@@ -166,7 +166,7 @@ fn fetches(topic: &Topic) -> Vec<Case> {
             FetchSessionIdNotFound,
         ),
         // CVE-2018-1288: a client that calls itself a replica.
-        fetch("a client as a replica", follower, NotLeaderOrFollower).unlike_kafka(),
+        fetch("a client as a replica", follower, NotLeaderOrFollower),
         fetch("an isolation level of 2", ask(0, 0).with_isolation_level(2), None).unlike_kafka(),
     ]
 }

@@ -4,7 +4,7 @@
 //! single records, and the batch as it was stored. It is written by Kafka itself, with
 //! `UPDATE=1 OTTLA_IT_BROKER=HOST:PORT`; where Ottla means to differ stands in [`OTHERWISE`].
 
-mod build;
+pub mod build;
 mod cases;
 mod settings;
 
