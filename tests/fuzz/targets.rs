@@ -62,8 +62,14 @@ impl Target {
             mend: |_| {},
             decode: Box::new(decode),
             fixed: 16 << 10,
-            times: 32,
+            times: 64,
         }
+    }
+
+    /// The same, of lines: each is remembered by its own, however short it is.
+    fn of_lines(mut self) -> Target {
+        self.times = 128;
+        self
     }
 
     /// The same, with checksums made right by `mend`.
@@ -93,13 +99,15 @@ pub fn all() -> Vec<Target> {
         Target::new("quorum-state", QUORUM_STATES, |bytes| {
             std::str::from_utf8(bytes).is_ok_and(|it| ottla_raft::quorum_state::parse(it).is_ok())
         }),
-        Target::new("meta-properties", &[properties], |it| MetaProperties::parse(it).is_ok()),
-        Target::new("checkpoint", &[b"0\n2\nt 0 1\nu 3 4\n"], |it| Checkpoint::parse(it).is_ok()),
+        Target::new("meta-properties", &[properties], |it| MetaProperties::parse(it).is_ok())
+            .of_lines(),
+        Target::new("checkpoint", &[b"0\n2\nt 0 1\nu 3 4\n"], |it| Checkpoint::parse(it).is_ok())
+            .of_lines(),
         Target::new("producer-snapshot", &[&producers()], |bytes| {
             ProducerState::from_snapshot(bytes).is_ok()
         })
         .mending(mend_producers),
-        Target::new("properties", &[PROPERTIES], read_config),
+        Target::new("properties", &[PROPERTIES], read_config).of_lines(),
     ];
     let codecs = [
         ("none", Compression::None, COMPRESSED[0]),
