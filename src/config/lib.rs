@@ -22,6 +22,7 @@ mod metadata_log;
 mod node;
 mod produce;
 mod properties;
+mod sessions;
 mod table;
 mod topic;
 mod values;
@@ -38,6 +39,7 @@ pub use metadata_log::MetadataLogConfig;
 pub use node::{NodeConfig, QuorumTimeouts};
 pub use produce::{ProduceConfig, ProduceValidation};
 pub use properties::{Properties, PropertyError};
+pub use sessions::FetchSessionLimits;
 pub use table::{KEPT_TOPIC_KEYS, TOPIC_KEYS, broker_keys};
 pub use topic::{
     CompressionConfig, CompressionType, TimestampSource, TopicConfig, check_topic_config,

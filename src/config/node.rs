@@ -12,6 +12,7 @@ use crate::listener::{Endpoint, Listener, SecurityProtocol};
 use crate::metadata_log::MetadataLogConfig;
 use crate::produce::ProduceConfig;
 use crate::properties::Properties;
+use crate::sessions::FetchSessionLimits;
 use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
 use crate::values::{ConfigError, Values};
@@ -113,6 +114,8 @@ pub struct NodeConfig {
     pub topic_defaults: TopicConfig,
     /// The same as text, by name, and whether the file or an override says so.
     pub topic_default_values: Vec<(&'static str, String, bool)>,
+    /// How much is remembered of what clients fetch.
+    pub fetch_sessions: FetchSessionLimits,
     /// Every key that something reads and that the file or an override gives.
     pub given: BTreeMap<&'static str, String>,
     /// Given keys that nothing reads, with the nearest that something reads.
@@ -201,6 +204,7 @@ impl NodeConfig {
             unprotected_loopback: values.boolean("ottla.unprotected.loopback"),
             topic_defaults: TopicConfig::defaults(values),
             topic_default_values: topic_default_values(values),
+            fetch_sessions: FetchSessionLimits::read(values),
             given: values.given_known(),
             unknown_keys: values.unknown_keys(),
         })

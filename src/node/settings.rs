@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use ottla_config::NodeConfig;
+use ottla_config::{FetchSessionLimits, NodeConfig};
 use ottla_metadata::controller::{ConfigSource, Settings, TopicDefault};
 use ottla_protocol::control::{ControlRecord, VoterEndpoint};
 use ottla_raft::core::{Timeouts, VoterHistory, VoterSet};
 use ottla_raft::driver::{QuorumSetup, SnapshotRetention};
 use ottla_replication::ReplicasConfig;
+use ottla_replication::sessions::{FetchSessions, SessionLimits};
 use ottla_storage::{DirError, LastStop, LogDirs, LogOptions, SyncPoints};
 use ottla_types::{Offset, ReplicaKey, Uuid};
 
@@ -106,4 +107,10 @@ fn topic_defaults(config: &NodeConfig) -> Vec<TopicDefault> {
             source: if *is_given { ConfigSource::StaticBroker } else { ConfigSource::Default },
         })
         .collect()
+}
+
+/// What clients fetch again and again.
+pub(crate) fn fetch_sessions(config: &NodeConfig) -> FetchSessions {
+    let FetchSessionLimits { sessions_max, partitions_max } = config.fetch_sessions;
+    FetchSessions::new(SessionLimits { sessions_max, partitions_max })
 }

@@ -14,7 +14,9 @@ use ottla_raft::driver::{QuorumHandle, Replies, Transport};
 use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
-use ottla_server::{Connections, Identity, ListenerId, RequestMemory, Services, Waiting, accept};
+use ottla_server::{
+    Connections, FetchSessions, Identity, ListenerId, RequestMemory, Services, Waiting, accept,
+};
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -312,6 +314,10 @@ impl Node {
             images: followers.images.clone(),
             replicas: self.replicas.clone(),
             validator: Validator::new(self.config.produce),
+            fetch_sessions: FetchSessions::new(
+                self.runtime.clone(),
+                settings::fetch_sessions(&self.config),
+            ),
             controller: followers.controller.clone(),
             quorum: followers.quorum.clone(),
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),

@@ -13,7 +13,9 @@
 //! [`Replicas`] is all partitions of the node: it opens and creates them as the metadata says,
 //! and keeps their checkpoints.
 //!
-//! Deliberately absent so far: followers, ISR changes, fetch sessions.
+//! What clients read again and again is remembered in [`sessions`].
+//!
+//! Deliberately absent so far: followers, ISR changes.
 
 mod acks;
 mod core;
@@ -30,6 +32,7 @@ mod replicas;
 mod request;
 mod retention;
 mod room;
+pub mod sessions;
 pub mod validation;
 mod validator;
 

@@ -12,6 +12,7 @@ use ottla_security::Authorizer;
 use ottla_types::NodeId;
 
 use crate::connections::Connections;
+use crate::fetch_session::Sessions;
 use crate::memory::RequestMemory;
 use crate::waiting::Waiting;
 
@@ -29,6 +30,8 @@ pub struct Services {
     pub replicas: Replicas,
     /// Looks into the batches of clients.
     pub validator: Validator,
+    /// What clients fetch again and again.
+    pub fetch_sessions: Sessions,
     /// The controller.
     pub controller: ControllerHandle,
     /// The metadata quorum.

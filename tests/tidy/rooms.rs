@@ -59,6 +59,7 @@ const CORES: &[&str] = &[
     "src/metadata/controller",
     "src/replication/core.rs",
     "src/replication/placement.rs",
+    "src/replication/sessions",
     "src/replication/validation",
     "src/storage/producer_state",
 ];

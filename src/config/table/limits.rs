@@ -47,6 +47,13 @@ pub(super) const LIMITS: &[ConfigKey] = &[
         "Most connections from single addresses, as HOST:COUNT.",
     ),
     key(
+        "max.incremental.fetch.session.cache.slots",
+        Kind::Int { min: 0 },
+        Some("1000"),
+        "Most fetch sessions: clients that fetch again and again say only what changes. Without a \
+         place a client goes on with full fetches.",
+    ),
+    key(
         "ottla.connection.receive.max.ms",
         Kind::Int { min: 1 },
         Some("60000"),
@@ -70,6 +77,12 @@ pub(super) const LIMITS: &[ConfigKey] = &[
         Some("1048576"),
         "Bytes of answers that wait for the socket of one connection, from which on none of its \
          further requests is begun.",
+    ),
+    key(
+        "ottla.fetch.session.partitions.max",
+        Kind::Int { min: 0 },
+        Some("500000"),
+        "Most partitions of all fetch sessions together, some 250 bytes each.",
     ),
     key(
         "ottla.produce.decompressed.max.bytes",

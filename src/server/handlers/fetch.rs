@@ -3,8 +3,8 @@
 //! Versions: 4-18. 5 log start offset, 7 sessions (KIP-227), 9 leader epochs (KIP-320), 11 racks
 //! (KIP-392), 12 flexible and diverging epochs (KIP-595), 13 topics by id (KIP-516), 15 replica
 //! state as a tag (KIP-903), 18 the follower's high watermark (KIP-1166).
-//! - Sessions are not kept: the answer to a client that begins one says session 0, and the client
-//!   sends full requests. A request that continues one gets `FETCH_SESSION_ID_NOT_FOUND`.
+//! - In a session a request says what changes, and the answer what is new:
+//!   `server/fetch_session.rs`.
 //! - The answer waits until `min_bytes` are there, a partition has an error, or `max_wait_ms` is
 //!   over. It is woken by appends to its own partitions only.
 //! - While those that wait take more than `ottla.waiting.max.bytes`, nobody waits.
@@ -21,7 +21,7 @@
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `TOPIC_AUTHORIZATION_FAILED`,
 //! `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`,
 //! `KAFKA_STORAGE_ERROR` (`NOT_LEADER_OR_FOLLOWER` up to version 5); for the whole request
-//! `FETCH_SESSION_ID_NOT_FOUND`.
+//! `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`, `FETCH_SESSION_TOPIC_ID_ERROR`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,8 +36,10 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::{FetchRequest, decode_request, from_wire_uuid};
 use ottla_protocol::produce::TopicRef;
 use ottla_protocol::{Decoded, RequestHeader};
+use ottla_replication::sessions::{Asked, Bounds, SessionPartition, Told};
 use ottla_replication::{
-    FetchOutcome, FetchSpec, FetchWait, Isolation, Partition, PartitionError, Replicas, Watch,
+    FetchOutcome, FetchSpec, FetchWait, Isolation, Partition, PartitionError, PartitionOffsets,
+    Replicas, Watch,
 };
 use ottla_runtime::Clock;
 use ottla_security::Operation;
@@ -46,6 +48,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, MonoTime, Offset, PartitionId, TopicId
 use super::{Permissions, find_topic, quorum};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
+use crate::fetch_session::{self, Context, Ending, Sessions};
 use crate::response::{FetchedRecords, Response};
 use crate::services::Services;
 
@@ -72,10 +75,13 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         None if controller => return Ok(quorum::fetch(services, header, body)),
         None => {}
     }
-    if body.session_id != 0 {
-        return Ok(Reply::Now(refuse(&header, ErrorCode::FetchSessionIdNotFound)));
-    }
     merge_repeated(&mut body);
+    let is_broker = replica(&body, header.api_version) >= 0;
+    let sessions = services.fetch_sessions.clone();
+    let context = match sessions.begin(header.api_version, is_broker, &mut body) {
+        Ok(context) => context,
+        Err(error) => return Ok(Reply::Now(refuse(&header, error))),
+    };
     let image = services.images.load();
     let planner = Planner {
         image: &image,
@@ -90,6 +96,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         bytes_max: u64::from(bytes_max),
         bytes_min: u64::from(body.min_bytes.max(0).unsigned_abs()),
         is_full: false,
+        sessions,
+        context,
     };
     fetch.read(None);
     let wait = Duration::from_millis(u64::from(body.max_wait_ms.max(0).unsigned_abs()));
@@ -104,6 +112,15 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         fetch.wait(&clock, deadline).await;
         fetch.answer(&header)
     })))
+}
+
+/// The broker that follows; negative for a consumer.
+fn replica(request: &FetchRequest, version: i16) -> i32 {
+    if version >= REPLICA_STATE_FROM {
+        request.replica_state.replica_id.0
+    } else {
+        request.replica_id.0
+    }
 }
 
 /// Keeps one of each partition: the first's place and the last's question, as Kafka's map does. So
@@ -170,20 +187,16 @@ impl Planner<'_> {
                 None => Err(unknown),
             };
             let spec = self.spec(asked);
-            FetchedPartition { source, spec, read: Read::Nothing, records: None }
+            let asked = fetch_session::asked(asked);
+            FetchedPartition { source, asked, spec, read: Read::Nothing, records: None }
         };
         let partitions = topic.partitions.iter().map(partition).collect();
         let indexes = topic.partitions.iter().map(|asked| asked.partition).collect();
         FetchedTopic { topic: topic_ref, indexes, partitions }
     }
 
-    /// The broker that follows; negative for a consumer.
     fn replica(&self) -> i32 {
-        if self.version >= REPLICA_STATE_FROM {
-            self.request.replica_state.replica_id.0
-        } else {
-            self.request.replica_id.0
-        }
+        replica(self.request, self.version)
     }
 
     fn leader(&self, id: TopicIdPartition) -> Result<Arc<Partition>, ErrorCode> {
@@ -222,6 +235,8 @@ struct Fetch {
     bytes_min: u64,
     /// Whether the answer holds as many pieces as it may; the rest is for the next fetch.
     is_full: bool,
+    sessions: Sessions,
+    context: Context,
 }
 
 struct FetchedTopic {
@@ -232,6 +247,7 @@ struct FetchedTopic {
 
 struct FetchedPartition {
     source: Result<Arc<Partition>, ErrorCode>,
+    asked: Asked,
     spec: FetchSpec,
     read: Read,
     records: Option<FetchedRecords>,
@@ -313,19 +329,38 @@ impl Fetch {
 
     fn answer(self, header: &RequestHeader) -> Response {
         let version = header.api_version;
+        let Ending { session_id, told } = match self.end_session() {
+            Ok(ending) => ending,
+            Err(error) => return refuse(header, error),
+        };
+        let mut told = told.into_iter().flatten();
+        // Without a session everything is told.
+        let mut is_told = || told.next().unwrap_or(true);
         let topics = self.topics.into_iter().map(|topic| TopicAnswer {
             topic: topic.topic,
             partitions: std::iter::zip(topic.indexes, topic.partitions)
+                .filter(|_| is_told())
                 .map(|(index, partition)| partition.answer(index, version))
                 .collect(),
         });
         let answer = FetchAnswer {
             throttle_ms: 0,
             error_code: ErrorCode::None.code(),
-            session_id: 0,
-            topics: topics.collect(),
+            session_id,
+            topics: topics.filter(|topic| !topic.partitions.is_empty()).collect(),
         };
         Response::from_pieces(answer.encode(version, Response::begin(header)))
+    }
+
+    fn end_session(&self) -> Result<Ending, ErrorCode> {
+        let read = self.topics.iter().flat_map(|topic| {
+            let name = fetch_session::session_topic(&topic.topic);
+            std::iter::zip(&topic.indexes, &topic.partitions).map(move |(index, partition)| {
+                let (topic, asked) = (name.clone(), partition.asked);
+                (SessionPartition { topic, index: *index, asked }, partition.told())
+            })
+        });
+        self.sessions.end(self.context, read)
     }
 }
 
@@ -344,6 +379,20 @@ impl FetchedPartition {
                 Err(error) => Read::Error(PartitionError::code(&error)),
             },
         };
+    }
+
+    /// What there is to be told of it.
+    fn told(&self) -> Told {
+        let unknown = Bounds { high_watermark: Offset(-1), log_start: Offset(-1) };
+        let (bounds, diverges) = match &self.read {
+            Read::Outcome(outcome) => {
+                let PartitionOffsets { high_watermark, log_start, .. } = outcome.offsets;
+                (Bounds { high_watermark, log_start }, outcome.diverging.is_some())
+            }
+            Read::Error(_) | Read::Nothing => (unknown, false),
+        };
+        let is_error = matches!(self.read, Read::Error(_));
+        Told { bounds, has_records: self.len() > 0, is_error, diverges }
     }
 
     fn len(&self) -> u64 {

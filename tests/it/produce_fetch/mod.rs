@@ -5,4 +5,5 @@ mod idempotence;
 mod offsets;
 mod order;
 mod refusals;
+mod sessions;
 mod topics;
