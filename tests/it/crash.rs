@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::messages::{CreateTopicsRequest, DeleteTopicsRequest, ProduceRequest};
 use ottla_test_client::record_batch;
-use ottla_types::{ErrorCode, Timestamp};
+use ottla_types::ErrorCode;
 
 use crate::client::Client;
 use crate::node::{Node, Setup, fresh};
 use crate::requests::{
     CREATE_TOPICS, DELETE_TOPICS, FETCH, PRODUCE, Topic, creatable, create, create_request,
-    delete_request, error, fetch_request, init_producer, list_offset, metadata_of, produce_request,
-    records,
+    delete_request, error, fetch_request, init_producer, list_offset, metadata_of, now,
+    produce_request, records,
 };
 
 /// Partitions of each topic, each with a producer.
@@ -64,7 +64,7 @@ impl Producer {
         let first = first_record(number);
         let values = (first..first_record(number + 1)).map(|record| self.value(record));
         let values: Vec<Vec<u8>> = values.collect();
-        record_batch(Timestamp(1_700_000_000_000), Some((self.id, 0, first as i32)), &values)
+        record_batch(now(), Some((self.id, 0, first as i32)), &values)
     }
 
     fn value(&self, record: i64) -> Vec<u8> {

@@ -120,7 +120,15 @@ pub fn batch(values: &[&str]) -> Bytes {
 /// A batch of a producer: id, epoch and first sequence.
 pub fn sequenced(producer: Option<(i64, i16, i32)>, values: &[&str]) -> Bytes {
     let values: Vec<Vec<u8>> = values.iter().map(|value| value.as_bytes().to_vec()).collect();
-    record_batch(Timestamp(1_700_000_000_000), producer, &values)
+    // A producer whose latest record is a day old is forgotten at the next start.
+    let time = if producer.is_some() { now() } else { Timestamp(1_700_000_000_000) };
+    record_batch(time, producer, &values)
+}
+
+/// The time of day.
+pub fn now() -> Timestamp {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("the clock is right");
+    Timestamp(i64::try_from(since.as_millis()).expect("fits for ages"))
 }
 
 pub fn produce_request(

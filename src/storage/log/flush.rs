@@ -74,9 +74,9 @@ impl Log {
         let last = self.segments.len() - 1;
         let data = self.options.sync_points.data;
         for (index, segment) in self.segments.iter_mut().enumerate() {
-            // The cut at its seal is durable with the data, also when all of that is already.
-            let is_cut = segment.is_preallocated && !segment.indexes_durable;
-            if (first..last).contains(&index) || (is_cut && index < last) {
+            // The cut of a preallocated file at its seal becomes durable with the indexes, also when
+            // all data is already, and when another process made it.
+            if index < last && (first <= index || !segment.indexes_durable) {
                 files.push((segment.path().to_owned(), data));
             }
             if index < sealed && !segment.indexes_durable {

@@ -52,6 +52,15 @@ impl Take {
     }
 }
 
+/// What a segment that is checked batch by batch must hold.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// What is not sound below is damage.
+    durable: Offset,
+    /// Where the next segment begins.
+    next_base: Option<Offset>,
+}
+
 impl Log {
     /// Returns the producers behind the last batch that was checked, if any was.
     pub(super) fn load_segments(
@@ -101,7 +110,8 @@ impl Log {
                 // The file may know epochs of records that are lost; what is found counts.
                 self.epochs.truncate_from_end(*base);
             }
-            let sound = self.rebuild_segment(segment, durable, recovered, &mut producers)?;
+            let bounds = Bounds { durable, next_base };
+            let sound = self.rebuild_segment(segment, bounds, recovered, &mut producers)?;
             let is_cut = next_base.is_some_and(|next| self.end < next);
             if let Some(last) = indexed.filter(|last| nothing_goes && is_cut && *last >= self.end) {
                 // Its index tells of batches that are gone.
@@ -162,7 +172,8 @@ impl Log {
         let producers = self.producers_at(self.end)?;
         let mut segment = self.segments.pop().expect("just pushed");
         let scanner = CheckedScanner::new(segment.file()?, path, from..len);
-        self.check_batches(segment, scanner, durable, recovered, (producers_at, producers))?;
+        let bounds = Bounds { durable, next_base: None };
+        self.check_batches(segment, scanner, bounds, recovered, (producers_at, producers))?;
         Ok(())
     }
 
@@ -172,7 +183,7 @@ impl Log {
     fn rebuild_segment(
         &mut self,
         mut segment: Segment,
-        durable: Offset,
+        bounds: Bounds,
         recovered: &mut Recovered,
         producers_at: &mut ProducersAt,
     ) -> Result<bool, LogError> {
@@ -187,7 +198,7 @@ impl Log {
         segment.clear_indexes().map_err(io_error)?;
         self.end = base;
         let scanner = CheckedScanner::new(segment.file()?, path, 0..len);
-        self.check_batches(segment, scanner, durable, recovered, (producers_at, producers))
+        self.check_batches(segment, scanner, bounds, recovered, (producers_at, producers))
     }
 
     /// Nobody writes to a rebuilt segment again: the next start finds its indexes in their files.
@@ -227,7 +238,7 @@ impl Log {
         &mut self,
         mut segment: Segment,
         mut scanner: CheckedScanner,
-        durable: Offset,
+        bounds: Bounds,
         recovered: &mut Recovered,
         (producers_at, mut producers): (&mut ProducersAt, ProducerState),
     ) -> Result<bool, LogError> {
@@ -243,7 +254,7 @@ impl Log {
                     break Some("it does not follow the one before".to_owned());
                 }
                 Some(Ok(header))
-                    if self.leaps(&header, durable)
+                    if self.leaps(&header, bounds.durable)
                         || !fits(&segment, self.end, &header, &scanner)? =>
                 {
                     break Some("no batch of this segment has its offset".to_owned());
@@ -264,7 +275,9 @@ impl Log {
             return Ok(true);
         };
         let path = segment.path().to_owned();
-        if self.end < durable {
+        // Room that was preallocated, and whose cut at the seal was lost: no record is missing.
+        let is_whole = bounds.next_base == Some(self.end);
+        if self.end < bounds.durable && !is_whole {
             return Err(self.damaged(path, segment.size(), &reason));
         }
         let cut = scanner.end() - segment.size();
@@ -273,7 +286,7 @@ impl Log {
         recovered.cut_bytes += cut;
         segment.truncate(self.end, segment.size())?;
         self.segments.push(segment);
-        Ok(false)
+        Ok(is_whole)
     }
 
     /// Whether a batch lies behind the recovery point, and what is just below that is missing: only
