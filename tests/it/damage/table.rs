@@ -7,15 +7,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ottla_types::ErrorCode;
+use ottla_test_client::record_batch;
+use ottla_types::{ErrorCode, Timestamp};
 
 use super::{End, batches, flip, resize};
 use crate::node::{Node, Setup, binary};
 use crate::requests::{
     Topic, batch, create, error, fetch, init_producer, list_offset, metadata_of, produce, read_all,
-    records, sequenced, values,
+    records, values,
 };
 
+/// That of all records, so that the time index has one entry for each segment.
+const TIME: Timestamp = Timestamp(1_700_000_000_000);
 /// Batches of the damaged topic.
 const BATCHES: usize = 24;
 const SEGMENT_BYTES: &str = "1048576";
@@ -115,7 +118,8 @@ fn ended(end: End) -> (Node, [Topic; 2]) {
     let producer = init_producer(client);
     for number in 0..BATCHES {
         let sequence = Some((producer.0, producer.1, number as i32));
-        let answer = produce(client, &a, sequenced(sequence, &[&value(number)]));
+        let answer =
+            produce(client, &a, record_batch(TIME, sequence, &[value(number).into_bytes()]));
         assert_eq!(error(answer.error_code), ErrorCode::None);
     }
     produce(client, &b, batch(&["b"]));
