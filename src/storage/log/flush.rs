@@ -74,8 +74,8 @@ impl Log {
         let last = self.segments.len() - 1;
         let data = self.options.sync_points.data;
         for (index, segment) in self.segments.iter_mut().enumerate() {
-            // The cut of a preallocated file at its seal becomes durable with the indexes, also when
-            // all data is already, and when another process made it.
+            // The cut of a preallocated file at its seal becomes durable with the indexes: also
+            // when all data is already, and when another process made it.
             if index < last && (first <= index || !segment.indexes_durable) {
                 files.push((segment.path().to_owned(), data));
             }
