@@ -14,6 +14,7 @@ use crate::requests::{create, error, metadata_of};
 /// A node with the topics `first`, `second` and `third`, which has ended.
 fn ended(end: End) -> Node {
     let mut node = Setup::new().start();
+    node.setup.is_damaged();
     let client = &mut node.connect();
     for name in ["first", "second", "third"] {
         create(client, name, 1, &[]);

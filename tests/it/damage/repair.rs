@@ -37,6 +37,7 @@ fn assert_holds(told: &str, words: &[&str]) {
 #[test]
 fn a_sound_directory_is_left_alone_and_one_in_use_is_not_looked_at() {
     let mut node = Setup::new().start();
+    node.setup.is_damaged();
     let topic = create(&mut node.connect(), "sound", 2, &[]);
     produce(&mut node.connect(), &topic, batch(&["a"]));
     let refused = repair(&node.setup, &[]);
@@ -58,6 +59,7 @@ fn a_sound_directory_is_left_alone_and_one_in_use_is_not_looked_at() {
 #[test]
 fn the_metadata_log_is_cut_where_it_is_damaged() {
     let mut node = Setup::new().start();
+    node.setup.is_damaged();
     let client = &mut node.connect();
     let first = create(client, "first", 1, &[]);
     for name in ["second", "third"] {
@@ -99,6 +101,7 @@ fn the_metadata_log_is_cut_where_it_is_damaged() {
 #[test]
 fn a_metadata_log_that_is_gone_is_begun_anew_only_when_that_is_asked_for() {
     let mut node = Setup::new().start();
+    node.setup.is_damaged();
     create(&mut node.connect(), "first", 1, &[]);
     node.stop();
     resize(&metadata_log(&node.setup), 0, b"");
@@ -115,6 +118,7 @@ fn a_metadata_log_that_is_gone_is_begun_anew_only_when_that_is_asked_for() {
 /// them again at its next start.
 fn with_a_log(end: End) -> (Node, crate::requests::Topic, std::path::PathBuf) {
     let mut node = Setup::new().start();
+    node.setup.is_damaged();
     let client = &mut node.connect();
     let topic = create(client, "data", 1, &[]);
     create(client, "other", 1, &[]);

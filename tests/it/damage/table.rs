@@ -112,6 +112,7 @@ fn value(number: usize) -> String {
 /// A node with both topics, which has ended.
 fn ended(end: End) -> (Node, [Topic; 2]) {
     let mut node = Setup::new().start();
+    node.setup.is_damaged();
     let client = &mut node.connect();
     let a = create(client, "a", 1, &[("segment.bytes", SEGMENT_BYTES)]);
     let b = create(client, "b", 1, &[]);
