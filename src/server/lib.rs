@@ -20,6 +20,7 @@ mod inbox;
 mod memory;
 mod outbox;
 mod pace;
+mod repeated;
 mod response;
 mod services;
 mod waiting;

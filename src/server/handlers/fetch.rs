@@ -23,8 +23,6 @@
 //! `KAFKA_STORAGE_ERROR` (`NOT_LEADER_OR_FOLLOWER` up to version 5); for the whole request
 //! `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`, `FETCH_SESSION_TOPIC_ID_ERROR`.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +47,7 @@ use super::{Permissions, find_topic, quorum};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::fetch_session::{self, Context, Ending, Sessions};
+use crate::repeated;
 use crate::response::{FetchedRecords, Response};
 use crate::services::Services;
 
@@ -129,27 +128,18 @@ fn merge_repeated(body: &mut FetchRequest) {
     if matches!(body.topics.as_slice(), [topic] if topic.partitions.len() == 1) {
         return;
     }
-    let mut first = BTreeMap::new();
-    let mut repeated = Vec::new();
-    for (at, topic) in body.topics.iter().enumerate() {
-        for (index, asked) in topic.partitions.iter().enumerate() {
-            let key = (&topic.topic, topic.topic_id, asked.partition);
-            match first.entry(key) {
-                Entry::Vacant(place) => drop(place.insert((at, index))),
-                Entry::Occupied(place) => repeated.push((*place.get(), (at, index))),
-            }
-        }
-    }
-    for (first, again) in &repeated {
+    let named = body.topics.iter().enumerate().flat_map(|(at, topic)| {
+        let places = topic.partitions.iter().enumerate();
+        places.map(move |(index, asked)| {
+            ((at, index), (&topic.topic, topic.topic_id, asked.partition))
+        })
+    });
+    let repeated = repeated::find(named);
+    for (place, again) in &repeated {
         let asked = body.topics[again.0].partitions[again.1].clone();
-        body.topics[first.0].partitions[first.1] = asked;
+        body.topics[place.0].partitions[place.1] = asked;
     }
-    let repeated: BTreeSet<(usize, usize)> = repeated.into_iter().map(|(_, again)| again).collect();
-    for (at, topic) in body.topics.iter_mut().enumerate() {
-        let mut indexes = 0..;
-        topic.partitions.retain(|_| indexes.next().is_some_and(|i| !repeated.contains(&(at, i))));
-    }
-    body.topics.retain(|topic| !topic.partitions.is_empty());
+    repeated::remove(&mut body.topics, &repeated, |topic| &mut topic.partitions);
 }
 
 struct Planner<'a> {

@@ -22,8 +22,6 @@
 //! `INVALID_TXN_STATE` for transactional batches, as no transaction can be open.
 
 use std::cell::Cell;
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +44,7 @@ use super::produced::{check_batch, one_batch};
 use super::{FoundTopic, Permissions, find_topic, is_internal};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
+use crate::repeated;
 use crate::response::Response;
 use crate::services::Services;
 
@@ -101,26 +100,16 @@ fn merge_repeated(body: &mut ProduceRequest) {
     if matches!(body.topics.as_slice(), [topic] if topic.partitions.len() == 1) {
         return;
     }
-    let mut first = BTreeMap::new();
-    let mut repeated = Vec::new();
-    for (at, topic) in body.topics.iter().enumerate() {
-        for (index, records) in topic.partitions.iter().enumerate() {
-            match first.entry((&topic.topic, records.index)) {
-                Entry::Vacant(place) => drop(place.insert((at, index))),
-                Entry::Occupied(place) => repeated.push((*place.get(), (at, index))),
-            }
-        }
-    }
+    let named = body.topics.iter().enumerate().flat_map(|(at, topic)| {
+        let places = topic.partitions.iter().enumerate();
+        places.map(move |(index, records)| ((at, index), (&topic.topic, records.index)))
+    });
+    let repeated = repeated::find(named);
     for (place, again) in &repeated {
         let records = body.topics[again.0].partitions[again.1].records.take();
         body.topics[place.0].partitions[place.1].records = records;
     }
-    let repeated: BTreeSet<(usize, usize)> = repeated.into_iter().map(|(_, again)| again).collect();
-    for (at, topic) in body.topics.iter_mut().enumerate() {
-        let mut indexes = 0..;
-        topic.partitions.retain(|_| indexes.next().is_some_and(|i| !repeated.contains(&(at, i))));
-    }
-    body.topics.retain(|topic| !topic.partitions.is_empty());
+    repeated::remove(&mut body.topics, &repeated, |topic| &mut topic.partitions);
 }
 
 struct TopicOutcome {
