@@ -89,6 +89,7 @@ class Jvm:
 
     def __init__(self, jars, directory):
         self.errors = pathlib.Path(directory) / "jvm.log"
+        self.printed = pathlib.Path(directory) / "printed"
         classes = pathlib.Path(directory) / "classes"
         run("javac", "-J-XX:TieredStopAtLevel=1", "-nowarn", "-cp", f"{jars}/*", "-d", str(classes),
             *map(str, sorted((HERE / "java").glob("*.java"))), timeout=60)
@@ -114,8 +115,8 @@ class Jvm:
     def tool(self, name, *args, stdin=b"", code=0):
         """What a tool of Kafka's prints, as bytes; its exit code has to be `code`."""
         ran = self.ask("tool", tool=f"org.apache.kafka.tools.{name}", args=list(args),
-                       stdin=stdin.hex())
-        out = bytes.fromhex(ran["out"])
+                       stdin=stdin.hex(), out=str(self.printed))
+        out = self.printed.read_bytes()
         shown = f"{out[-1000:].decode(errors='replace')}\n{ran['err'][-2000:]}"
         said = f"{name} {' '.join(args)[:300]}"
         check(ran["code"] == code, f"{said} ended with {ran['code']}:\n{shown}")

@@ -1,8 +1,10 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedOutputStream;
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
+import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
@@ -85,14 +87,17 @@ public final class Jvm {
         };
     }
 
-    /** Runs a tool's main; what it prints is captured, and its wish to exit is its exit code. */
+    /**
+     * Runs a tool's main; its wish to exit is its exit code. What it prints goes to a file, because
+     * it may be more than fits into this process.
+     */
     private static Object tool(JsonNode ask) throws Exception {
         var args = JSON.convertValue(ask.get("args"), String[].class);
-        var out = new ByteArrayOutputStream();
+        var out = new BufferedOutputStream(new FileOutputStream(ask.get("out").asText()));
         var err = new ByteArrayOutputStream();
         PrintStream realOut = System.out;
         PrintStream realErr = System.err;
-        System.setOut(new PrintStream(out, true));
+        System.setOut(new PrintStream(out));
         System.setErr(new PrintStream(err, true));
         System.setIn(new ByteArrayInputStream(HEX.parseHex(ask.get("stdin").asText())));
         hooks.clear();
@@ -105,12 +110,12 @@ public final class Jvm {
             if (!(thrown.getCause() instanceof Exited)) thrown.getCause().printStackTrace();
         } finally {
             hooks.forEach(Runnable::run);
-            System.out.flush();
+            System.out.close();
             System.setOut(realOut);
             System.setErr(realErr);
         }
         return Map.of("code", exitCode == null ? code : exitCode,
-            "out", HEX.formatHex(out.toByteArray()), "err", err.toString());
+            "err", err.toString());
     }
 
     private static Properties common(JsonNode ask) {

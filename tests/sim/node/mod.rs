@@ -380,7 +380,12 @@ impl Story<'_> {
         if let Some(to) = self.export
             && !self.findings.any()
         {
-            self.stop(&mut process, false).await;
+            // Not `stop`, which may lose files behind it.
+            let ended = process.stop().await;
+            if !matches!(ended, Some(State::Ended(Ok(())))) {
+                return self.findings.violated(format!("a clean stop ends in {ended:?}"));
+            }
+            self.machine.after_exit().await;
             self.write_disk(to);
         }
     }
