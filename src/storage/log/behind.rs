@@ -10,7 +10,7 @@ use ottla_protocol::batch::{BATCH_OVERHEAD, BatchHeader};
 use ottla_runtime::{Disk, File, OpenMode};
 use ottla_types::Offset;
 
-use super::recover::list_segments;
+use super::listing::Listing;
 use crate::error::{Damage, LogError};
 use crate::names::SegmentFile;
 
@@ -63,7 +63,7 @@ pub fn each_sound_behind(
 /// The damaged segment from the damage on, and those behind it.
 fn files_behind(disk: &Disk, damage: &Damage) -> Result<Vec<(PathBuf, u64)>, LogError> {
     let Some(dir) = damage.path.parent() else { return Ok(Vec::new()) };
-    let bases = list_segments(disk, dir).map_err(|error| LogError::io(dir, error))?;
+    let bases = Listing::read(disk, dir).map_err(|error| LogError::io(dir, error))?.bases;
     let name = damage.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let Some((SegmentFile::Log, first)) = SegmentFile::parse(name) else { return Ok(Vec::new()) };
     let path = |base: Offset| dir.join(SegmentFile::Log.name(base));

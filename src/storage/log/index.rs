@@ -145,16 +145,23 @@ impl<const N: usize> EntryFile<N> {
         if file.len()? == len { Ok(()) } else { file.set_len(len) }
     }
 
-    /// Number of entries in an existing file; `None` when it is missing or ends as it must not.
-    pub(super) fn count_stored(disk: &Disk, path: &Path, end: FileEnd) -> io::Result<Option<u64>> {
-        let file = match disk.open(path, OpenMode::ReadWrite) {
+    /// Opens an existing file; `None` when it is missing or ends as it must not.
+    pub(super) fn open(disk: &Disk, path: PathBuf, end: FileEnd) -> io::Result<Option<Self>> {
+        let file = match disk.open(&path, OpenMode::ReadWrite) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
         let len = file.len()?;
-        let sane = len % N as u64 == 0 || end == FileEnd::Torn;
-        Ok(sane.then_some(len / N as u64))
+        if len % N as u64 != 0 && end == FileEnd::Whole {
+            return Ok(None);
+        }
+        let mut entries = EntryFile::new(disk, path, len / N as u64);
+        // Else nobody reads it.
+        if entries.stored > 0 {
+            entries.file.put(disk, &file);
+        }
+        Ok(Some(entries))
     }
 }
 
@@ -178,10 +185,8 @@ impl OffsetIndex {
         log_size: u64,
         end: FileEnd,
     ) -> io::Result<Option<OffsetIndex>> {
-        let Some(stored) = EntryFile::<8>::count_stored(disk, &path, end)? else {
-            return Ok(None);
-        };
-        let mut index = OffsetIndex { base, entries: EntryFile::new(disk, path, stored) };
+        let Some(entries) = EntryFile::open(disk, path, end)? else { return Ok(None) };
+        let mut index = OffsetIndex { base, entries };
         let sane = match index.last()? {
             None => true,
             Some((offset, position)) => offset > base && position < log_size,
@@ -311,10 +316,8 @@ impl TimeIndex {
         base: Offset,
         end: FileEnd,
     ) -> io::Result<Option<TimeIndex>> {
-        let Some(stored) = EntryFile::<12>::count_stored(disk, &path, end)? else {
-            return Ok(None);
-        };
-        let mut index = TimeIndex { base, entries: EntryFile::new(disk, path, stored) };
+        let Some(entries) = EntryFile::open(disk, path, end)? else { return Ok(None) };
+        let mut index = TimeIndex { base, entries };
         let sane = match index.last()? {
             None => true,
             Some((timestamp, offset)) => {

@@ -12,6 +12,7 @@ mod append;
 mod behind;
 mod flush;
 mod index;
+mod listing;
 mod load;
 mod producers;
 mod progress;
@@ -44,7 +45,6 @@ pub use retention::TrimJob;
 
 use crate::error::LogError;
 use crate::leader_epochs::LeaderEpochs;
-use crate::names::SegmentFile;
 use crate::producer_state::{ProducerState, RefusedFirsts};
 use segment::{RollLimits, Segment};
 use small_files::SmallFiles;
@@ -138,6 +138,8 @@ pub struct Log {
     /// Whether segments were created whose names may not be durable.
     names_unsynced: bool,
     producers: ProducerState,
+    /// Offsets of the snapshots of producers in the directory, ascending.
+    snapshots: Vec<Offset>,
     refused_firsts: RefusedFirsts,
     epochs: LeaderEpochs,
     small_files: SmallFiles,
@@ -226,7 +228,7 @@ impl Log {
             segment.seal()?;
         }
         self.write_cut_epochs()?;
-        self.write_producer_snapshot()
+        self.write_producer_snapshot_at(self.end)
     }
 
     /// Drops everything from `end` on, as a follower does that diverged from its leader. Durable at
@@ -315,6 +317,7 @@ impl Log {
             }
         }
         wrong.extend(self.transaction_mismatches()?);
+        wrong.extend(self.snapshot_mismatches()?);
         Ok(wrong)
     }
 
@@ -356,17 +359,6 @@ impl Log {
     /// Index of the segment that holds `offset`, or the first one.
     fn segment_index(&self, offset: Offset) -> usize {
         self.segments.partition_point(|segment| segment.base() <= offset).saturating_sub(1)
-    }
-
-    fn write_producer_snapshot(&self) -> Result<(), LogError> {
-        self.write_producer_snapshot_at(self.end)
-    }
-
-    fn write_producer_snapshot_at(&self, offset: Offset) -> Result<(), LogError> {
-        let path = self.dir.join(SegmentFile::Snapshot.name(offset));
-        // Not synced: its checksum tells whether it is whole, and the log can replace it.
-        let written = self.disk.write_atomically(&path, &self.producers.to_snapshot(), None, None);
-        written.map_err(|error| LogError::io(&path, error))
     }
 }
 

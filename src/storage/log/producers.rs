@@ -10,6 +10,7 @@ use std::io;
 use ottla_protocol::batch::BatchHeader;
 use ottla_types::Offset;
 
+use super::listing::Listing;
 use super::retention::remove_snapshot;
 use super::{Log, LogError};
 use crate::names::SegmentFile;
@@ -95,11 +96,11 @@ impl Log {
         Ok(())
     }
 
-    fn newest_snapshot(&self, at: Offset) -> Result<(Offset, ProducerState), LogError> {
-        let mut offsets = self.snapshots()?;
+    fn newest_snapshot(&mut self, at: Offset) -> Result<(Offset, ProducerState), LogError> {
         let first = self.first_known(at);
-        offsets.retain(|offset| (first..=at).contains(offset));
-        for offset in offsets.into_iter().rev() {
+        let is_candidate = |offset: &&Offset| (first..=at).contains(*offset);
+        let candidates: Vec<Offset> = self.snapshots.iter().filter(is_candidate).copied().collect();
+        for offset in candidates.into_iter().rev() {
             let path = self.dir.join(SegmentFile::Snapshot.name(offset));
             let read = self.disk.read(&path, SNAPSHOT_LEN_MAX);
             match read.and_then(|bytes| ProducerState::from_snapshot(&bytes)) {
@@ -110,6 +111,7 @@ impl Log {
                 Err(error) if is_damage(&error) => {
                     tracing::warn!(file = %path.display(), %error, "removing a damaged snapshot");
                     self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
+                    self.snapshots.retain(|kept| *kept != offset);
                 }
                 Err(error) => return Err(LogError::io(&path, error)),
             }
@@ -117,29 +119,40 @@ impl Log {
         Ok((first, ProducerState::default()))
     }
 
-    /// Removes snapshots of offsets that the log no longer has, and those that are neither of a
-    /// segment's start nor the newest.
-    pub(super) fn remove_stray_snapshots(&self) -> Result<(), LogError> {
-        let snapshots = self.snapshots()?;
-        let newest = snapshots.iter().copied().filter(|offset| *offset <= self.end).max();
-        let is_base = |at: &Offset| self.segments.iter().any(|segment| segment.base() == *at);
-        for offset in snapshots {
-            if offset > self.end || (Some(offset) != newest && !is_base(&offset)) {
-                let path = self.dir.join(SegmentFile::Snapshot.name(offset));
-                remove_snapshot(&self.disk, &path)?;
-            }
+    /// Writes the producers as they are into the snapshot for `offset`. It is not synced: its
+    /// checksum tells whether it is whole, and the log can replace it.
+    pub(super) fn write_producer_snapshot_at(&mut self, offset: Offset) -> Result<(), LogError> {
+        let path = self.dir.join(SegmentFile::Snapshot.name(offset));
+        let written = self.disk.write_atomically(&path, &self.producers.to_snapshot(), None, None);
+        written.map_err(|error| LogError::io(&path, error))?;
+        if let Err(place) = self.snapshots.binary_search(&offset) {
+            self.snapshots.insert(place, offset);
         }
         Ok(())
     }
 
-    /// The offsets of the snapshots, ascending.
-    pub(super) fn snapshots(&self) -> Result<Vec<Offset>, LogError> {
-        let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
-        let parsed = entries.iter().filter_map(|entry| SegmentFile::parse(&entry.name));
-        let snapshots = parsed.filter(|(kind, _)| *kind == SegmentFile::Snapshot);
-        let mut offsets: Vec<Offset> = snapshots.map(|(_, at)| at).collect();
-        offsets.sort_unstable();
-        Ok(offsets)
+    /// Removes snapshots of offsets that the log no longer has, and those that are neither of a
+    /// segment's start nor the newest.
+    pub(super) fn remove_stray_snapshots(&mut self) -> Result<(), LogError> {
+        let newest = self.snapshots.iter().copied().rfind(|offset| *offset <= self.end);
+        let is_base = |at: Offset| self.segments.iter().any(|segment| segment.base() == at);
+        let is_stray = |at: Offset| at > self.end || (Some(at) != newest && !is_base(at));
+        let strays: Vec<Offset> =
+            self.snapshots.iter().copied().filter(|at| is_stray(*at)).collect();
+        for offset in strays {
+            remove_snapshot(&self.disk, &self.dir, offset)?;
+            self.snapshots.retain(|kept| *kept != offset);
+        }
+        Ok(())
+    }
+
+    /// Whether the snapshots in the directory are those that the log knows.
+    pub(super) fn snapshot_mismatches(&self) -> Result<Option<String>, LogError> {
+        let found = Listing::read(&self.disk, &self.dir);
+        let found = found.map_err(|error| LogError::io(&self.dir, error))?.snapshots;
+        let (dir, known) = (self.dir.display(), &self.snapshots);
+        Ok((found != *known)
+            .then(|| format!("{dir}: snapshots {found:?} are there, not {known:?}")))
     }
 }
 

@@ -3,19 +3,18 @@
 //! A log that ends below its recovery point has lost what was durable, which is damage and not the
 //! work of a crash. Source: `LogLoader`, `LogSegment.recover`.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use ottla_runtime::Disk;
 use ottla_types::{Offset, Timestamp};
 
+use super::listing::Listing;
 use super::progress::Progress;
 use super::small_files::{SmallFiles, read_epochs};
 use super::{Log, LogError, LogOptions};
 use crate::error::Damage;
 use crate::leader_epochs::LeaderEpochs;
-use crate::names::SegmentFile;
 use crate::producer_state::{ProducerState, RefusedFirsts};
 
 /// How the log was left.
@@ -131,14 +130,14 @@ impl Log {
     ) -> Result<(Log, Recovered), LogError> {
         let Left { shutdown, start } = left;
         let io_error = |error| LogError::io(dir, error);
-        let bases = list_segments(disk, dir).map_err(io_error)?;
+        let found = Listing::read(disk, dir).map_err(io_error)?;
         let read = read_epochs(disk, dir).map_err(io_error)?;
-        let log_start = bases.first().copied().unwrap_or(Offset::ZERO);
+        let log_start = found.bases.first().copied().unwrap_or(Offset::ZERO);
         let mut log = Log {
             disk: disk.clone(),
             dir: dir.to_owned(),
             options,
-            segments: Vec::with_capacity(bases.len().max(1)),
+            segments: Vec::with_capacity(found.bases.len().max(1)),
             log_start,
             end: log_start,
             recovery_point: log_start,
@@ -148,14 +147,14 @@ impl Log {
             opened: now,
             names_unsynced: shutdown != Shutdown::Clean,
             producers: ProducerState::default(),
+            snapshots: Vec::new(),
             refused_firsts: RefusedFirsts::default(),
             epochs: read.epochs,
             small_files: SmallFiles::left(shutdown),
         };
-        log.remove_orphans(&bases)?;
         let mut recovered = Recovered::default();
         let epochs_before = log.epochs.clone();
-        let bases = log.remove_leftovers(bases, start)?;
+        let bases = log.remove_leftovers(found, start)?;
         let mut producers = None;
         log.end = bases.first().copied().unwrap_or(start);
         log.log_start = start.max(log.end);
@@ -208,11 +207,4 @@ impl Log {
             reason: format!("the log ends here, and everything below {promised} was durable"),
         })
     }
-}
-
-/// Base offsets of the segments in a directory, sorted.
-pub(super) fn list_segments(disk: &Disk, dir: &Path) -> io::Result<Vec<Offset>> {
-    let entries = disk.list(dir)?;
-    let parsed = entries.iter().filter_map(|entry| SegmentFile::parse(&entry.name));
-    Ok(parsed.filter(|(kind, _)| *kind == SegmentFile::Log).map(|(_, base)| base).collect())
 }

@@ -15,7 +15,7 @@ use ottla_types::Offset;
 use super::SyncPoints;
 use super::behind::{FoundBatch, Search};
 use super::index::OffsetIndex;
-use super::recover::list_segments;
+use super::listing::Listing;
 use crate::error::{Damage, LogError};
 use crate::names::SegmentFile;
 
@@ -66,7 +66,7 @@ pub fn examine(
     dense: bool,
     mut visit: impl FnMut(&FoundBatch<'_>, usize),
 ) -> Result<Examined, LogError> {
-    let bases = list_segments(disk, dir).map_err(|error| LogError::io(dir, error))?;
+    let bases = Listing::read(disk, dir).map_err(|error| LogError::io(dir, error))?.bases;
     let mut found = Examined::default();
     found.start = bases.first().copied().unwrap_or_default();
     found.end = found.start;

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use ottla_runtime::{Disk, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
+use super::listing::Listing;
 use super::segment::Segment;
 use super::{Log, LogError};
 use crate::leader_epochs::LeaderEpochs;
@@ -31,8 +32,9 @@ pub struct TrimJob {
     disk: Disk,
     dir: PathBuf,
     segments: Vec<Segment>,
+    /// Snapshots of producers that go with them.
+    snapshots: Vec<Offset>,
     names: SyncPoint,
-    start: Offset,
 }
 
 impl TrimJob {
@@ -47,7 +49,9 @@ impl TrimJob {
             let synced = self.disk.sync_dir(&self.dir, self.names);
             synced.map_err(|error| LogError::io(&self.dir, error))?;
         }
-        remove_snapshots_below(&self.disk, &self.dir, self.start)?;
+        for offset in self.snapshots {
+            remove_snapshot(&self.disk, &self.dir, offset)?;
+        }
         Ok(files)
     }
 }
@@ -126,8 +130,9 @@ impl Log {
         self.begin_at(start);
         let count = self.segments[1..].partition_point(|next| next.base() <= start);
         let segments = self.segments.drain(..count).collect();
+        let snapshots = self.take_snapshots_below(start);
         let (disk, dir) = (self.disk.clone(), self.dir.clone());
-        TrimJob { disk, dir, segments, names: self.options.sync_points.trim, start }
+        TrimJob { disk, dir, segments, snapshots, names: self.options.sync_points.trim }
     }
 
     /// Drops everything and goes on at `start`, where a durable snapshot ends. Durable with the
@@ -156,45 +161,38 @@ impl Log {
     }
 
     /// Removes snapshots in front of the first segment: nobody asks for them.
-    fn remove_snapshots_below(&self, base: Offset) -> Result<(), LogError> {
-        remove_snapshots_below(&self.disk, &self.dir, base)
+    fn remove_snapshots_below(&mut self, base: Offset) -> Result<(), LogError> {
+        for offset in self.take_snapshots_below(base) {
+            remove_snapshot(&self.disk, &self.dir, offset)?;
+        }
+        Ok(())
     }
 
-    /// Removes what deletions before left in the directory: renamed files, and of `bases` those
-    /// whose segment lies wholly below `start`. Returns the other ones.
+    fn take_snapshots_below(&mut self, base: Offset) -> Vec<Offset> {
+        let count = self.snapshots.partition_point(|offset| *offset < base);
+        self.snapshots.drain(..count).collect()
+    }
+
+    /// Removes what deletions before left in the directory: renamed files, indexes without a
+    /// segment (as Kafka does), and segments that lie wholly below `start`. Returns the bases of
+    /// the other ones.
     pub(super) fn remove_leftovers(
-        &self,
-        mut bases: Vec<Offset>,
+        &mut self,
+        found: Listing,
         start: Offset,
     ) -> Result<Vec<Offset>, LogError> {
-        let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
-        for entry in entries.iter().filter(|entry| SegmentFile::is_deleted(&entry.name)) {
-            let path = self.dir.join(&entry.name);
+        for name in found.deleted.iter().chain(&found.orphans) {
+            let path = self.dir.join(name);
             self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
         }
+        let mut bases = found.bases;
+        self.snapshots = found.snapshots;
         let count = bases.iter().skip(1).take_while(|next| **next <= start).count();
         for base in bases.drain(..count) {
             Segment::unindexed(&self.disk, &self.dir, base, Timestamp(0)).delete()?;
         }
         self.remove_snapshots_below(bases.first().copied().unwrap_or(start))?;
         Ok(bases)
-    }
-
-    /// Removes indexes without a segment, which a deletion that died left, as Kafka does.
-    pub(super) fn remove_orphans(&self, bases: &[Offset]) -> Result<(), LogError> {
-        let entries = self.disk.list(&self.dir).map_err(|error| LogError::io(&self.dir, error))?;
-        for entry in &entries {
-            let orphan = matches!(
-                SegmentFile::parse(&entry.name),
-                Some((SegmentFile::Index | SegmentFile::TimeIndex | SegmentFile::TxnIndex, base))
-                    if bases.binary_search(&base).is_err()
-            );
-            if orphan {
-                let path = self.dir.join(&entry.name);
-                self.disk.remove_file(&path).map_err(|error| LogError::io(&path, error))?;
-            }
-        }
-        Ok(())
     }
 
     /// A log whose records end below its durable start has lost what was above it, before it was
@@ -213,23 +211,12 @@ impl Log {
     }
 }
 
-fn remove_snapshots_below(disk: &Disk, dir: &Path, start: Offset) -> Result<(), LogError> {
-    let entries = disk.list(dir).map_err(|error| LogError::io(dir, error))?;
-    for entry in &entries {
-        if let Some((SegmentFile::Snapshot, offset)) = SegmentFile::parse(&entry.name)
-            && offset < start
-        {
-            remove_snapshot(disk, &dir.join(&entry.name))?;
-        }
-    }
-    Ok(())
-}
-
 /// Removes a snapshot of producers, unless it is gone: the job that trims a log and a log that
 /// begins a segment may both find one that nobody needs.
-pub(super) fn remove_snapshot(disk: &Disk, path: &Path) -> Result<(), LogError> {
-    match disk.remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io(path, error)),
+pub(super) fn remove_snapshot(disk: &Disk, dir: &Path, offset: Offset) -> Result<(), LogError> {
+    let path = dir.join(SegmentFile::Snapshot.name(offset));
+    match disk.remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io(&path, error)),
         _ => Ok(()),
     }
 }

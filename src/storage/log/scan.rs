@@ -36,8 +36,8 @@ pub(super) type Sweep = Scanner<SWEEP_WINDOW>;
 
 impl<const W: usize> Scanner<W> {
     pub(super) fn new(file: File, path: PathBuf, offset: Offset, range: Range<u64>) -> Self {
-        let (window_start, window_len) = (0, 0);
-        Scanner { file, path, offset, range, window: [0; W], window_start, window_len, ahead: W }
+        let (window, window_start, window_len, ahead) = ([0; W], 0, 0, WINDOW.min(W));
+        Scanner { file, path, offset, range, window, window_start, window_len, ahead }
     }
 
     /// The next header and its position; `None` at the end. Records are not read.
@@ -56,8 +56,9 @@ impl<const W: usize> Scanner<W> {
         }
         self.range.start = end;
         self.offset = header.next_offset();
-        // Behind a batch that fills the window there is no use in more than the next header.
-        self.ahead = if header.size() < W { W } else { BATCH_OVERHEAD };
+        // Behind a large batch, reading the next header alone costs less than copying what is
+        // between them.
+        self.ahead = if header.size() < WINDOW { W } else { BATCH_OVERHEAD };
         Ok(Some((position, header)))
     }
 

@@ -99,8 +99,13 @@ impl Segment {
     ) -> Result<Option<Segment>, LogError> {
         let mut segment = Segment::unindexed(disk, dir, base, now);
         let path = segment.path.clone();
-        let indexes = || -> io::Result<_> {
-            let size = disk.open(&path, OpenMode::ReadWrite)?.len()?;
+        let mut indexes = || -> io::Result<_> {
+            let file = disk.open(&path, OpenMode::ReadWrite)?;
+            let size = file.len()?;
+            // Else nobody reads it.
+            if size > 0 {
+                segment.file.put(disk, &file);
+            }
             let offsets = OffsetIndex::open(disk, index_path(dir, base), base, size, end)?;
             let times = TimeIndex::open(disk, time_index_path(dir, base), base, end)?;
             let aborted = TxnIndex::open(disk, txn_index_path(dir, base), base, end)?;

@@ -24,12 +24,14 @@ const VERSION: i16 = 0;
 
 pub(super) struct TxnIndex {
     entries: EntryFile<ENTRY_LEN>,
+    /// Whether an earlier process left a file, be it one without a whole entry.
+    was_there: bool,
 }
 
 impl TxnIndex {
     /// An index that counts nothing of its file yet.
     pub(super) fn new(disk: &Disk, path: PathBuf) -> TxnIndex {
-        TxnIndex { entries: EntryFile::new(disk, path, 0) }
+        TxnIndex { entries: EntryFile::new(disk, path, 0), was_there: false }
     }
 
     /// Opens what exists; without a file nothing was aborted. `None` when it is not sane: entries
@@ -43,12 +45,10 @@ impl TxnIndex {
         if !disk.exists(&path)? {
             return Ok(Some(TxnIndex::new(disk, path)));
         }
-        let Some(stored) = EntryFile::<ENTRY_LEN>::count_stored(disk, &path, end)? else {
-            return Ok(None);
-        };
-        let mut index = TxnIndex { entries: EntryFile::new(disk, path, stored) };
+        let Some(entries) = EntryFile::open(disk, path, end)? else { return Ok(None) };
+        let mut index = TxnIndex { entries, was_there: true };
         let mut floor = base;
-        for at in 0..stored {
+        for at in 0..index.entries.len() {
             match decode(&index.entries.get(at)?) {
                 Ok(entry) if entry.last_offset >= floor => floor = entry.last_offset.plus(1),
                 _ => return Ok(None),
@@ -90,6 +90,9 @@ impl TxnIndex {
 
     /// Forgets transactions that end at or behind `end`.
     pub(super) fn truncate_to(&mut self, end: Offset) -> io::Result<()> {
+        if self.entries.len() == 0 && !self.was_there {
+            return Ok(());
+        }
         let count = self.entries.partition_point(|entry| marker_of(entry) < end)?;
         if count == 0 { self.clear() } else { self.entries.truncate(count) }
     }
