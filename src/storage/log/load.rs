@@ -18,7 +18,7 @@ use ottla_protocol::batch::BatchHeader;
 use ottla_runtime::{OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
-use super::index::FileEnd;
+use super::entry_file::FileEnd;
 use super::progress::Progress;
 use super::recover::{ProducersAt, Recovered, Shutdown};
 use super::scan::CheckedScanner;

@@ -10,6 +10,7 @@
 
 mod append;
 mod behind;
+mod entry_file;
 mod flush;
 mod index;
 mod listing;

@@ -14,7 +14,8 @@ use std::time::Duration;
 use ottla_runtime::{Disk, File, LazyFile, OpenMode, SyncPoint};
 use ottla_types::{Offset, Timestamp};
 
-use super::index::{FileEnd, OffsetIndex, TimeIndex};
+use super::entry_file::FileEnd;
+use super::index::{OffsetIndex, TimeIndex};
 use super::txn_index::TxnIndex;
 use crate::error::LogError;
 use crate::names::SegmentFile;

@@ -16,7 +16,7 @@ use ottla_protocol::{Decoded, Reader, Writer};
 use ottla_runtime::{Disk, SyncPoint};
 use ottla_types::{Offset, ProducerId};
 
-use super::index::{EntryFile, FileEnd};
+use super::entry_file::{EntryFile, FileEnd};
 use crate::producer_state::EndedTransaction;
 
 const ENTRY_LEN: usize = 34;
