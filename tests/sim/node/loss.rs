@@ -85,7 +85,8 @@ fn partition_dirs(disk: &Disk, parent: &Path) -> Vec<PathBuf> {
     dirs.filter(|dir| !dir.ends_with("__cluster_metadata-0")).collect()
 }
 
-fn dirs_in(disk: &Disk, parent: &Path) -> Vec<PathBuf> {
+/// The directories in `parent`; none when it cannot be listed.
+pub fn dirs_in(disk: &Disk, parent: &Path) -> Vec<PathBuf> {
     let entries = disk.list(parent).unwrap_or_default();
     let dirs = entries.into_iter().filter(|entry| entry.is_dir);
     dirs.map(|entry| parent.join(entry.name)).collect()

@@ -8,6 +8,7 @@
 //! ```
 
 mod admin;
+mod as_kafka;
 mod audit;
 mod client;
 mod configs;
@@ -329,6 +330,9 @@ impl Story<'_> {
             false => stats.kills += 1,
         });
         self.machine.crash(power_cut).await;
+        if power_cut {
+            as_kafka::look(&self.machine, self.findings);
+        }
         self.lose_indexes();
         self.client.pause(0, 100).await;
     }
