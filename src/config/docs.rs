@@ -28,7 +28,7 @@ pub fn reference_page() -> String {
     let mut keys: Vec<_> = broker_keys().collect();
     keys.sort_by_key(|key| key.name);
     for ConfigKey { name, kind, default, doc } in keys {
-        let default = default.map_or_else(|| "none".to_owned(), |text| format!("`{text}`"));
+        let default = shown(default.unwrap_or_default());
         let live = if is_dynamic(name) { "yes" } else { "" };
         let _ = writeln!(page, "| `{name}` | {kind} | {default} | {live} | {doc} |");
     }

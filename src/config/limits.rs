@@ -16,6 +16,8 @@ const RATE: &str = "max.connection.creation.rate";
 const PER_IP: &str = "max.connections.per.ip";
 const OVERRIDES: &str = "max.connections.per.ip.overrides";
 const INTER_BROKER: &str = "inter.broker.listener.name";
+/// Kafka's name for the listener when `security.inter.broker.protocol` has its default.
+const INTER_BROKER_DEFAULT: &str = "PLAINTEXT";
 
 /// Keys that a listener may have for itself.
 pub(crate) const LISTENER_KEYS: [&str; 2] = [CONNECTIONS, RATE];
@@ -95,7 +97,7 @@ impl ConnectionLimits {
 
 /// The limits of each of `listeners`; the brokers' own is one of those for clients.
 pub(crate) fn of_listeners(values: &Values, listeners: &[Listener]) -> Vec<ListenerLimits> {
-    let inter_broker = values.text(INTER_BROKER).expect("has a default");
+    let inter_broker = values.text(INTER_BROKER).unwrap_or(INTER_BROKER_DEFAULT);
     let own = |listener: &Listener, name| {
         values.of_listener(&listener.name, name).unwrap_or_else(|| values.int(name))
     };
@@ -112,7 +114,7 @@ pub(crate) fn check_inter_broker(
     values: &Values,
     listeners: &[Listener],
 ) -> Result<(), ConfigError> {
-    let name = values.text(INTER_BROKER).expect("has a default");
+    let name = values.text(INTER_BROKER).unwrap_or(INTER_BROKER_DEFAULT);
     if values.is_given(INTER_BROKER) && !listeners.iter().any(|l| l.name.eq_ignore_ascii_case(name))
     {
         return Err(values.refuse(INTER_BROKER, "is not one of the listeners for clients"));

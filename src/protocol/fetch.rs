@@ -12,6 +12,7 @@ const SESSIONS_FROM: i16 = 7;
 const LOG_START_FROM: i16 = 5;
 const PREFERRED_REPLICA_FROM: i16 = 11;
 const FLEXIBLE_FROM: i16 = 12;
+const ENDPOINTS_FROM: i16 = 16;
 
 /// Records of an answer: bytes in memory or a piece of a file.
 pub trait RecordBytes {
@@ -76,6 +77,21 @@ pub struct FetchAnswer<R> {
     pub session_id: i32,
     /// Topics.
     pub topics: Vec<TopicAnswer<R>>,
+    /// Where the leaders are that partitions name (KIP-951), from version 16 on.
+    pub node_endpoints: Vec<NodeEndpoint>,
+}
+
+/// Where a node listens.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NodeEndpoint {
+    /// The node.
+    pub id: NodeId,
+    /// Its host.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Its rack.
+    pub rack: Option<String>,
 }
 
 /// A part of an encoded answer, in order.
@@ -143,7 +159,28 @@ impl<R: RecordBytes> Encoder<R> {
             }
             self.no_tags();
         }
-        self.no_tags();
+        if self.version >= ENDPOINTS_FROM && !answer.node_endpoints.is_empty() {
+            self.endpoints(&answer.node_endpoints);
+        } else {
+            self.no_tags();
+        }
+    }
+
+    fn endpoints(&mut self, endpoints: &[NodeEndpoint]) {
+        let mut field = Writer::new();
+        field.len_field(Some(endpoints.len()), true);
+        for endpoint in endpoints {
+            field.i32(endpoint.id.0);
+            field.nullable_str(Some(&endpoint.host), true);
+            field.i32(i32::from(endpoint.port));
+            field.nullable_str(endpoint.rack.as_deref(), true);
+            field.uvarint(0);
+        }
+        let field = field.into_bytes();
+        self.writer.uvarint(1);
+        self.writer.uvarint(0);
+        self.writer.uvarint(field.len() as u32);
+        self.writer.raw(&field);
     }
 
     fn partition(&mut self, partition: PartitionAnswer<R>) {
@@ -302,7 +339,14 @@ mod tests {
                 expected_topic.topic = TopicName(StrBytes::from_static_str("t"));
             }
             expected_topic.partitions = partitions(version).iter().map(crate_partition).collect();
+            let endpoint = crate_form::NodeEndpoint::default()
+                .with_node_id(BrokerId(2))
+                .with_host(StrBytes::from_static_str("there"))
+                .with_port(9092)
+                .with_rack(Some(StrBytes::from_static_str("r")));
+            let endpoints = if version >= ENDPOINTS_FROM { vec![endpoint] } else { Vec::new() };
             let expected = crate_form::FetchResponse::default()
+                .with_node_endpoints(endpoints)
                 .with_throttle_time_ms(5)
                 .with_session_id(if sessions { 77 } else { 0 })
                 .with_responses(vec![expected_topic]);
@@ -310,7 +354,19 @@ mod tests {
             expected.encode(&mut expected_bytes, version).expect("the crate writes it");
 
             let topics = vec![TopicAnswer { topic, partitions: partitions(version) }];
-            let answer = FetchAnswer { throttle_ms: 5, error_code: 0, session_id: 77, topics };
+            let endpoint = NodeEndpoint {
+                id: NodeId(2),
+                host: "there".to_owned(),
+                port: 9092,
+                rack: Some("r".to_owned()),
+            };
+            let answer = FetchAnswer {
+                throttle_ms: 5,
+                error_code: 0,
+                session_id: 77,
+                topics,
+                node_endpoints: vec![endpoint],
+            };
             let pieces = answer.encode(version, Writer::new());
             assert_eq!(pieces.len(), 3, "bytes, records, bytes");
             assert_eq!(flatten(pieces), expected_bytes, "version {version}");

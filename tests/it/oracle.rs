@@ -7,7 +7,7 @@ const COMPARED_MIN: usize = 600;
 
 #[test]
 fn every_answer_is_kafkas() {
-    let node = Setup::new().start();
+    let node = Setup::new().with("node.id", 1).start();
     let report = ottla_oracle::replay(node.address()).unwrap();
     let compared: usize = report.compared.values().sum();
     let unanswered: usize = report.unanswered.values().sum();

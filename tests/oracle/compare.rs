@@ -16,6 +16,7 @@ const REASONS: &[(&str, &str, Reason, &str)] = &[
     ("*", "brokers.port", Reason::Differs, "port: each broker has its own"),
     ("*", "node_endpoints.port", Reason::Differs, "port: each broker has its own"),
     ("Produce", "responses.partition_responses.log_append_time_ms", Reason::Time, "time: by clock"),
+    ("DescribeConfigs", "results.configs", Reason::Common, "what nothing reads is not shown"),
     ("DescribeLogDirs", "results.log_dir", Reason::Differs, "id: each has its own path"),
     ("DescribeLogDirs", "results.total_bytes", Reason::Differs, "id: each has its own disk"),
     ("DescribeLogDirs", "results.usable_bytes", Reason::Differs, "time: a disk fills"),
@@ -26,6 +27,34 @@ const REASONS: &[(&str, &str, Reason, &str)] = &[
     ("ApiVersions", "api_keys", Reason::Common, "what is not built yet is not shown"),
     ("ApiVersions", "supported_features", Reason::Common, "what is not built is not shown"),
     ("ApiVersions", "finalized_features", Reason::Common, "what is not built is not shown"),
+    ("DescribeQuorum", "nodes.listeners.port", Reason::Differs, "port: each broker has its own"),
+    ("DescribeQuorum", "topics.partitions.high_watermark", Reason::Differs, "id: an offset"),
+    (
+        "DescribeQuorum",
+        "topics.partitions.current_voters.log_end_offset",
+        Reason::Differs,
+        "id: an offset",
+    ),
+    (
+        "DescribeQuorum",
+        "topics.partitions.current_voters.replica_directory_id",
+        Reason::Differs,
+        "id: given once",
+    ),
+    (
+        "DescribeQuorum",
+        "topics.partitions.current_voters.last_fetch_timestamp",
+        Reason::Time,
+        "time: by clock",
+    ),
+    (
+        "DescribeQuorum",
+        "topics.partitions.current_voters.last_caught_up_timestamp",
+        Reason::Time,
+        "time: by clock",
+    ),
+    ("ElectLeaders", "replica_election_results", Reason::AnyOrder, "order: that of a Java map"),
+    ("ListConfigResources", "config_resources", Reason::AnyOrder, "order: that of a Java map"),
     ("Metadata", "topics", Reason::AnyOrder, "order: that of a Java map"),
     ("Metadata", "topics.partitions", Reason::AnyOrder, "order: that of a Java map"),
     ("CreateTopics", "topics", Reason::AnyOrder, "order: that of a Java map"),
@@ -37,6 +66,20 @@ const REASONS: &[(&str, &str, Reason, &str)] = &[
     ("ListOffsets", "topics.partitions", Reason::AnyOrder, "order: that of a Java map"),
     ("DeleteRecords", "topics", Reason::AnyOrder, "order: that of a Java map"),
     ("DeleteRecords", "topics.partitions", Reason::AnyOrder, "order: that of a Java map"),
+];
+
+/// Fields by which elements of lists are known.
+const NAMES: [&str; 10] = [
+    "name",
+    "topic",
+    "topic_name",
+    "resource_type",
+    "resource_name",
+    "api_key",
+    "topic_id",
+    "partition_index",
+    "partition_id",
+    "index",
 ];
 
 /// How a field may differ.
@@ -77,6 +120,7 @@ impl Pair<'_> {
     }
 
     fn reason(&self, path: &str) -> Option<Reason> {
+        let path = without_names(path);
         let is_for = |api: &str| api == "*" || api == self.api;
         REASONS.iter().find(|(api, of, ..)| is_for(api) && *of == path).map(|row| row.2)
     }
@@ -108,7 +152,11 @@ impl Pair<'_> {
                     return;
                 }
                 for (theirs, ours) in theirs.iter().zip(&ours) {
-                    self.walk(path, theirs, ours, found);
+                    let place = match key(theirs) {
+                        key if key.is_empty() => path.to_owned(),
+                        key => format!("{path}{{{}}}", key.trim_end().replace(['"', '{', '}'], "")),
+                    };
+                    self.walk(&place, theirs, ours, found);
                 }
             }
             (theirs, ours) if theirs == ours => {}
@@ -117,20 +165,33 @@ impl Pair<'_> {
     }
 }
 
+/// A path without what its elements are called.
+fn without_names(path: &str) -> String {
+    let parts = path.split('{').enumerate();
+    let kept = parts.filter_map(|(at, part)| match at {
+        0 => Some(part),
+        _ => part.split_once('}').map(|(_, rest)| rest),
+    });
+    kept.collect()
+}
+
 /// How a field is shown that one side lacks.
 fn one_sided(theirs: Option<&Value>, ours: Option<&Value>) -> String {
     let shown = |value: Option<&Value>| value.map_or("nothing".to_owned(), ToString::to_string);
     format!("{} / {}", shown(theirs), shown(ours))
 }
 
+/// What an element of a list is called, if it is called something.
+fn key(value: &Value) -> String {
+    let Value::Struct(fields) = value else { return String::new() };
+    let values = NAMES.iter().filter_map(|name| fields.get(*name));
+    values.map(|value| format!("{value} ")).collect()
+}
+
 /// Both lists in the same order, as far as their elements have the same names or keys.
 fn arranged(theirs: &[Value], ours: &[Value], reason: Reason) -> (Vec<Value>, Vec<Value>) {
     let key = |value: &Value| match value {
-        Value::Struct(fields) => ["name", "api_key", "partition_index", "topic_id", "index"]
-            .iter()
-            .filter_map(|name| fields.get(*name).map(ToString::to_string))
-            .collect::<Vec<_>>()
-            .join(" "),
+        Value::Struct(_) => key(value),
         other => other.to_string(),
     };
     let sorted = |values: &[Value], others: &[Value]| {
@@ -162,7 +223,8 @@ fn with_names(value: &Value, names: &BTreeMap<[u8; 16], &str>) -> Value {
 }
 
 /// A line of `differences.txt`: `API / ROW / PATH: reason`. Behind a row's name may stand versions
-/// (`[4-]`); a `*` at its end, or at that of a path, stands for any end. `answer` as a path is
+/// (`[4-]`); a `*` at its end, or at that of a path, stands for any end. Elements of lists may be
+/// called by name (`results{4 1}.configs{log.dirs}`), or are meant all. `answer` as a path is
 /// whether, and how, there is an answer at all. A line that begins with `? ` is an open question:
 /// it may turn out to be needless.
 pub struct Declared {
@@ -213,10 +275,11 @@ impl Declared {
             Some(begin) => row.starts_with(begin),
             None => row == self.row,
         };
-        let path_fits = match self.path.strip_suffix('*') {
+        let path_fits = |path: &str| match self.path.strip_suffix('*') {
             Some(begin) => path.starts_with(begin),
             None => path == self.path,
         };
+        let path_fits = path_fits(path) || path_fits(&without_names(path));
         self.api == api && row_fits && of_versions && path_fits
     }
 

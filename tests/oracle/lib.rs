@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use cases::{Case, Known};
 use exchange::{Answer, Asker, Exchange, answered, passes, read};
-pub use replay::{Report, replay};
+pub use replay::{Report, replay, show};
 use schema::{Schemas, Version};
 
 const API_VERSIONS: i16 = 18;

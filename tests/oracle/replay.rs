@@ -108,6 +108,32 @@ pub fn replay(address: SocketAddr) -> Result<Report, String> {
     Ok(replay.finish(all.filter(known).collect()))
 }
 
+/// What was asked of Kafka and what it said, in words: the rows of an API whose names begin so.
+///
+/// # Errors
+/// A golden file that cannot be read.
+pub fn show(api: &str, name: &str) -> Result<String, String> {
+    let (schemas, cases) = tables()?;
+    let mut shown = Vec::new();
+    for line in GOLDEN.lines() {
+        let it = Exchange::from_line(line).ok_or_else(|| format!("golden.txt: {line:.80}"))?;
+        let of = &schemas[&it.api];
+        let case = cases.iter().find(|case| case.api == it.api && case.name == it.name);
+        let Some(case) = case.filter(|_| of.name == api && it.name.starts_with(name)) else {
+            continue;
+        };
+        let version = &of.versions[&it.version];
+        let asked = read(&it.request, &version.asked);
+        let said = match (&it.answer, answered(of, case, it.version)) {
+            (Answer::Body(bytes), Some(of)) => read(bytes, of)?.to_string(),
+            (other, _) => short(other),
+        };
+        let asked = asked.map_or_else(|error| error, |value| value.to_string());
+        shown.push(format!("{} v{}\n  asked {asked}\n  said  {said}", it.name, it.version));
+    }
+    Ok(shown.join("\n"))
+}
+
 impl Replay {
     fn pass_over(&mut self, row: &Row<'_>) -> Result<(), String> {
         *self.report.unanswered.entry(row.api.name.clone()).or_default() += 1;

@@ -42,9 +42,9 @@ pub(super) const LIMITS: &[ConfigKey] = &[
     ),
     key(
         "max.connections.per.ip.overrides",
-        Kind::List,
-        None,
-        "Most connections from single addresses, as HOST:COUNT.",
+        Kind::Text,
+        Some(""),
+        "Most connections from single addresses, as HOST:COUNT, separated by commas.",
     ),
     key(
         "max.incremental.fetch.session.cache.slots",

@@ -11,7 +11,7 @@ pub(super) const LOGS: &[ConfigKey] = &[
     key("log.cleanup.policy", Kind::CleanupPolicy, Some("delete"), "Default of `cleanup.policy`."),
     key(
         "log.dir",
-        Kind::Text,
+        Kind::List,
         Some("/tmp/kafka-logs"),
         "Data directories when `log.dirs` is absent.",
     ),

@@ -14,16 +14,15 @@ pub(super) const NETWORK: &[ConfigKey] = &[
     key(
         "inter.broker.listener.name",
         Kind::Text,
-        Some("PLAINTEXT"),
-        "Listener that other brokers connect to; `max.connections` does not keep them out.",
+        None,
+        "Listener that other brokers connect to, PLAINTEXT when it is absent; `max.connections` does not keep them out.",
     ),
     key(
         "listener.security.protocol.map",
-        Kind::List,
-        None,
-        "Security protocol of each listener, as NAME:PROTOCOL. This version serves PLAINTEXT and \
-         refuses to start with another. Default: each protocol is the name of its listener, and \
-         controller listeners are PLAINTEXT.",
+        Kind::Text,
+        Some("SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT"),
+        "Security protocol of each listener, as NAME:PROTOCOL, separated by commas. This version serves PLAINTEXT and \
+         refuses to start with another. When it is absent, controller listeners are PLAINTEXT.",
     ),
     key(
         "listeners",

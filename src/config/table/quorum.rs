@@ -13,7 +13,7 @@ pub(super) const QUORUM: &[ConfigKey] = &[
     key(
         "controller.quorum.bootstrap.servers",
         Kind::List,
-        None,
+        Some(""),
         "Where controllers listen, as host:port. This version runs a quorum of one and refuses \
          more than one.",
     ),
@@ -44,7 +44,7 @@ pub(super) const QUORUM: &[ConfigKey] = &[
     key(
         "controller.quorum.voters",
         Kind::List,
-        None,
+        Some(""),
         "Voters of a static quorum, as id@host:port. This version runs a quorum of one and \
          refuses more than one.",
     ),

@@ -36,6 +36,14 @@ pub struct CreateTopics {
     pub validate_only: bool,
 }
 
+impl CreateTopics {
+    /// Whether there is anything to decide: a topic that is named once and may be asked for.
+    #[must_use]
+    pub fn asks_for_topics(&self) -> bool {
+        !sift(&self.topics).0.is_empty()
+    }
+}
+
 /// A topic to be created.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewTopic {

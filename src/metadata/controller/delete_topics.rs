@@ -18,6 +18,18 @@ pub struct TopicSelector {
     pub topic_id: Uuid,
 }
 
+impl TopicSelector {
+    /// Why it selects nothing, whatever topics there are.
+    #[must_use]
+    pub fn fault(&self) -> Option<TopicError> {
+        match (&self.name, self.topic_id != Uuid::ZERO) {
+            (None, false) => Some(TopicError::NeitherNameNorId),
+            (Some(_), true) => Some(TopicError::BothNameAndId),
+            _ => None,
+        }
+    }
+}
+
 /// What became of a topic to be deleted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeletedTopic {
@@ -30,7 +42,8 @@ pub struct DeletedTopic {
 }
 
 impl Controller {
-    /// Deletes topics. What is asked for twice is not deleted, and reported once.
+    /// Deletes topics. What is asked for twice is not deleted, and reported once; what names no
+    /// topic, or one in two ways, each time.
     ///
     /// # Errors
     /// When topics cannot be deleted, or not so many at once.
@@ -52,6 +65,11 @@ impl Controller {
         let mut outcomes = Vec::new();
         let mut records = Vec::new();
         for selector in selectors {
+            if let Some(error) = selector.fault() {
+                let TopicSelector { name, topic_id } = selector.clone();
+                outcomes.push(DeletedTopic { name, topic_id, result: Err(error) });
+                continue;
+            }
             // Taken out with its first occurrence, so that the others find nothing.
             let Some(count) = counts.remove(selector) else { continue };
             let outcome = self.delete_topic(selector, count, &ids);
@@ -82,20 +100,17 @@ impl Controller {
             topic_id: topic.id,
             result,
         };
-        let by_id = topic_id != Uuid::ZERO;
-        match (&selector.name, by_id) {
-            (None, false) => refused(TopicError::NeitherNameNorId),
-            (Some(_), true) => refused(TopicError::BothNameAndId),
-            (Some(_), false) if count > 1 => refused(TopicError::DuplicateName),
-            (None, true) if count > 1 => refused(TopicError::DuplicateId),
-            (Some(name), false) => match self.image.topics().by_name(name) {
+        match &selector.name {
+            Some(_) if count > 1 => refused(TopicError::DuplicateName),
+            None if count > 1 => refused(TopicError::DuplicateId),
+            Some(name) => match self.image.topics().by_name(name) {
                 None => refused(TopicError::Unknown),
                 Some(topic) if ids.contains(&topic.id) => {
                     found(topic, Err(TopicError::NameOfDuplicateId))
                 }
                 Some(topic) => found(topic, Ok(())),
             },
-            (None, true) => match self.image.topics().by_id(topic_id) {
+            None => match self.image.topics().by_id(topic_id) {
                 None => refused(TopicError::UnknownId),
                 Some(topic) => found(topic, Ok(())),
             },

@@ -5,6 +5,7 @@
 //! - Topics are decided one by one; one that is refused keeps no other from being created.
 //! - The answer comes when the partitions can be used on this node; Kafka's comes when the records
 //!   are committed, a moment earlier.
+//! - Without time to wait (a timeout of 0 or less) nothing is created.
 //! - Internal topics are created by the broker alone: `__cluster_metadata` is refused.
 //! - Configs that nothing reads are refused, never ignored.
 //!
@@ -14,7 +15,6 @@
 //! `REQUEST_TIMED_OUT`.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use ottla_metadata::ControllerError;
 use ottla_metadata::controller::{
@@ -32,7 +32,7 @@ use ottla_protocol::messages::{
 use ottla_security::Operation;
 use ottla_types::{ErrorCode, NodeId, PartitionId};
 
-use super::Permissions;
+use super::{Permissions, told, wait_if_work};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::response::Response;
@@ -68,15 +68,17 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     };
     let controller = services.controller.clone();
     let clock = services.runtime.clock().clone();
-    let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
+    let wait = wait_if_work(body.timeout_ms, request.asks_for_topics());
     Ok(Reply::Later(Box::pin(async move {
-        let created = clock.timeout(timeout, controller.create_topics(request)).await;
+        let created = match wait {
+            Some(wait) => clock.timeout(wait, controller.create_topics(request)).await,
+            None => None,
+        };
         match created.unwrap_or(Err(ControllerError::TimedOut)) {
             Ok(outcomes) => results.extend(outcomes.into_iter().map(|o| result(o, &describable))),
             Err(error) => {
-                let message = error.to_string();
-                let code = error.code();
-                results.extend(names.iter().map(|name| refuse(name, code, Some(message.clone()))));
+                let (code, message) = (error.code(), told(&error));
+                results.extend(names.iter().map(|name| refuse(name, code, message.clone())));
             }
         }
         let answer = CreateTopicsResponse::default().with_topics(results);

@@ -1,6 +1,7 @@
 //! DeleteTopics (20): deletes topics through the controller.
 //!
 //! Versions: 1-6. 4 flexible, 5 a message with each error, 6 topics by id (KIP-516).
+//! - Without time to wait (a timeout of 0 or less) nothing is deleted.
 //! - Partitions stop being served when the deletion is committed and replayed; their files are
 //!   renamed at once and removed after `file.delete.delay.ms`.
 //! - Topics that the sender may not delete are refused by name and by id; an id does not tell the
@@ -10,7 +11,7 @@
 //! `TOPIC_DELETION_DISABLED`, `INVALID_REQUEST` (named twice, or both by name and id),
 //! `POLICY_VIOLATION` (too many at once), `NOT_CONTROLLER`, `REQUEST_TIMED_OUT`.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use ottla_metadata::ControllerError;
 use ottla_metadata::controller::{DeletedTopic, TopicSelector};
@@ -24,7 +25,7 @@ use ottla_protocol::messages::{
 use ottla_security::Operation;
 use ottla_types::{ErrorCode, Uuid};
 
-use super::Permissions;
+use super::{Permissions, told, wait_if_work};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::response::Response;
@@ -51,20 +52,31 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     }
     let controller = services.controller.clone();
     let clock = services.runtime.clock().clone();
-    let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
+    let wait = wait_if_work(body.timeout_ms, may_delete(&allowed));
     Ok(Reply::Later(Box::pin(async move {
-        let deleted = clock.timeout(timeout, controller.delete_topics(allowed.clone())).await;
+        let deleted = match wait {
+            Some(wait) => clock.timeout(wait, controller.delete_topics(allowed.clone())).await,
+            None => None,
+        };
         match deleted.unwrap_or(Err(ControllerError::TimedOut)) {
             Ok(outcomes) => results.extend(outcomes.into_iter().map(result)),
             Err(error) => {
-                let (code, message) = (error.code(), error.to_string());
-                let refused = allowed.iter().map(|s| refuse(s, code, Some(message.clone())));
+                let (code, message) = (error.code(), told(&error));
+                let refused = allowed.iter().map(|s| refuse(s, code, message.clone()));
                 results.extend(refused);
             }
         }
         let answer = DeleteTopicsResponse::default().with_responses(results);
         Response::encode(&header, &answer)
     })))
+}
+
+/// Whether there may be something to do: a topic that is asked for once, in one way.
+fn may_delete(selectors: &[TopicSelector]) -> bool {
+    let good = selectors.iter().filter(|selector| selector.fault().is_none());
+    let mut counts = BTreeMap::new();
+    good.for_each(|selector| *counts.entry(selector).or_insert(0) += 1);
+    counts.values().any(|count| *count == 1)
 }
 
 fn selectors(body: &DeleteTopicsRequest, version: i16) -> Vec<TopicSelector> {

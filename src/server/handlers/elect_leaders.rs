@@ -38,13 +38,15 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let body: ElectLeadersRequest = decode_request(&body, header.api_key, header.api_version)?;
     let version = header.api_version;
     let permissions = Permissions { authorizer: &*services.authorizer, peer };
+    let wait = wait_of(body.timeout_ms);
     let asked = if permissions.cluster(Operation::Alter) {
-        elections(&body)
+        let timed_out = || (ControllerError::TimedOut.code(), None);
+        wait.ok_or_else(timed_out).and_then(|wait| Ok((wait, elections(&body)?)))
     } else {
         let message = "Cluster authorization failed.".to_owned();
         Err((ErrorCode::ClusterAuthorizationFailed, Some(message)))
     };
-    let asked = match asked {
+    let (wait, asked) = match asked {
         Ok(asked) => asked,
         Err((error, message)) => {
             let answer = refuse_all(&body, version, error, message);
@@ -54,10 +56,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let controller = services.controller.clone();
     let clock = services.runtime.clock().clone();
     Ok(Reply::Later(Box::pin(async move {
-        let elected = match wait_of(body.timeout_ms) {
-            Some(wait) => clock.timeout(wait, controller.elect_leaders(asked)).await,
-            None => None,
-        };
+        let elected = clock.timeout(wait, controller.elect_leaders(asked)).await;
         let answer = match elected.unwrap_or(Err(ControllerError::TimedOut)) {
             Ok(topics) => ElectLeadersResponse::default()
                 .with_replica_election_results(topics.into_iter().map(result).collect()),

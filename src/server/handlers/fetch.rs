@@ -13,6 +13,7 @@
 //!   least one batch, whatever the limits (KIP-74). No records are an empty field, never null.
 //! - `read_committed` ends at the last stable offset and lists the aborted transactions among the
 //!   records; whether a transaction is aborted stands in the log's own index (KIP-98).
+//! - Who asks the wrong broker, or with an old epoch, is told who leads (16, KIP-951).
 //! - A partition that is asked for twice is answered once.
 //! - Who claims to be a broker needs CLUSTER_ACTION on the cluster instead of READ on topics.
 //! - `read_committed` readers see up to the last stable offset.
@@ -21,20 +22,21 @@
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `TOPIC_AUTHORIZATION_FAILED`,
 //! `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`, `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`,
 //! `KAFKA_STORAGE_ERROR` (`NOT_LEADER_OR_FOLLOWER` up to version 5); for the whole request
-//! `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`, `FETCH_SESSION_TOPIC_ID_ERROR`.
+//! `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`, `FETCH_SESSION_TOPIC_ID_ERROR`,
+//! `UNKNOWN_SERVER_ERROR` with an isolation level that there is not.
+
+mod answer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_metadata::image::Image;
-use ottla_protocol::fetch::{
-    AbortedTransaction, FetchAnswer, PartitionAnswer, RecordBytes, TopicAnswer,
-};
+use ottla_protocol::Decoded;
+use ottla_protocol::fetch::RecordBytes;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::{FetchRequest, decode_request, from_wire_uuid};
 use ottla_protocol::produce::TopicRef;
-use ottla_protocol::{Decoded, RequestHeader};
-use ottla_replication::sessions::{Asked, Bounds, SessionPartition, Told};
+use ottla_replication::sessions::{Asked, Bounds, Told};
 use ottla_replication::{
     FetchOutcome, FetchSpec, FetchWait, Isolation, Partition, PartitionError, PartitionOffsets,
     Replicas, Watch,
@@ -43,17 +45,18 @@ use ottla_runtime::Clock;
 use ottla_security::Operation;
 use ottla_types::{ErrorCode, LeaderEpoch, MonoTime, Offset, PartitionId, TopicIdPartition};
 
-use super::{Permissions, find_topic, quorum};
+use self::answer::refuse;
+use super::leaders::Leaders;
+use super::{Permissions, find_topic, is_isolation, quorum};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
-use crate::fetch_session::{self, Context, Ending, Sessions};
+use crate::fetch_session::{self, Context, Sessions};
 use crate::repeated;
-use crate::response::{FetchedRecords, Response};
+use crate::response::FetchedRecords;
 use crate::services::Services;
 
 const TOPIC_IDS_FROM: i16 = 13;
 const REPLICA_STATE_FROM: i16 = 15;
-const STORAGE_ERROR_FROM: i16 = 6;
 
 /// Files that an answer holds open at most, until it is sent.
 const FILES_MAX: usize = 256;
@@ -97,7 +100,12 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         is_full: false,
         sessions,
         context,
+        leaders: Leaders::new(services, peer),
+        is_follower: is_broker,
     };
+    if !is_isolation(body.isolation_level) && fetch.may_read() {
+        return Ok(Reply::Now(fetch.refuse_all(&header)));
+    }
     fetch.read(None);
     let wait = Duration::from_millis(u64::from(body.max_wait_ms.max(0).unsigned_abs()));
     if wait.is_zero() || fetch.is_complete() || services.waiting.is_full() {
@@ -227,6 +235,8 @@ struct Fetch {
     is_full: bool,
     sessions: Sessions,
     context: Context,
+    leaders: Leaders,
+    is_follower: bool,
 }
 
 struct FetchedTopic {
@@ -316,42 +326,6 @@ impl Fetch {
         }
         drop(watches);
     }
-
-    fn answer(self, header: &RequestHeader) -> Response {
-        let version = header.api_version;
-        let Ending { session_id, told } = match self.end_session() {
-            Ok(ending) => ending,
-            Err(error) => return refuse(header, error),
-        };
-        let mut told = told.into_iter().flatten();
-        // Without a session everything is told.
-        let mut is_told = || told.next().unwrap_or(true);
-        let topics = self.topics.into_iter().map(|topic| TopicAnswer {
-            topic: topic.topic,
-            partitions: std::iter::zip(topic.indexes, topic.partitions)
-                .filter(|_| is_told())
-                .map(|(index, partition)| partition.answer(index, version))
-                .collect(),
-        });
-        let answer = FetchAnswer {
-            throttle_ms: 0,
-            error_code: ErrorCode::None.code(),
-            session_id,
-            topics: topics.filter(|topic| !topic.partitions.is_empty()).collect(),
-        };
-        Response::from_pieces(answer.encode(version, Response::begin(header)))
-    }
-
-    fn end_session(&self) -> Result<Ending, ErrorCode> {
-        let read = self.topics.iter().flat_map(|topic| {
-            let name = fetch_session::session_topic(&topic.topic);
-            std::iter::zip(&topic.indexes, &topic.partitions).map(move |(index, partition)| {
-                let (topic, asked) = (name.clone(), partition.asked);
-                (SessionPartition { topic, index: *index, asked }, partition.told())
-            })
-        });
-        self.sessions.end(self.context, read)
-    }
 }
 
 impl FetchedPartition {
@@ -397,49 +371,6 @@ impl FetchedPartition {
             Read::Nothing => false,
         }
     }
-
-    fn answer(self, index: i32, version: i16) -> PartitionAnswer<FetchedRecords> {
-        let outcome = match self.read {
-            Read::Outcome(outcome) => outcome,
-            Read::Error(ErrorCode::KafkaStorageError) if version < STORAGE_ERROR_FROM => {
-                return PartitionAnswer::error(index, ErrorCode::NotLeaderOrFollower.code());
-            }
-            Read::Error(error) => {
-                let answer = PartitionAnswer::error(index, error.code());
-                // What is refused before the log is asked has an empty list, as Kafka has it.
-                let before = matches!(
-                    error,
-                    ErrorCode::UnknownTopicOrPartition
-                        | ErrorCode::UnknownTopicId
-                        | ErrorCode::TopicAuthorizationFailed
-                );
-                return PartitionAnswer { aborted: before.then(Vec::new), ..answer };
-            }
-            Read::Nothing => unreachable!("every partition was read"),
-        };
-        let committed = self.spec.isolation == Isolation::ReadCommitted;
-        let aborted = outcome.aborted.iter().map(|ended| AbortedTransaction {
-            producer_id: ended.producer_id,
-            first_offset: ended.first_offset,
-        });
-        PartitionAnswer {
-            index,
-            error_code: ErrorCode::None.code(),
-            high_watermark: outcome.offsets.high_watermark,
-            last_stable_offset: outcome.offsets.last_stable,
-            log_start_offset: outcome.offsets.log_start,
-            diverging: outcome.diverging,
-            current_leader: None,
-            aborted: committed.then(|| aborted.collect()),
-            records: self.records,
-        }
-    }
-}
-
-fn refuse(header: &RequestHeader, error: ErrorCode) -> Response {
-    let answer: FetchAnswer<FetchedRecords> =
-        FetchAnswer { throttle_ms: 0, error_code: error.code(), session_id: 0, topics: Vec::new() };
-    Response::from_pieces(answer.encode(header.api_version, Response::begin(header)))
 }
 
 #[cfg(test)]

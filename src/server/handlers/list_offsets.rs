@@ -6,12 +6,14 @@
 //!   earliest local offset is the start, and what is tiered is not found.
 //! - A time is answered with the first record at or after it, found in its batch by decompressing
 //!   a bounded piece; not found is offset -1 and timestamp -1.
-//! - The same partition twice in a request is refused, once.
+//! - The same partition twice in a request is refused, once; a topic that is named twice is
+//!   answered once.
 //!
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `TOPIC_AUTHORIZATION_FAILED`, `NOT_LEADER_OR_FOLLOWER`,
 //! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `INVALID_REQUEST` for a partition asked for
 //! twice, `UNSUPPORTED_VERSION` for a special timestamp of a later version or of none,
-//! `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`.
+//! `KAFKA_STORAGE_ERROR`, `CORRUPT_MESSAGE`; `UNKNOWN_SERVER_ERROR` for all with an isolation level
+//! that there is not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -23,13 +25,15 @@ use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListO
 use ottla_protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use ottla_protocol::messages::{ListOffsetsRequest, ListOffsetsResponse, decode_request};
+use ottla_protocol::messages::{
+    ListOffsetsRequest, ListOffsetsResponse, TopicName as WireName, decode_request,
+};
 use ottla_replication::{Partition, PartitionOffsets, Replicas};
 use ottla_security::Operation;
 use ottla_storage::BatchLocation;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp, TopicIdPartition};
 
-use super::Permissions;
+use super::{Permissions, is_isolation};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::response::Response;
@@ -64,10 +68,41 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         committed: body.isolation_level == 1,
         version: header.api_version,
     };
-    let asked = body.topics.iter().filter(|topic| !topic.partitions.is_empty());
-    let topics = asked.map(|topic| finder.topic(topic)).collect();
+    let may_see =
+        |topic: &ListOffsetsTopic| finder.permissions.topic(Operation::Describe, &topic.name);
+    let topics = if !is_isolation(body.isolation_level) && body.topics.iter().any(may_see) {
+        body.topics.iter().map(|topic| refuse(topic, header.api_version)).collect()
+    } else {
+        by_name(&body.topics).map(|(name, asked)| finder.topic(name, &asked)).collect()
+    };
     let answer = ListOffsetsResponse::default().with_topics(topics);
     Ok(Reply::Now(Response::encode(header, &answer)))
+}
+
+/// The partitions that are asked for of each topic, in the order of the request.
+fn by_name(
+    topics: &[ListOffsetsTopic],
+) -> impl Iterator<Item = (&WireName, Vec<&ListOffsetsPartition>)> {
+    let mut places = BTreeMap::new();
+    let mut asked: Vec<(&WireName, Vec<&ListOffsetsPartition>)> = Vec::new();
+    for topic in topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let place = *places.entry(&topic.name).or_insert(asked.len());
+        if place == asked.len() {
+            asked.push((&topic.name, Vec::new()));
+        }
+        asked[place].1.extend(&topic.partitions);
+    }
+    asked.into_iter()
+}
+
+fn refuse(topic: &ListOffsetsTopic, version: i16) -> ListOffsetsTopicResponse {
+    let refused = topic
+        .partitions
+        .iter()
+        .map(|asked| answer(asked.partition_index, Err(ErrorCode::UnknownServerError), version));
+    ListOffsetsTopicResponse::default()
+        .with_name(topic.name.clone())
+        .with_partitions(refused.collect())
 }
 
 struct Finder<'a> {
@@ -90,23 +125,23 @@ const NOT_FOUND: Found =
     Found { timestamp: Timestamp::NONE, offset: Offset(-1), epoch: LeaderEpoch::NONE };
 
 impl Finder<'_> {
-    fn topic(&self, topic: &ListOffsetsTopic) -> ListOffsetsTopicResponse {
+    fn topic(&self, name: &WireName, asked: &[&ListOffsetsPartition]) -> ListOffsetsTopicResponse {
         let mut counts = BTreeMap::new();
-        for asked in &topic.partitions {
+        for asked in asked {
             *counts.entry(asked.partition_index).or_insert(0) += 1;
         }
         let mut told = BTreeSet::new();
-        let once = topic.partitions.iter().filter(|asked| told.insert(asked.partition_index));
+        let once = asked.iter().filter(|asked| told.insert(asked.partition_index));
         let partitions = once.map(|asked| {
             let found = if counts[&asked.partition_index] > 1 {
                 Err(ErrorCode::InvalidRequest)
             } else {
-                self.find(&topic.name, asked)
+                self.find(name, asked)
             };
             answer(asked.partition_index, found, self.version)
         });
         ListOffsetsTopicResponse::default()
-            .with_name(topic.name.clone())
+            .with_name(name.clone())
             .with_partitions(partitions.collect())
     }
 

@@ -8,11 +8,14 @@
 //! - The answer names endpoints of the listener that the request came through.
 //! - The controller is a random live broker: admin clients send there, and brokers forward.
 //! - Where no broker is alive, the one that answers names itself, and no controller.
+//! - Where one topic is asked for by its id, those that are asked for by name alone are not
+//!   answered.
 //! - Topics that the sender may not describe are left out of "all topics", and are
 //!   `TOPIC_AUTHORIZATION_FAILED` by name and by id, which does not tell the name.
 //!
 //! Errors: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `INVALID_TOPIC_EXCEPTION`,
-//! `TOPIC_AUTHORIZATION_FAILED`, `INVALID_REQUEST` for an id or a null name in versions 10 and 11;
+//! `TOPIC_AUTHORIZATION_FAILED`, `INVALID_REQUEST` for an id or a null name in versions 10 and 11,
+//! `UNKNOWN_SERVER_ERROR` of the whole for neither;
 //! in partitions `LEADER_NOT_AVAILABLE`, `LISTENER_NOT_FOUND` (from version 6 on).
 
 use std::collections::BTreeSet;
@@ -58,7 +61,15 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         if version < NULL_NAMES_FROM {
             return Err(DecodeError::BadLength);
         }
-        return Ok(Reply::Now(Response::encode(header, &refuse_all(&body))));
+        return Ok(Reply::Now(Response::encode(
+            header,
+            &refuse_all(&body, ErrorCode::InvalidRequest),
+        )));
+    }
+    if version >= TOPIC_IDS_FROM && names_nothing(&body) {
+        let error = ErrorCode::UnknownServerError;
+        let answer = refuse_all(&body, error).with_error_code(error.code());
+        return Ok(Reply::Now(Response::encode(header, &answer)));
     }
     let image = services.images.load();
     let handler = Handler {
@@ -91,10 +102,17 @@ fn names_no_topic(body: &MetadataRequest) -> bool {
     topics.any(|topic| topic.name.is_none() || !topic.topic_id.is_nil())
 }
 
-fn refuse_all(body: &MetadataRequest) -> MetadataResponse {
+/// Whether no topic is asked for by its id, and one not by its name either.
+fn names_nothing(body: &MetadataRequest) -> bool {
+    let mut topics = body.topics.iter().flatten();
+    let by_name = topics.clone().all(|topic| topic.topic_id.is_nil());
+    by_name && topics.any(|topic| topic.name.is_none())
+}
+
+fn refuse_all(body: &MetadataRequest, error: ErrorCode) -> MetadataResponse {
     let topics = body.topics.iter().flatten().map(|topic| {
         let name = topic.name.as_deref().map_or("", |name| &**name);
-        refuse(Some(name), from_wire_uuid(topic.topic_id), ErrorCode::InvalidRequest)
+        refuse(Some(name), from_wire_uuid(topic.topic_id), error)
     });
     MetadataResponse::default().with_topics(topics.collect())
 }
@@ -110,7 +128,12 @@ impl<'a> Asked<'a> {
         match &body.topics {
             None => Asked::All,
             Some(topics) if topics.is_empty() && version < NULL_IS_ALL_FROM => Asked::All,
-            Some(topics) => Asked::Named(topics.iter().collect()),
+            Some(topics) => {
+                // Ids count alone, where there are any.
+                let by_id = topics.iter().any(|topic| !topic.topic_id.is_nil());
+                let asked = topics.iter().filter(|topic| !by_id || !topic.topic_id.is_nil());
+                Asked::Named(asked.collect())
+            }
         }
     }
 }

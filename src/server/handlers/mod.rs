@@ -18,6 +18,7 @@ pub mod envelope;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod init_producer_id;
+mod leaders;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
@@ -29,12 +30,16 @@ pub mod unregister_broker;
 
 use std::time::Duration;
 
+use ottla_metadata::ControllerError;
 use ottla_metadata::image::{Image, Partition};
 use ottla_protocol::produce::TopicRef;
 use ottla_security::{Action, Authorizer, Operation, Resource, ResourceKind};
 use ottla_types::{NodeId, TopicName, Uuid};
 
 use crate::connection::Peer;
+
+/// Longest wait for the controller when it has nothing to do.
+const NO_WORK_MAX: Duration = Duration::from_secs(30);
 
 /// Asks the authorizer for the sender of a request.
 pub struct Permissions<'a> {
@@ -76,6 +81,25 @@ impl Permissions<'_> {
 pub fn wait_of(timeout_ms: i32) -> Option<Duration> {
     let wait = u64::try_from(timeout_ms).ok().filter(|wait| *wait > 0);
     wait.map(Duration::from_millis)
+}
+
+/// As [`wait_of`], but where the controller finds nothing to do: that is answered without waiting.
+#[must_use]
+pub fn wait_if_work(timeout_ms: i32, is_work: bool) -> Option<Duration> {
+    wait_of(timeout_ms).or((!is_work).then_some(NO_WORK_MAX))
+}
+
+/// What a client is told in words of a request that the controller did not decide; of the time that
+/// is over, nothing.
+#[must_use]
+pub fn told(error: &ControllerError) -> Option<String> {
+    (*error != ControllerError::TimedOut).then(|| error.to_string())
+}
+
+/// Whether there is such an isolation level: 0 is `read_uncommitted`, 1 `read_committed`.
+#[must_use]
+pub fn is_isolation(level: i8) -> bool {
+    matches!(level, 0 | 1)
 }
 
 /// Topics that clients may not write to by themselves.

@@ -12,6 +12,7 @@
 //! - Appends happen when the request is read, so a client's requests keep their order.
 //! - Internal topics take batches from the client id `__admin_client` only.
 //! - A partition that is named twice is appended to once, with the last records.
+//! - A first batch that cannot be one, by its length or magic, has the whole request refused.
 //! - Null records are refused at once (Kafka never answers them).
 //!
 //! Errors: `INVALID_REQUIRED_ACKS`, `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`,
@@ -29,18 +30,22 @@ use bytes::Bytes;
 use ottla_metadata::image::Image;
 use ottla_protocol::batch::BatchHeader;
 use ottla_protocol::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    TopicProduceResponse,
 };
-use ottla_protocol::messages::{ProduceResponse, StrBytes, TopicName as WireName, to_wire_uuid};
+use ottla_protocol::messages::{
+    BrokerId, ProduceResponse, StrBytes, TopicName as WireName, to_wire_uuid,
+};
 use ottla_protocol::produce::{PartitionRecords, ProduceRequest, TopicRecords, TopicRef};
-use ottla_protocol::{Decoded, RequestHeader};
+use ottla_protocol::{Decoded, RequestHeader, fetch};
 use ottla_replication::validation::{RECORD_ERRORS_MAX, RecordError, Refusal};
 use ottla_replication::{AckWait, Acks, Appended, Partition, Replicas, Validator};
 use ottla_runtime::{Clock, Plane};
 use ottla_security::Operation;
 use ottla_types::{ErrorCode, MonoTime, Offset, PartitionId, Timestamp, TopicIdPartition};
 
-use super::produced::{check_batch, one_batch};
+use super::leaders::{self, Leaders};
+use super::produced::{check_batch, one_batch, unreadable_front};
 use super::{FoundTopic, Permissions, find_topic, is_internal};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
@@ -58,7 +63,11 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let Incoming { peer, header, body } = request;
     let decompressed_max = services.validator.decompressed_max(body.len());
     let mut body = ProduceRequest::decode(&body, header.api_version)?;
+    let unreadable = unreadable_front(&body);
     merge_repeated(&mut body);
+    if let Some(refusal) = unreadable {
+        return Ok(refuse_all(&header, &body, &refusal, &Leaders::new(services, peer)));
+    }
     let image = services.images.load();
     let appender = Appender {
         image: &image,
@@ -78,8 +87,9 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         return Ok(if failed { Reply::Close } else { Reply::None });
     }
     let waits = outcomes.iter().flat_map(|topic| &topic.partitions).any(PartitionOutcome::waits);
+    let leaders = Leaders::new(services, peer);
     if !waits {
-        return Ok(Reply::Now(answer(&header, outcomes)));
+        return Ok(Reply::Now(answer(&header, outcomes, &leaders)));
     }
     let clock = services.runtime.clock().clone();
     let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
@@ -90,8 +100,28 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     Ok(Reply::Later(Box::pin(async move {
         let _share = share;
         let outcomes = wait_for_acks(outcomes, &clock, clock.now().after(timeout)).await;
-        answer(&header, outcomes)
+        answer(&header, outcomes, &leaders)
     })))
+}
+
+fn refuse_all(
+    header: &RequestHeader,
+    body: &ProduceRequest,
+    refusal: &Refusal,
+    leaders: &Leaders,
+) -> Reply {
+    if body.acks == 0 {
+        return Reply::Close;
+    }
+    let topics = body.topics.iter().map(|topic| {
+        let refused = |partition: &PartitionRecords| PartitionOutcome {
+            index: partition.index,
+            result: Err(refusal.clone().into()),
+        };
+        let partitions = topic.partitions.iter().map(refused).collect();
+        TopicOutcome { topic: topic.topic.clone(), partitions }
+    });
+    Reply::Now(answer(header, topics.collect(), leaders))
 }
 
 /// Keeps one of each partition, the first's place and the last's records, and no topic without
@@ -137,6 +167,10 @@ struct PartitionOutcome {
 }
 
 impl PartitionOutcome {
+    fn error(&self) -> ErrorCode {
+        self.result.as_ref().err().map_or(ErrorCode::None, |refused| refused.code)
+    }
+
     fn waits(&self) -> bool {
         self.result.as_ref().is_ok_and(|appended| appended.wait.is_some())
     }
@@ -316,18 +350,40 @@ async fn acknowledged(
     }
 }
 
-fn answer(header: &RequestHeader, outcomes: Vec<TopicOutcome>) -> Response {
+fn answer(header: &RequestHeader, outcomes: Vec<TopicOutcome>, leaders: &Leaders) -> Response {
+    let mut endpoints = Vec::new();
     let responses = outcomes.into_iter().map(|outcome| {
         let mut topic = TopicProduceResponse::default();
+        let partitions = outcome.partitions.into_iter().map(|partition| {
+            let (index, error) = (partition.index, partition.error());
+            let answer = partition_answer(partition);
+            let leader = leaders.after_produce(&outcome.topic, index, error, header.api_version);
+            let Some(leader) = leader else { return answer };
+            let current = LeaderIdAndEpoch::default()
+                .with_leader_id(BrokerId(leader.id.0))
+                .with_leader_epoch(leader.epoch.0);
+            leaders::add_endpoint(Some(&mut endpoints), leader);
+            answer.with_current_leader(current)
+        });
+        topic.partition_responses = partitions.collect();
         match outcome.topic {
             TopicRef::Name(name) => topic.name = WireName(name),
             TopicRef::Id(id) => topic.topic_id = to_wire_uuid(id),
         }
-        topic.partition_responses = outcome.partitions.into_iter().map(partition_answer).collect();
         topic
     });
-    let body = ProduceResponse::default().with_responses(responses.collect());
+    let responses = responses.collect();
+    let endpoints = endpoints.into_iter().map(wire_endpoint).collect();
+    let body = ProduceResponse::default().with_responses(responses).with_node_endpoints(endpoints);
     Response::encode(header, &body)
+}
+
+fn wire_endpoint(endpoint: fetch::NodeEndpoint) -> NodeEndpoint {
+    NodeEndpoint::default()
+        .with_node_id(BrokerId(endpoint.id.0))
+        .with_host(StrBytes::from_string(endpoint.host))
+        .with_port(i32::from(endpoint.port))
+        .with_rack(endpoint.rack.map(StrBytes::from_string))
 }
 
 fn partition_answer(outcome: PartitionOutcome) -> PartitionProduceResponse {

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use ottla_config::TopicConfig;
 use ottla_protocol::batch::{BatchError, BatchHeader, LOG_OVERHEAD};
 use ottla_protocol::compression::Compression;
+use ottla_protocol::produce::ProduceRequest;
 use ottla_replication::validation::Refusal;
 use ottla_storage::IncomingBatch;
 use ottla_types::{ErrorCode, Offset};
@@ -60,17 +61,47 @@ pub fn check_batch(batch: Bytes, config: &TopicConfig) -> Result<IncomingBatch, 
 /// Size of the whole batch at the front, if one is there (`ByteBufferLogInputStream`): a cut one
 /// counts as none.
 fn front_batch(bytes: &[u8]) -> Result<Option<usize>, Refusal> {
+    front_size(bytes).map_err(|reason| Refusal::new(ErrorCode::CorruptMessage, reason))
+}
+
+/// As [`front_batch`]; why there cannot be a batch is said in Kafka's words.
+fn front_size(bytes: &[u8]) -> Result<Option<usize>, String> {
     let Some(length) = bytes.get(LENGTH_AT..LOG_OVERHEAD) else { return Ok(None) };
     let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
     if length < OLDEST_RECORD_MIN {
-        return Err(Refusal::new(ErrorCode::CorruptMessage, "the length is too short"));
+        let min = OLDEST_RECORD_MIN;
+        return Err(format!(
+            "Record size {length} is less than the minimum record overhead ({min})"
+        ));
     }
     let Some(magic) = bytes.get(MAGIC_AT) else { return Ok(None) };
     if *magic > NEWEST_MAGIC {
-        return Err(Refusal::new(ErrorCode::CorruptMessage, "there is no such magic"));
+        return Err(format!("Invalid magic found in record: {}", magic.cast_signed()));
     }
     let size = LOG_OVERHEAD + length.unsigned_abs() as usize;
     Ok((size <= bytes.len()).then_some(size))
+}
+
+/// Why all of a request is refused before its topics are looked at: Kafka looks at the first batch
+/// of each partition for one that belongs to a transaction, and fails at one that cannot be.
+pub fn unreadable_front(request: &ProduceRequest) -> Option<Refusal> {
+    let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
+    for records in partitions.filter_map(|partition| partition.records.as_ref()) {
+        match front_size(records) {
+            Ok(Some(size)) => {
+                let header = BatchHeader::read(&records[..size]);
+                if header.is_ok_and(|header| header.attributes.is_transactional()) {
+                    return None;
+                }
+            }
+            Ok(None) => {}
+            Err(reason) => {
+                let refusal = Refusal::new(ErrorCode::CorruptMessage, reason.clone());
+                return Some(Refusal { message: Some(reason), ..refusal });
+            }
+        }
+    }
+    None
 }
 
 fn check_compression(header: &BatchHeader, version: i16) -> Result<(), Refusal> {

@@ -33,7 +33,7 @@ use ottla_protocol::messages::{
 use ottla_security::Operation;
 use ottla_types::{ErrorCode, NodeId, PartitionId};
 
-use super::{Permissions, wait_of};
+use super::{Permissions, wait_if_work};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::response::Response;
@@ -65,8 +65,9 @@ pub fn alter(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     };
     let controller = services.controller.clone();
     let clock = services.runtime.clock().clone();
+    let wait = wait_if_work(body.timeout_ms, !body.topics.is_empty());
     Ok(Reply::Later(Box::pin(async move {
-        let done = match wait_of(body.timeout_ms) {
+        let done = match wait {
             Some(wait) => clock.timeout(wait, controller.reassign(asked)).await,
             None => None,
         };
