@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import raw
+from adapter import check
 
 PORTS = range(int(os.environ.get("OTTLA_COMPAT_PORT", "23300")), 65536)
 KAFKA_ONLY = {
@@ -55,13 +56,13 @@ class Local:
         scratch = pathlib.Path(scratch)
         self.data, self.log = scratch / "data", scratch / "broker.log"
         broker, controller = free_ports(2)
-        self.bootstrap = f"127.0.0.1:{broker}"
+        self.bootstrap, self.controller = f"127.0.0.1:{broker}", f"127.0.0.1:{controller}"
         self.config = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://{self.bootstrap},CONTROLLER://{self.controller}",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": f"127.0.0.1:{controller}",
+            "controller.quorum.bootstrap.servers": self.controller,
             "log.dirs": str(self.data),
             # The records' times are of 2023.
             "log.retention.ms": "-1",
@@ -80,9 +81,16 @@ class Local:
                 raise RuntimeError(f"{self.name} did not start:\n{self.tail()}")
             time.sleep(0.02)
 
-    def restart(self):
+    def stop(self):
+        """A clean stop, or `Failed`."""
         self.process.terminate()
-        self.process.wait(timeout=60)
+        code = self.process.wait(timeout=60)
+        self.process = None
+        check(code == self.stopped, f"{self.name}'s exit code after SIGTERM is {code}")
+        check((self.data / ".kafka_cleanshutdown").exists(), ".kafka_cleanshutdown is missing")
+
+    def restart(self):
+        self.stop()
         self.start()
 
     def kill_and_start(self):
@@ -103,6 +111,7 @@ class Ottla(Local):
     """The built binary."""
 
     name = "Ottla"
+    stopped = 0
 
     def __init__(self, scratch, binary):
         super().__init__(scratch)
@@ -117,6 +126,7 @@ class Kafka(Local):
     """Apache Kafka, as the oracle of the programs: what fails here too is their mistake."""
 
     name = "Apache Kafka"
+    stopped = 143
 
     def __init__(self, scratch, jars):
         super().__init__(scratch)

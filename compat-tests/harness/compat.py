@@ -6,6 +6,7 @@ of NAME stands the client, if there are several.
 
 import argparse
 import concurrent.futures
+import contextlib
 import os
 import pathlib
 import sys
@@ -124,10 +125,8 @@ def exchange(subjects, pool, results):
     list(pool.map(read, subjects))
 
 
-def faults(subjects, broker, results, only):
-    for name in endurance.NAMES:
-        if only and name not in only:
-            continue
+def faults(subjects, broker, results, names):
+    for name in names:
         if isinstance(broker, brokers.Running):
             for subject in subjects:
                 results.tell(subject, name, Needs("a broker of the harness's own"))
@@ -136,14 +135,52 @@ def faults(subjects, broker, results, only):
 
 
 def play(subjects, broker, options, results):
-    for subject in subjects:
-        subject.greet()
     apis = raw.api_versions(broker.bootstrap)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(lambda one: all_cases(one, apis, results, options.case), subjects))
         if not options.case:
             exchange(subjects, pool, results)
-    faults(subjects, broker, results, options.case)
+
+
+@contextlib.contextmanager
+def clients(names, broker, scratch):
+    """The broker started, and the clients in front of it; none of them outlives this."""
+    run = uuid.uuid4().hex[:6]
+    eyes = Adapter(EYES, broker.bootstrap, scratch)
+    subjects = [cases.Subject(Adapter(name, broker.bootstrap, scratch), broker, run, eyes)
+                for name in names]
+    try:
+        broker.start()
+        for subject in subjects:
+            subject.greet()
+        yield subjects
+    finally:
+        for subject in subjects:
+            subject.adapter.stop()
+        eyes.stop()
+        broker.kill()
+
+
+def play_all(options, results, scratch):
+    """Everything that is asked for; gives what the clients say about themselves."""
+    names = [name for name in endurance.NAMES if not options.case or name in options.case]
+    broker = the_broker(options, scratch)
+    with clients(options.clients, broker, scratch) as subjects:
+        play(subjects, broker, options, results)
+        # A broker that runs already is not stopped: one of our own takes its place, if it can.
+        elsewhere = names and isinstance(broker, brokers.Running) and own_binary()
+        if not elsewhere:
+            faults(subjects, broker, results, names)
+    if elsewhere:
+        broker = brokers.Ottla(scratch, elsewhere)
+        with clients(options.clients, broker, scratch) as subjects:
+            faults(subjects, broker, results, names)
+    return {one.name: one.hello for one in subjects}
+
+
+def own_binary():
+    binary = os.environ["OTTLA_BIN"]
+    return binary if os.access(binary, os.X_OK) else None
 
 
 def the_broker(options, scratch):
@@ -178,19 +215,9 @@ def main():
     options = arguments()
     results = Results(len(options.clients) > 1)
     with tempfile.TemporaryDirectory(prefix="ottla-compat-") as scratch:
-        broker = the_broker(options, scratch)
-        run = uuid.uuid4().hex[:6]
-        eyes = Adapter(EYES, broker.bootstrap, scratch)
-        subjects = [cases.Subject(Adapter(name, broker.bootstrap, scratch), broker, run, eyes)
-                    for name in options.clients]
         try:
-            broker.start()
-            play(subjects, broker, options, results)
+            hellos = play_all(options, results, scratch)
         finally:
-            for subject in subjects:
-                subject.adapter.stop()
-            eyes.stop()
-            broker.kill()
             if results.count("FAIL"):
                 logs = pathlib.Path(scratch).glob("*.log")
                 for log in logs:
@@ -200,7 +227,7 @@ def main():
     if options.slow:
         for (client, name), took in sorted(results.seconds.items(), key=lambda one: -one[1])[:40]:
             print(f"{took:6.1f} s  {client} {name}")
-    verdict = table.write_or_check(options, {one.name: one.hello for one in subjects}, results.seen)
+    verdict = table.write_or_check(options, hellos, results.seen)
     failed = results.count("FAIL")
     passed, skipped = results.count("ok"), results.count("needs")
     print(f"compat: {passed} passed, {failed} failed, {skipped} skipped")
