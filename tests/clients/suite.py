@@ -11,13 +11,14 @@ import tempfile
 import time
 import traceback
 
-import admin_tools
 import codec_oracle
 import dumps
 import line_clients as lines
 import python_clients as python
+import tools
 import twin_dump
-from processes import Failed, Jvm, Node, check, environment
+from processes import Failed, Jvm, check, environment
+import brokers  # of compat-tests, which `processes` finds
 from records import ANY, FIRST_TIME, LINES, STEP, difference, from_hex, to_hex, with_offsets
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
@@ -40,29 +41,17 @@ class Suite:
     def write_console(self, *words):
         lines.write_console(self.jvm, *words)
 
-    def kafka_topics(self):
-        """kafka-topics creates, lists and deletes."""
-        def topics(*words):
-            return self.jvm.tool("TopicCommand", "--bootstrap-server", self.bootstrap, *words)
-        said = topics("--create", "--topic", "tools", "--partitions", "2",
-                      "--config", "segment.bytes=1048576")
-        check(said == b"Created topic tools.\n", f"kafka-topics --create says {said}")
-        check(topics("--list") == b"tools\n", "kafka-topics --list does not show it")
-        self.jvm.tool("TopicCommand", "--bootstrap-server", self.bootstrap, "--create",
-                      "--topic", "tools", code=1)
-        topics("--delete", "--topic", "tools")
-        check(topics("--list").strip() == b"", "kafka-topics --delete left something")
-
     def admin_tools(self):
-        """kafka-topics --alter, kafka-log-dirs and kafka-delete-records."""
-        tools = admin_tools.AdminTools(self.jvm, self.bootstrap, self.scratch)
-        tools.tool("TopicCommand", "--create", "--topic", "admin", "--partitions", "1",
-                   "--config", "file.delete.delay.ms=0")
-        self.write_java(self.bootstrap, "admin", "none", ANY)
-        tools.partitions("admin", 3)
-        tools.log_dirs("admin", self.node.directory)
-        tools.delete_records("admin", 2)
-        tools.tool("TopicCommand", "--delete", "--topic", "admin")
+        """Kafka's tools for administrators print what they print with Kafka, on a node of their own."""
+        folder = self.scratch / "tools"
+        folder.mkdir()
+        node = brokers.Ottla(folder, self.node.binary)
+        node.config |= brokers.KAFKA_ONLY  # as when it was recorded
+        try:
+            node.start()
+            return f"{tools.compare(self.jvm, node, folder)} answers"
+        finally:
+            node.kill()
 
     def write(self):
         """Three writers, five codecs, a topic for each pair; topics come into being by use."""
@@ -116,7 +105,7 @@ class Suite:
         [*found] = python.read_confluent(self.bootstrap, ["perf"])["perf"]
         offsets = [one["offset"] for one in found]
         check(offsets == list(range(20000)), f"perf has {len(offsets)} records or gaps")
-        segments = len(list((self.node.directory / "perf-0").glob("*.log")))
+        segments = len(list((self.node.data / "perf-0").glob("*.log")))
         check(segments >= 4, f"perf has {segments} segments, not at least 4")
 
     def dump_ours(self):
@@ -133,7 +122,7 @@ class Suite:
         """ottla dump-log prints what DumpLogSegments prints, of Kafka's files and of Ottla's."""
         binary = self.node.binary
         twin_dump.stored(self.jvm, binary)
-        twin_dump.directory(self.jvm, binary, self.node.directory)
+        twin_dump.directory(self.jvm, binary, self.node.data)
         twin_dump.damaged(self.jvm, binary, self.scratch)
 
     def dump_tool(self, *words):
@@ -141,7 +130,7 @@ class Suite:
 
     def dump(self):
         expected = 20000 + sum(map(len, self.topics.values()))
-        found = dumps.dump_everything(self.dump_tool, [self.node.directory])
+        found = dumps.dump_everything(self.dump_tool, [self.node.data])
         check(found.records == expected,
               f"DumpLogSegments finds {found.records} records, not {expected}")
         for word in (b"TOPIC_RECORD", b"PARTITION_RECORD", b"FEATURE_LEVEL", b"LeaderChange"):
@@ -149,7 +138,7 @@ class Suite:
 
     def dump_sees_damage(self):
         """That `dump` would find a damaged batch and a wrong index: else it proves nothing."""
-        log = max(self.node.directory.glob("perf-0/*.log"), key=lambda path: path.stat().st_size)
+        log = max(self.node.data.glob("perf-0/*.log"), key=lambda path: path.stat().st_size)
         data = bytearray(log.read_bytes())
         index = bytearray(log.with_suffix(".index").read_bytes())
         data[200] ^= 1  # in the records of the first batch; a base offset is under no checksum
@@ -188,33 +177,48 @@ class Suite:
         self.compare("confluent-kafka", python.read_confluent)
         self.node.stop()
         self.dump()
-        twin_dump.directory(self.jvm, self.node.binary, self.node.directory)
+        twin_dump.directory(self.jvm, self.node.binary, self.node.data)
 
 
-STAGES = [Suite.kafka_topics, Suite.admin_tools, Suite.write, Suite.read, Suite.offsets,
-          Suite.perf_test, Suite.dump_ours, Suite.dump_twins, Suite.codecs, Suite.takeover,
-          Suite.give_back]
+# The last one leaves clients behind: a tool that fails closes none before it exits.
+STAGES = [Suite.write, Suite.read, Suite.offsets, Suite.perf_test, Suite.dump_ours,
+          Suite.dump_twins, Suite.codecs, Suite.takeover, Suite.give_back, Suite.admin_tools]
+
+
+def record():
+    """Writes down what Kafka's tools print with Apache Kafka."""
+    jars, _ = environment()
+    with tempfile.TemporaryDirectory(prefix="ottla-record-") as scratch:
+        scratch = pathlib.Path(scratch)
+        node, jvm = brokers.Kafka(scratch, jars), Jvm(jars, scratch)
+        try:
+            node.start()
+            tools.record(jvm, node, scratch)
+        finally:
+            jvm.kill()
+            node.kill()
 
 
 def main():
     jars, binary = environment()
     with tempfile.TemporaryDirectory(prefix="ottla-clients-") as scratch:
         scratch = pathlib.Path(scratch)
-        node, jvm = Node(binary, scratch), Jvm(jars, scratch)
+        node, jvm = brokers.Ottla(scratch, binary), Jvm(jars, scratch)
         passed = 0
         try:
             node.start()
             suite = Suite(jvm, node, scratch)
             for stage in STAGES:
                 since = time.monotonic()
-                stage(suite)
+                seen = stage(suite)
                 passed += 1
-                print(f"{time.monotonic() - since:6.1f} s  {stage.__doc__}", flush=True)
+                shown = f"{stage.__doc__} {seen or ''}".strip()
+                print(f"{time.monotonic() - since:6.1f} s  {shown}", flush=True)
         except Exception as error:  # a client's own errors are failures too
             if not isinstance(error, Failed):
                 traceback.print_exc(file=sys.stdout)
             print(f"FAILED in {stage.__name__}: {error}")
-            for log in (node.output, jvm.errors):
+            for log in (node.log, jvm.errors):
                 print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}")
         finally:
             node.kill()
@@ -224,4 +228,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    record() if sys.argv[1:] == ["--record"] else main()

@@ -5,7 +5,9 @@ import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.FileOutputStream;
+import java.io.IOException;
 import java.io.InputStreamReader;
+import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.time.Duration;
@@ -43,11 +45,38 @@ public final class Jvm {
     private static Integer exitCode;
     private static volatile Integer strangerWantedExit;
     private static KafkaRaftServer broker;
+    /** Scala keeps the stream that it finds first: what is behind it changes. */
+    private static final Turned printed = new Turned();
+    private static final Turned complained = new Turned();
+    private static final PrintStream realErr = System.err;
 
-    private static final class Exited extends Error { }
+    private static final class Turned extends OutputStream {
+        volatile OutputStream to = OutputStream.nullOutputStream();
+
+        @Override public void write(int one) throws IOException {
+            to.write(one);
+        }
+
+        @Override public void write(byte[] bytes, int at, int count) throws IOException {
+            to.write(bytes, at, count);
+        }
+
+        @Override public void flush() throws IOException {
+            to.flush();
+        }
+    }
+
+    private static final class Exited extends Error {
+        Exited() {
+            super("the tool exits");
+        }
+    }
 
     public static void main(String[] args) throws Exception {
         PrintStream out = System.out;
+        complained.to = realErr;
+        System.setOut(new PrintStream(printed));
+        System.setErr(new PrintStream(complained, true));
         Thread main = Thread.currentThread();
         var lines = new BufferedReader(new InputStreamReader(System.in));
         Exit.Procedure exit = (code, message) -> {
@@ -93,12 +122,10 @@ public final class Jvm {
      */
     private static Object tool(JsonNode ask) throws Exception {
         var args = JSON.convertValue(ask.get("args"), String[].class);
-        var out = new BufferedOutputStream(new FileOutputStream(ask.get("out").asText()));
         var err = new ByteArrayOutputStream();
-        PrintStream realOut = System.out;
-        PrintStream realErr = System.err;
-        System.setOut(new PrintStream(out));
-        System.setErr(new PrintStream(err, true));
+        printed.to = new BufferedOutputStream(new FileOutputStream(ask.get("out").asText()));
+        complained.to = err;
+        System.setOut(new PrintStream(printed)); // a tool may have closed the last one
         System.setIn(new ByteArrayInputStream(HEX.parseHex(ask.get("stdin").asText())));
         hooks.clear();
         int code = 0;
@@ -110,9 +137,10 @@ public final class Jvm {
             if (!(thrown.getCause() instanceof Exited)) thrown.getCause().printStackTrace();
         } finally {
             hooks.forEach(Runnable::run);
-            System.out.close();
-            System.setOut(realOut);
-            System.setErr(realErr);
+            System.out.flush();
+            printed.to.close();
+            printed.to = OutputStream.nullOutputStream();
+            complained.to = realErr;
         }
         return Map.of("code", exitCode == null ? code : exitCode,
             "err", err.toString());
@@ -135,14 +163,14 @@ public final class Jvm {
     private static Object produce(JsonNode ask) throws Exception {
         var config = common(ask);
         config.put("compression.type", ask.get("codec").asText());
-        config.put("linger.ms", "20");
+        config.put("linger.ms", "2000"); // one batch, which the end sends
         var sent = new ArrayList<java.util.concurrent.Future<RecordMetadata>>();
         try (var producer = new KafkaProducer<>(
                 config, new ByteArraySerializer(), new ByteArraySerializer())) {
             for (JsonNode record : ask.get("records")) {
-                var made = new ProducerRecord<>(ask.get("topic").asText(), 0,
-                    record.get("timestamp").asLong(), bytes(record.get("key")),
-                    bytes(record.get("value")));
+                var made = new ProducerRecord<>(ask.get("topic").asText(),
+                    ask.path("partition").asInt(0), record.get("timestamp").asLong(),
+                    bytes(record.get("key")), bytes(record.get("value")));
                 for (JsonNode header : record.get("headers")) {
                     made.headers().add(header.get(0).asText(), bytes(header.get(1)));
                 }
