@@ -27,6 +27,7 @@ mod many;
 mod node;
 mod oracle;
 mod partitions;
+mod pitfalls;
 mod produce_fetch;
 mod requests;
 mod retention;

@@ -1,6 +1,6 @@
 //! What every file says about itself.
 
-use crate::{assert_none, rust_files, without_tests};
+use crate::{assert_none, root, rust_files, without_tests};
 
 #[test]
 fn every_file_begins_with_what_it_is() {
@@ -56,4 +56,20 @@ fn nothing_is_unwrapped() {
         }
     }
     assert_none(&found);
+}
+
+/// docs/clients.md names the tests that hold us to Kafka's ways: a table of tests that are gone is
+/// a promise that nobody keeps.
+#[test]
+fn tests_that_documents_name_are_there() {
+    let tests: String = rust_files("tests/it").into_iter().map(|(_, text)| text).collect();
+    let text = std::fs::read_to_string(root().join("docs/clients.md")).expect("readable");
+    let named = text.split('`').skip(1).step_by(2).filter(|name| {
+        name.contains('_')
+            && name.chars().all(|c| c == '_' || c.is_ascii_lowercase() || c.is_ascii_digit())
+    });
+    let (kept, gone): (Vec<_>, Vec<_>) =
+        named.partition(|name| tests.contains(&format!("\nfn {name}()")));
+    assert!(kept.len() > 30, "only {} tests are named", kept.len());
+    assert_none(&gone.into_iter().map(str::to_owned).collect::<Vec<_>>());
 }

@@ -35,6 +35,9 @@ final class Fill {
         var config = at(bootstrap);
         config.put("linger.ms", "20");
         config.put("acks", "all");
+        // A broker that is slow to learn that it leads a new partition refuses the first batch; if
+        // the second one, already under way, is taken then, the first is out of order for good.
+        config.put("max.in.flight.requests.per.connection", "1");
         config.putAll(more);
         return new KafkaProducer<>(config, new ByteArraySerializer(), new ByteArraySerializer());
     }
