@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ottla_types::ErrorCode;
@@ -104,6 +104,22 @@ fn fill(client: &mut Client, topic: &Topic) -> i64 {
     taken
 }
 
+/// A topic with one small record, and one that fills the disk, with the number of its records.
+fn filled(client: &mut Client) -> (Topic, Topic, i64) {
+    let small = create(client, "small", 1, &[]);
+    assert_eq!(code(client, &small, 10), ErrorCode::None);
+    let large = create(client, "large", 1, &[]);
+    let taken = fill(client, &large);
+    (small, large, taken)
+}
+
+/// Appends to a file of somebody else's until the disk is full, reserves included.
+fn take_all_room(file: &Path) {
+    let file = fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+    let full = std::io::copy(&mut std::io::repeat(1), &mut &file).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+}
+
 /// What works while not even one byte finds room.
 fn is_full_and_reads_go_on(client: &mut Client, small: &Topic, large: &Topic) {
     assert_eq!(code(client, small, 10), ErrorCode::KafkaStorageError);
@@ -125,10 +141,7 @@ fn topics_can_be_deleted_on_a_full_disk_and_then_it_takes_records_again() {
     let disk = Disk::new(4);
     let mut node = disk.start(disk.setup());
     let client = &mut node.connect();
-    let small = create(client, "small", 1, &[]);
-    assert_eq!(code(client, &small, 10), ErrorCode::None);
-    let large = create(client, "large", 1, &[]);
-    let taken = fill(client, &large);
+    let (small, large, taken) = filled(client);
     assert!(taken > 20, "{taken}");
     disk.wait_checkpointed(&large, taken);
     is_full_and_reads_go_on(client, &small, &large);
@@ -153,10 +166,7 @@ fn a_node_starts_again_on_a_full_disk() {
     let disk = Disk::new(4);
     let mut node = disk.start(disk.setup());
     let client = &mut node.connect();
-    let small = create(client, "small", 1, &[]);
-    assert_eq!(code(client, &small, 10), ErrorCode::None);
-    let large = create(client, "large", 1, &[]);
-    let taken = fill(client, &large);
+    let (small, large, taken) = filled(client);
     for end in ["stop", "kill"] {
         match end {
             "stop" => node.stop(),
@@ -168,9 +178,7 @@ fn a_node_starts_again_on_a_full_disk() {
     }
     // Somebody else takes what was kept: the metadata log may find no room, and the stop ends.
     let other = disk.data().with_file_name("other");
-    let file = fs::OpenOptions::new().append(true).create(true).open(&other).unwrap();
-    let full = std::io::copy(&mut std::io::repeat(1), &mut &file).unwrap_err();
-    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    take_all_room(&other);
     node.process().terminate();
     let status = node.process().wait();
     let told = node.setup.stderr();
@@ -217,11 +225,9 @@ fn a_node_ends_that_cannot_tell_of_a_directory_that_failed() {
     let topic = create(client, "there", 2, &[]);
     // What is kept for the metadata log goes as well; then it waits for room.
     let ballast = disk.data().with_file_name("ballast");
-    let ballast = fs::OpenOptions::new().append(true).create(true).open(ballast).unwrap();
     let mut count = 0;
     loop {
-        let full = std::io::copy(&mut std::io::repeat(1), &mut &ballast).unwrap_err();
-        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+        take_all_room(&ballast);
         let request = create_request(vec![creatable(&format!("t{count}"), 1, &[])]);
         let answer = client.call(CREATE_TOPICS, &request.with_timeout_ms(300));
         match error(answer.topics[0].error_code) {
