@@ -14,6 +14,7 @@ mod client_metrics;
 mod docs;
 mod dynamic;
 mod group;
+mod groups;
 mod judge;
 mod key;
 mod limits;
@@ -31,6 +32,7 @@ pub use client_metrics::{CLIENT_METRICS_KEYS, ClientMetricsError, check_client_m
 pub use docs::reference_page;
 pub use dynamic::{BrokerConfigError, broker_key, check_broker_config, is_dynamic};
 pub use group::{GROUP_KEYS, GroupKey, check_group_configs};
+pub use groups::{GroupsConfig, TOPIC_REPLICAS_DEFAULT};
 pub use judge::{ValueType, elements};
 pub use key::{ConfigKey, KeptKey, Kind, TopicKey};
 pub use limits::{ConnectionLimits, ListenerLimits};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ottla_types::NodeId;
 
+use crate::groups::GroupsConfig;
 use crate::key::TopicKey;
 use crate::limits::{self, ConnectionLimits, ListenerLimits};
 use crate::listener::{Endpoint, Listener, SecurityProtocol};
@@ -116,6 +117,8 @@ pub struct NodeConfig {
     pub topic_default_values: Vec<(&'static str, String, bool)>,
     /// How much is remembered of what clients fetch.
     pub fetch_sessions: FetchSessionLimits,
+    /// How groups are coordinated.
+    pub groups: GroupsConfig,
     /// Every key that something reads and that the file or an override gives.
     pub given: BTreeMap<&'static str, String>,
     /// Given keys that nothing reads, with the nearest that something reads.
@@ -205,6 +208,7 @@ impl NodeConfig {
             topic_defaults: TopicConfig::defaults(values),
             topic_default_values: topic_default_values(values),
             fetch_sessions: FetchSessionLimits::read(values),
+            groups: GroupsConfig::read(values),
             given: values.given_known(),
             unknown_keys: values.unknown_keys(),
         })

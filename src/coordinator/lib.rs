@@ -1,7 +1,21 @@
-//! Coordination of clients: so far, the giving out of producer ids.
+//! Coordination of clients: groups with their offsets, and the giving out of producer ids.
 //!
-//! Groups, offsets and transactions come here, on one runtime.
+//! ```text
+//!   handler ──> Groups (partition by the group's name) ──> shard: lock, pure core, effects
+//!                                                            │ records, batched
+//!   answer <── committed: high watermark has passed <────────┴─> log port
+//! ```
+//! A shard is a partition of `__consumer_offsets` that this node leads. Its core ([`group`]) is
+//! pure; the [`runtime`] holds its lock for CPU work only, appends outside of it, and tells answers
+//! when what they say is committed.
+//!
+//! Deliberately absent so far: groups of KIP-848, KIP-932 and KIP-1071 (those of a directory that
+//! Kafka wrote are kept), transactions.
 
+pub mod group;
 mod producer_ids;
+pub mod runtime;
+mod timeline;
 
 pub use producer_ids::{AllocateBlock, IdBlock, ProducerIds};
+pub use runtime::Groups;

@@ -11,6 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_config::TopicConfig;
+use ottla_coordinator::Groups;
+use ottla_coordinator::runtime::GROUPS_TOPIC;
 use ottla_metadata::ImageCell;
 use ottla_metadata::active::Published;
 use ottla_metadata::image::{
@@ -23,6 +25,7 @@ use ottla_storage::DirHealth;
 use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::group_logs;
 use crate::topic_configs::{connections_per_ip_max, effective};
 
 /// Asks the publisher to open the logs; it tells when that is done.
@@ -36,6 +39,8 @@ pub(crate) struct Publisher {
     pub(crate) clock: Clock,
     pub(crate) images: ImageCell,
     pub(crate) replicas: Replicas,
+    /// Told which of its logs are led here, once they can be used.
+    pub(crate) groups: Groups,
     pub(crate) health: Arc<DirHealth>,
     pub(crate) deltas: mpsc::UnboundedReceiver<Delta>,
     pub(crate) open_logs: Option<oneshot::Receiver<OpenLogs>>,
@@ -96,7 +101,10 @@ impl Publisher {
             self.connections.iter().for_each(|connections| connections.set_per_ip_max(max));
         }
         let end = delta.image().provenance().offset.plus(1);
+        let gone: Vec<_> =
+            delta.topics_deleted().map(|topic| (topic.name.clone(), topic.id)).collect();
         self.images.store(Arc::new(delta.into_image()));
+        self.groups.topics_deleted(gone);
         self.replicas.delete(deleted);
         for waiter in &self.published {
             waiter.send_replace(Published(end));
@@ -121,6 +129,9 @@ impl Publisher {
         }
         self.replicas.place(placements).await?;
         self.change_configs(delta);
+        if delta.partitions().any(|change| &*change.topic.name == GROUPS_TOPIC) {
+            group_logs::lead(&self.groups, delta.image(), self.node);
+        }
         Ok(deleted)
     }
 
@@ -155,6 +166,7 @@ impl Publisher {
         self.replicas.load(placements).await?;
         let took = self.clock.now().since_start().saturating_sub(begin.since_start());
         tracing::info!(partitions = count, ?took, "opened logs");
+        group_logs::lead(&self.groups, &image, self.node);
         // The broker may have been told to stop meanwhile.
         let _ = open.done.send(());
         Ok(())

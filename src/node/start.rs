@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
-use ottla_coordinator::ProducerIds;
+use ottla_coordinator::{Groups, ProducerIds};
 use ottla_metadata::ImageCell;
 use ottla_metadata::active::{MetadataSetup, Published, SnapshotPolicy};
 use ottla_protocol::control::VoterEndpoint;
@@ -15,7 +15,8 @@ use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{
-    Connections, FetchSessions, Identity, ListenerId, RequestMemory, Services, Waiting, accept,
+    Connections, FetchSessions, GroupsTopic, Identity, ListenerId, RequestMemory, Services,
+    Waiting, accept,
 };
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
@@ -27,6 +28,7 @@ use crate::descriptors::Descriptors;
 use crate::dir_watch::{DirWatch, ToldFailures};
 use crate::dirs::Dirs;
 use crate::format::bootstrap;
+use crate::group_logs::GroupLogs;
 use crate::listeners::{Sockets, announce, bind_all, connections, registered, voter_endpoints};
 use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
@@ -123,6 +125,7 @@ struct DirEvents {
 /// What follows the metadata.
 struct Followers {
     images: ImageCell,
+    groups: Groups,
     broker: Broker,
     open_logs: oneshot::Sender<OpenLogs>,
     quorum: QuorumHandle,
@@ -262,12 +265,15 @@ impl Node {
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
         let images = ImageCell::default();
         let (open_logs, open_logs_in) = oneshot::channel();
+        let logs = GroupLogs { runtime: runtime.clone(), replicas: self.replicas.clone() };
+        let groups = Groups::start(runtime, self.config.groups.clone(), Box::new(logs));
         let publisher = Publisher {
             node: self.config.node_id,
             defaults: self.config.topic_defaults.clone(),
             clock: runtime.clock().clone(),
             images: images.clone(),
             replicas: self.replicas.clone(),
+            groups: groups.clone(),
             health: health.clone(),
             deltas: deltas_in,
             open_logs: Some(open_logs_in),
@@ -299,7 +305,7 @@ impl Node {
             moved: dir_events.moved,
         };
         runtime.spawn_vital(Plane::Control, "assignments", assignments.run());
-        Ok(Followers { images, broker, open_logs, quorum, controller })
+        Ok(Followers { images, groups, broker, open_logs, quorum, controller })
     }
 
     fn services(&self, followers: &Followers) -> Arc<Services> {
@@ -320,6 +326,8 @@ impl Node {
             ),
             controller: followers.controller.clone(),
             quorum: followers.quorum.clone(),
+            groups: followers.groups.clone(),
+            groups_topic: GroupsTopic::new(self.config.groups.clone()),
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
             authorizer: self.authorizer.clone(),
             memory: RequestMemory::new(limits.request_bytes_in_flight_max),

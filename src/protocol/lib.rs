@@ -19,6 +19,7 @@ pub mod control;
 pub mod coordinator;
 pub mod envelope;
 pub mod fetch;
+pub mod group_offsets;
 pub mod json;
 pub mod log_dirs;
 mod message;

@@ -29,6 +29,7 @@ pub use acceptor::accept;
 pub use apis::reference_page;
 pub use connections::{Connections, ConnectionsSetup};
 pub use fetch_session::Sessions as FetchSessions;
+pub use handlers::find_coordinator::GroupsTopic;
 pub use memory::RequestMemory;
 pub use services::{Identity, ListenerId, Services};
 pub use waiting::Waiting;

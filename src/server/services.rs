@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_config::NodeConfig;
-use ottla_coordinator::ProducerIds;
+use ottla_coordinator::{Groups, ProducerIds};
 use ottla_metadata::{ControllerHandle, ImageCell};
 use ottla_raft::driver::QuorumHandle;
 use ottla_replication::{Replicas, Validator};
@@ -13,6 +13,7 @@ use ottla_types::NodeId;
 
 use crate::connections::Connections;
 use crate::fetch_session::Sessions;
+use crate::handlers::find_coordinator::GroupsTopic;
 use crate::memory::RequestMemory;
 use crate::waiting::Waiting;
 
@@ -38,6 +39,10 @@ pub struct Services {
     pub quorum: QuorumHandle,
     /// Producer ids.
     pub producer_ids: Arc<ProducerIds>,
+    /// Groups and their offsets.
+    pub groups: Groups,
+    /// Creates the topic that they are kept in.
+    pub groups_topic: GroupsTopic,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
     /// Memory for requests.

@@ -1,28 +1,32 @@
 //! Requests, as whole frames: prefix, header, and the body of every kind in every version.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use ottla_protocol::group_offsets::{OffsetCommitRequest, OffsetFetchRequest};
 use ottla_protocol::messages::{
     AllocateProducerIdsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
     AssignReplicasToDirsRequest, BeginQuorumEpochRequest, BrokerId, CreatePartitionsRequest,
-    CreateTopicsRequest, Decodable, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeLogDirsRequest, DescribeProducersRequest,
-    DescribeQuorumRequest, DescribeTopicPartitionsRequest, ElectLeadersRequest, Encodable,
-    EndQuorumEpochRequest, EnvelopeRequest, FetchRequest, FetchSnapshotRequest,
-    FindCoordinatorRequest, InitProducerIdRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, ProduceRequest, StrBytes, TopicName,
-    UnregisterBrokerRequest, VoteRequest, alter_partition_reassignments_request,
-    assign_replicas_to_dirs_request, codec_version, create_partitions_request,
-    create_topics_request, decode_request, delete_records_request, describe_log_dirs_request,
-    describe_producers_request, describe_quorum_request, describe_topic_partitions_request,
-    elect_leaders_request, fetch_request, list_offsets_request, metadata_request, produce_request,
+    CreateTopicsRequest, Decodable, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
+    DescribeClusterRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
+    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
+    ElectLeadersRequest, Encodable, EndQuorumEpochRequest, EnvelopeRequest, FetchRequest,
+    FetchSnapshotRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListPartitionReassignmentsRequest, MetadataRequest, OffsetDeleteRequest, ProduceRequest,
+    StrBytes, SyncGroupRequest, TopicName, UnregisterBrokerRequest, VoteRequest,
+    alter_partition_reassignments_request, assign_replicas_to_dirs_request, codec_version,
+    create_partitions_request, create_topics_request, decode_request, delete_records_request,
+    describe_log_dirs_request, describe_producers_request, describe_quorum_request,
+    describe_topic_partitions_request, elect_leaders_request, fetch_request, join_group_request,
+    leave_group_request, list_offsets_request, metadata_request, offset_delete_request,
+    produce_request, sync_group_request,
 };
-use ottla_protocol::{ApiKey, RequestHeader, RequestPrefix, produce};
+use ottla_protocol::{ApiKey, Message, Reader, RequestHeader, RequestPrefix, Writer, produce};
 
 use crate::targets::Target;
 
 /// The kinds that docs/apis.md shows.
 pub fn all() -> Vec<Target> {
-    [clients(), administration(), placement()].into_iter().flatten().collect()
+    [clients(), groups(), administration(), placement()].into_iter().flatten().collect()
 }
 
 fn clients() -> Vec<Target> {
@@ -65,6 +69,62 @@ fn clients() -> Vec<Target> {
         }),
         target::<DescribeClusterRequest>(ApiKey::DescribeCluster, 0..=2, |_| {
             DescribeClusterRequest::default()
+        }),
+    ]
+}
+
+/// Requests about groups.
+fn groups() -> Vec<Target> {
+    let bytes = || Bytes::from_static(b"metadata");
+    vec![
+        schema_target::<OffsetCommitRequest>(ApiKey::OffsetCommit, 2..=10),
+        schema_target::<OffsetFetchRequest>(ApiKey::OffsetFetch, 1..=10),
+        target::<JoinGroupRequest>(ApiKey::JoinGroup, 0..=9, move |_| {
+            let protocol = join_group_request::JoinGroupRequestProtocol::default()
+                .with_name(text("range"))
+                .with_metadata(bytes());
+            JoinGroupRequest::default()
+                .with_group_id(text("group").into())
+                .with_member_id(text("member"))
+                .with_protocol_type(text("consumer"))
+                .with_protocols(vec![protocol.clone(), protocol])
+        }),
+        target::<SyncGroupRequest>(ApiKey::SyncGroup, 0..=5, move |_| {
+            let assignment = sync_group_request::SyncGroupRequestAssignment::default()
+                .with_member_id(text("member"))
+                .with_assignment(bytes());
+            SyncGroupRequest::default()
+                .with_group_id(text("group").into())
+                .with_assignments(vec![assignment.clone(), assignment])
+        }),
+        target::<HeartbeatRequest>(ApiKey::Heartbeat, 0..=4, |_| {
+            HeartbeatRequest::default().with_group_id(text("group").into())
+        }),
+        target::<LeaveGroupRequest>(ApiKey::LeaveGroup, 0..=5, |version| match version {
+            0..=2 => LeaveGroupRequest::default().with_member_id(text("member")),
+            _ => {
+                let member = leave_group_request::MemberIdentity::default();
+                LeaveGroupRequest::default().with_members(vec![member.clone(), member])
+            }
+        }),
+        target::<DescribeGroupsRequest>(ApiKey::DescribeGroups, 0..=6, |_| {
+            DescribeGroupsRequest::default().with_groups(vec![text("a").into(), text("b").into()])
+        }),
+        target::<ListGroupsRequest>(ApiKey::ListGroups, 0..=5, |version| match version {
+            0..=3 => ListGroupsRequest::default(),
+            _ => ListGroupsRequest::default().with_states_filter(vec![text("Empty")]),
+        }),
+        target::<DeleteGroupsRequest>(ApiKey::DeleteGroups, 0..=2, |_| {
+            DeleteGroupsRequest::default().with_groups_names(vec![text("a").into()])
+        }),
+        target::<OffsetDeleteRequest>(ApiKey::OffsetDelete, 0..=0, |_| {
+            let partition = offset_delete_request::OffsetDeleteRequestPartition::default();
+            let topic_part = offset_delete_request::OffsetDeleteRequestTopic::default()
+                .with_name(topic())
+                .with_partitions(vec![partition.clone(), partition]);
+            OffsetDeleteRequest::default()
+                .with_group_id(text("group").into())
+                .with_topics(vec![topic_part])
         }),
     ]
 }
@@ -233,6 +293,34 @@ fn produce_target() -> Target {
     // Read by hand, so that memory is bounded by the frame.
     (made.fixed, made.times) = (16 << 10, 32);
     made
+}
+
+/// A request that the crate does not read in every version.
+fn schema_target<R: Message>(api_key: ApiKey, versions: std::ops::RangeInclusive<i16>) -> Target {
+    let frame = |version: i16| {
+        let mut out = Writer::new();
+        out.i16(api_key.code());
+        out.i16(version);
+        out.i32(7);
+        out.nullable_str(Some("fuzz"), false);
+        if api_key.is_flexible(version) {
+            out.uvarint(0);
+        }
+        R::default().encode(&mut out, version);
+        out.into_bytes()
+    };
+    Target {
+        name: format!("request-{}", api_key.name()),
+        inputs: versions.clone().map(frame).collect(),
+        mend: |_| {},
+        decode: Box::new(move |bytes| {
+            let Some((header, body)) = split(bytes, api_key) else { return false };
+            versions.contains(&header.api_version)
+                && R::decode(&mut Reader::new(&body), header.api_version).is_ok()
+        }),
+        fixed: 16 << 10,
+        times: 64,
+    }
 }
 
 fn target<R: Encodable + Decodable>(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Message, Request, StrBytes};
+use ottla_protocol::{ApiKey, Message as Schema, Reader, Writer};
 use ottla_test_client::{decode_response, encode_request};
 
 use crate::node::WAIT_MAX;
@@ -80,6 +81,37 @@ impl Client {
             record.push(Sent { key: R::KEY, frame, decode: decode::<R> });
         }
         Ok(correlation)
+    }
+
+    /// Sends a request that the crate does not know in every version, and reads its answer.
+    pub fn ask<Q: Schema, A: Schema>(&mut self, key: ApiKey, version: i16, request: &Q) -> A {
+        let mut writer = Writer::new();
+        writer.i32(0);
+        writer.i16(key.code());
+        writer.i16(version);
+        writer.i32(self.correlation);
+        writer.nullable_str(Some(&self.client_id), false);
+        if version >= Q::FLEXIBLE_FROM {
+            writer.uvarint(0);
+        }
+        request.encode(&mut writer, version);
+        let mut frame = writer.into_bytes();
+        let len = u32::try_from(frame.len() - 4).unwrap();
+        frame[..4].copy_from_slice(&len.to_be_bytes());
+        self.send_raw(&frame).unwrap();
+        if let Some(record) = &mut self.record {
+            record.push(Sent { key: key.code(), frame: frame.into(), decode: |_, _| Ok(()) });
+        }
+        let answer = self.receive_frame().unwrap();
+        let mut reader = Reader::new(&answer);
+        assert_eq!(reader.i32(), Ok(self.correlation), "answers come in order");
+        self.correlation += 1;
+        if version >= A::FLEXIBLE_FROM {
+            reader.skip_tags().unwrap();
+        }
+        let decoded = A::decode(&mut reader, version).unwrap();
+        assert_eq!(reader.remaining(), 0, "nothing is behind the answer");
+        decoded
     }
 
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {

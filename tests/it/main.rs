@@ -20,6 +20,7 @@ mod describe_topics;
 mod dirs;
 mod dump_log;
 mod full_disk;
+mod groups;
 mod hostile;
 mod limits;
 mod log_dirs;

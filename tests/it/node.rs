@@ -114,8 +114,13 @@ pub struct Setup {
 impl Setup {
     pub fn new() -> Setup {
         let ports = [free_port(), free_port()];
-        // The records of these tests are of 2023.
-        let overrides = vec![("log.retention.ms".to_owned(), "-1".to_owned())];
+        let overrides = [
+            // The records of these tests are of 2023.
+            ("log.retention.ms", "-1"),
+            // Nobody else comes.
+            ("group.initial.rebalance.delay.ms", "0"),
+        ];
+        let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
         Setup { dir: TempDir::new(), ports, overrides }
     }
 

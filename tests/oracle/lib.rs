@@ -80,7 +80,15 @@ pub fn record(address: SocketAddr) -> Result<String, String> {
     Ok(golden)
 }
 
-/// Asks Kafka, and asks again what settles. Ottla is asked once: who was answered there can go on.
+/// Whether an answer is one that passes.
+fn has_to_settle(answer: &Answer, version: &Version) -> bool {
+    match answer {
+        Answer::Body(bytes) => read(bytes, &version.answered).is_ok_and(|said| passes(&said)),
+        _ => false,
+    }
+}
+
+/// Asks Kafka, and asks again what settles.
 fn ask_patiently(
     asker: &mut Asker,
     case: &Case,
@@ -91,11 +99,7 @@ fn ask_patiently(
     let deadline = if case.settles { SETTLES_MAX } else { 1 };
     for attempt in 1.. {
         let answer = asker.ask(case.api, sent_as(case, number), version, request)?;
-        let said = match &answer {
-            Answer::Body(bytes) => read(bytes, &version.answered).ok(),
-            _ => None,
-        };
-        if attempt >= deadline || !said.as_ref().is_some_and(passes) {
+        if attempt >= deadline || !has_to_settle(&answer, version) {
             return Ok(answer);
         }
         std::thread::sleep(SETTLE_PAUSE);

@@ -36,6 +36,8 @@ pub struct Stats {
     pub deletions: u64,
     /// Changes of configs that were acknowledged.
     pub configs: u64,
+    /// Commits of offsets that were acknowledged.
+    pub commits: u64,
     /// Elections won.
     pub elections: u64,
 }
@@ -56,6 +58,7 @@ impl AddAssign for Stats {
         self.topics += other.topics;
         self.deletions += other.deletions;
         self.configs += other.configs;
+        self.commits += other.commits;
         self.elections += other.elections;
     }
 }

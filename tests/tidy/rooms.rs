@@ -61,6 +61,8 @@ const CORES: &[&str] = &[
     "src/replication/placement.rs",
     "src/replication/sessions",
     "src/replication/validation",
+    "src/coordinator/group",
+    "src/coordinator/timeline.rs",
     "src/storage/producer_state",
 ];
 
@@ -113,6 +115,12 @@ fn every_room_is_listed() {
     assert_none(&wrong);
 }
 
+/// Whether the code names a word; a field `awaiting` is not `.await`.
+fn is_named(code: &str, word: &str) -> bool {
+    let goes_on = |rest: &str| rest.starts_with(|it: char| it.is_alphanumeric() || it == '_');
+    code.match_indices(word).any(|(at, _)| word != ".await" || !goes_on(&code[at + word.len()..]))
+}
+
 #[test]
 fn cores_are_free_of_the_world() {
     let mut wrong = Vec::new();
@@ -125,7 +133,7 @@ fn cores_are_free_of_the_world() {
         for (number, line) in without_tests(&text).lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for (word, reason) in FORBIDDEN {
-                if code.contains(word) {
+                if is_named(code, word) {
                     wrong.push(format!("{name}:{}: {word}: {reason}", number + 1));
                 }
             }

@@ -17,6 +17,7 @@ pub mod elect_leaders;
 pub mod envelope;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod groups;
 pub mod init_producer_id;
 mod leaders;
 pub mod list_offsets;
@@ -165,9 +166,13 @@ pub fn authorized_operations(permissions: &Permissions<'_>, kind: ResourceKind, 
             (Operation::AlterConfigs, 11),
             (Operation::IdempotentWrite, 12),
         ],
-        ResourceKind::Group => {
-            &[(Operation::Read, 3), (Operation::Delete, 6), (Operation::Describe, 8)]
-        }
+        ResourceKind::Group => &[
+            (Operation::Read, 3),
+            (Operation::Delete, 6),
+            (Operation::Describe, 8),
+            (Operation::DescribeConfigs, 10),
+            (Operation::AlterConfigs, 11),
+        ],
         ResourceKind::TransactionalId => &[(Operation::Write, 4), (Operation::Describe, 8)],
     };
     let resource = Resource { kind, name };

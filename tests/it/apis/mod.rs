@@ -8,6 +8,7 @@ mod calls;
 mod configs;
 mod described;
 mod forwarded;
+mod groups;
 mod negotiation;
 mod quorum;
 
@@ -37,7 +38,15 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (1, Some((4, 18)), Some((4, 18))),
     (2, Some((1, 11)), None),
     (3, Some((0, 13)), None),
+    (8, Some((2, 10)), None),
+    (9, Some((1, 10)), None),
     (10, Some((0, 6)), None),
+    (11, Some((0, 9)), None),
+    (12, Some((0, 4)), None),
+    (13, Some((0, 5)), None),
+    (14, Some((0, 5)), None),
+    (15, Some((0, 6)), None),
+    (16, Some((0, 5)), None),
     (18, Some((0, 4)), Some((0, 4))),
     (19, Some((2, 7)), Some((2, 7))),
     (20, Some((1, 6)), Some((1, 6))),
@@ -48,10 +57,12 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (33, Some((0, 2)), Some((0, 2))),
     (35, Some((1, 5)), None),
     (37, Some((0, 3)), Some((0, 3))),
+    (42, Some((0, 2)), None),
     (43, Some((0, 2)), Some((0, 2))),
     (44, Some((0, 1)), Some((0, 1))),
     (45, Some((0, 1)), Some((0, 1))),
     (46, Some((0, 0)), Some((0, 0))),
+    (47, Some((0, 0)), None),
     (48, Some((0, 1)), None),
     (52, None, Some((0, 2))),
     (53, None, Some((0, 1))),

@@ -3,12 +3,19 @@
 use std::collections::BTreeSet;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use kafka_protocol::messages::{
-    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerId, DescribeClientQuotasRequest,
-    DescribeClusterRequest, FindCoordinatorRequest, InitProducerIdRequest,
-    ListConfigResourcesRequest, MetadataRequest, TransactionalId, UnregisterBrokerRequest,
+    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerId, DeleteGroupsRequest,
+    DescribeClientQuotasRequest, DescribeClusterRequest, DescribeGroupsRequest,
+    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, MetadataRequest, OffsetDeleteRequest,
+    TransactionalId, UnregisterBrokerRequest,
 };
 use kafka_protocol::protocol::Request;
+use ottla_protocol::ApiKey;
+use ottla_protocol::group_offsets::{OffsetCommitResponse, OffsetFetchResponse};
 use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
@@ -19,6 +26,9 @@ use crate::apis::{
     vote_request,
 };
 use crate::client::Client;
+use crate::groups::{
+    Member, commit_request, find_coordinator_of, join_request, offset_fetch_request, sync_request,
+};
 use crate::requests::{
     Topic, batch, creatable, create, create_request, delete_records_request, delete_request,
     fetch_request, list_offsets_request, produce_request, text, topic_name,
@@ -36,6 +46,20 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("Metadata", "Describe", "Topic"),
     ("Metadata", "Create", "Cluster"),
     ("Metadata", "Create", "Topic"),
+    ("OffsetCommit", "Read", "Group"),
+    ("OffsetCommit", "Read", "Topic"),
+    ("OffsetFetch", "Describe", "Group"),
+    ("OffsetFetch", "Describe", "Topic"),
+    ("JoinGroup", "Read", "Group"),
+    ("SyncGroup", "Read", "Group"),
+    ("Heartbeat", "Read", "Group"),
+    ("LeaveGroup", "Read", "Group"),
+    ("DescribeGroups", "Describe", "Group"),
+    ("ListGroups", "Describe", "Cluster"),
+    ("ListGroups", "Describe", "Group"),
+    ("DeleteGroups", "Delete", "Group"),
+    ("OffsetDelete", "Delete", "Group"),
+    ("OffsetDelete", "Read", "Topic"),
     ("FindCoordinator", "Describe", "Group"),
     ("FindCoordinator", "Describe", "TransactionalId"),
     ("CreateTopics", "Create", "Cluster"),
@@ -181,7 +205,7 @@ fn metadata(topic: &Topic) -> Vec<Row> {
     vec![
         row("Metadata", ALL, 13, by_name("t"), &["Describe Topic t"]),
         row("Metadata", ALL, 13, by_id, &["Describe Topic t"]),
-        row("Metadata", ALL, 13, all, &["Describe Topic t"]),
+        row("Metadata", ALL, 13, all, &["Describe Topic __consumer_offsets", "Describe Topic t"]),
         row("Metadata", ALL, 13, by_name("made"), made),
         row("Metadata", NOT_THE_CLUSTER, 13, by_name("more"), more),
         coordinator(0, &["Describe Group k"]),
@@ -237,6 +261,49 @@ fn administration(topic: &Topic) -> Vec<Row> {
         row("DeleteTopics", ALL, 5, by_name, &["Delete Topic newer"]),
         row("DeleteTopics", NO_DELETE, 6, by_id.clone(), refused),
         row("DeleteTopics", ALL, 6, by_id, &["Delete Topic t"]),
+    ]
+}
+
+/// Questions about groups.
+fn groups(topic: &Topic) -> Vec<Row> {
+    let ask = |api, call: fn(&mut Client, &Topic), expected| {
+        let topic = topic.clone();
+        Row { api, allowed: ALL, call: Box::new(move |client| call(client, &topic)), expected }
+    };
+    let commit = |client: &mut Client, topic: &Topic| {
+        let request = commit_request("g", topic, 9, &[(0, 1)]);
+        let _: OffsetCommitResponse = client.ask(ApiKey::OffsetCommit, 9, &request);
+    };
+    let fetch = |client: &mut Client, topic: &Topic| {
+        let request = offset_fetch_request("g", topic, 9, &[0]);
+        let _: OffsetFetchResponse = client.ask(ApiKey::OffsetFetch, 9, &request);
+    };
+    let nobody = Member { id: "m".to_owned(), generation: 1, leader: String::new() };
+    let join = join_request("g", "m");
+    let sync = sync_request("g", &nobody, 5);
+    let beat = HeartbeatRequest::default().with_group_id(text("g").into());
+    let leave = LeaveGroupRequest::default().with_group_id(text("g").into());
+    let described = DescribeGroupsRequest::default().with_groups(vec![text("g").into()]);
+    let list = ListGroupsRequest::default();
+    let deleted = DeleteGroupsRequest::default().with_groups_names(vec![text("h").into()]);
+    let forgotten = OffsetDeleteRequestTopic::default()
+        .with_name(topic_name("t"))
+        .with_partitions(vec![OffsetDeleteRequestPartition::default()]);
+    let forgotten =
+        OffsetDeleteRequest::default().with_group_id(text("g").into()).with_topics(vec![forgotten]);
+    let one_by_one = &[DESCRIBE, "Describe Group g"];
+    vec![
+        ask("OffsetCommit", commit, &["Read Group g", "Read Topic t"]),
+        ask("OffsetFetch", fetch, &["Describe Group g", "Describe Topic t"]),
+        row("JoinGroup", ALL, 9, join, &["Read Group g"]),
+        row("SyncGroup", ALL, 5, sync, &["Read Group g"]),
+        row("Heartbeat", ALL, 4, beat, &["Read Group g"]),
+        row("LeaveGroup", ALL, 5, leave, &["Read Group g"]),
+        row("DescribeGroups", ALL, 6, described, &["Describe Group g"]),
+        row("ListGroups", ALL, 5, list.clone(), &[DESCRIBE]),
+        row("ListGroups", NOT_THE_CLUSTER, 5, list, one_by_one),
+        row("OffsetDelete", ALL, 0, forgotten, &["Delete Group g", "Read Topic t"]),
+        row("DeleteGroups", ALL, 2, deleted, &["Delete Group h"]),
     ]
 }
 
@@ -313,6 +380,7 @@ fn quorum() -> Vec<Row> {
 fn the_questions_are_those_of_kafka() {
     let node = Embedded::start();
     let topic = create(&mut node.connect(), "t", 1, &[]);
+    find_coordinator_of(&mut node.connect(), "g");
     node.recorder.take();
     let mut asked = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -332,6 +400,7 @@ fn the_questions_are_those_of_kafka() {
     };
     check(&mut node.connect(), records(&topic));
     check(&mut node.connect(), metadata(&topic));
+    check(&mut node.connect(), groups(&topic));
     check(&mut node.connect(), administration(&topic));
     check(&mut node.connect(), configs());
     check(&mut node.connect_to_controller(), quorum());

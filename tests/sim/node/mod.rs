@@ -11,6 +11,7 @@ mod admin;
 mod as_kafka;
 mod audit;
 mod client;
+mod committer;
 mod configs;
 mod loss;
 mod model;
@@ -34,6 +35,7 @@ use crate::findings::Findings;
 use crate::run::Settings;
 use admin::Admin;
 use client::{Client, Phase};
+use committer::Committer;
 use plan::{End, OPEN_FILES_MAX, Plan};
 use process::{Process, State};
 use producer::Producer;
@@ -86,6 +88,10 @@ fn start_clients(client: &Client, plan: &Plan) -> Vec<Task<()>> {
         let acks = client.dice.pick(&[-1, -1, 1]);
         let producer = Producer::new(client.clone(), index, acks);
         tasks.push(spawn("producer", Box::pin(producer.run())));
+    }
+    for index in 0..plan.committers {
+        let committer = Committer::new(client.clone(), index);
+        tasks.push(spawn("committer", Box::pin(committer.run())));
     }
     for _ in 0..plan.readers {
         tasks.push(spawn("reader", Box::pin(reader::run(client.clone()))));

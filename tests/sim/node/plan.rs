@@ -58,6 +58,8 @@ pub struct Plan {
     pub producers: u32,
     /// Consumers.
     pub readers: u32,
+    /// Clients that commit offsets.
+    pub committers: u32,
     /// Whether connections are reset.
     pub resets: bool,
     /// Whether syncs may take long.
@@ -93,6 +95,7 @@ impl Plan {
             lives: dice.between(2, 5),
             producers: dice.between(1, 3) as u32,
             readers: dice.between(1, 2) as u32,
+            committers: dice.between(0, 2) as u32,
             resets: dice.chance(50),
             slow_disk: dice.chance(40),
             clock_jumps,
@@ -159,6 +162,8 @@ impl Plan {
             true => 1,
             false => dice.pick(&[1, 3, i64::MAX]),
         };
+        config.groups.topic_partitions = dice.pick(&[1, 3, 10]);
+        config.groups.topic_segment_bytes = 1 << 20;
         config.open_files_max = dice.pick(&[1, 3, 1_000]);
         config
     }

@@ -1,0 +1,62 @@
+//! How groups are coordinated.
+
+use std::time::Duration;
+
+use crate::values::Values;
+
+/// Limits and times of groups, and the topic that they are kept in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupsConfig {
+    /// `offsets.topic.num.partitions`.
+    pub topic_partitions: i32,
+    /// `offsets.topic.replication.factor`, if it is given: else at most as many as are alive.
+    pub topic_replicas: Option<i16>,
+    /// `offsets.topic.segment.bytes`.
+    pub topic_segment_bytes: u32,
+    /// `offset.metadata.max.bytes`.
+    pub offset_metadata_max: usize,
+    /// `group.min.session.timeout.ms`.
+    pub session_timeout_min: Duration,
+    /// `group.max.session.timeout.ms`.
+    pub session_timeout_max: Duration,
+    /// `group.initial.rebalance.delay.ms`.
+    pub initial_rebalance_delay: Duration,
+    /// `group.max.size`.
+    pub size_max: usize,
+    /// `offsets.retention.minutes`.
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// How long a member that joined anew may take until its rebalance ends; Kafka has no key.
+    pub new_member_join_timeout: Duration,
+}
+
+/// Most replicas of the topic unless another number is given.
+pub const TOPIC_REPLICAS_DEFAULT: i16 = 3;
+
+impl GroupsConfig {
+    pub(crate) fn read(values: &Values) -> GroupsConfig {
+        let ms = |name| Duration::from_millis(u64::from(values.int(name).unsigned_abs()));
+        let replicas = i16::try_from(values.int("offsets.topic.replication.factor"));
+        let is_given = values.is_given("offsets.topic.replication.factor");
+        GroupsConfig {
+            topic_partitions: values.int("offsets.topic.num.partitions"),
+            topic_replicas: is_given.then(|| replicas.unwrap_or(i16::MAX)),
+            topic_segment_bytes: values.int("offsets.topic.segment.bytes").unsigned_abs(),
+            offset_metadata_max: values.int("offset.metadata.max.bytes").unsigned_abs() as usize,
+            session_timeout_min: ms("group.min.session.timeout.ms"),
+            session_timeout_max: ms("group.max.session.timeout.ms"),
+            initial_rebalance_delay: ms("group.initial.rebalance.delay.ms"),
+            size_max: values.int("group.max.size").unsigned_abs() as usize,
+            offsets_retention: Duration::from_mins(u64::from(
+                values.int("offsets.retention.minutes").unsigned_abs(),
+            )),
+            retention_check_interval: Duration::from_millis(
+                values
+                    .long("offsets.retention.check.interval.ms")
+                    .map_or(u64::MAX, i64::unsigned_abs),
+            ),
+            new_member_join_timeout: Duration::from_mins(5),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Keys of the node: groups of consumers, and the topic that they are kept in. Sorted by name.
+
+use super::key;
+use crate::key::{ConfigKey, Kind};
+
+pub(super) const GROUPS: &[ConfigKey] = &[
+    key(
+        "group.initial.rebalance.delay.ms",
+        Kind::Int { min: 0 },
+        Some("3000"),
+        "How long a group that was empty waits for members to join, ms; again while they do.",
+    ),
+    key(
+        "group.max.session.timeout.ms",
+        Kind::Int { min: 0 },
+        Some("1800000"),
+        "Longest time that a member may ask to be silent, ms.",
+    ),
+    key("group.max.size", Kind::Int { min: 1 }, Some("2147483647"), "Most members of a group."),
+    key(
+        "group.min.session.timeout.ms",
+        Kind::Int { min: 0 },
+        Some("6000"),
+        "Shortest time that a member may ask to be silent, ms.",
+    ),
+    key(
+        "offset.metadata.max.bytes",
+        Kind::Int { min: 0 },
+        Some("4096"),
+        "Longest text that may be committed with an offset, in UTF-16 units.",
+    ),
+    key(
+        "offsets.retention.check.interval.ms",
+        Kind::Long { min: 1 },
+        Some("600000"),
+        "Time between two looks for offsets that nobody needs any more, ms.",
+    ),
+    key(
+        "offsets.retention.minutes",
+        Kind::Int { min: 1 },
+        Some("10080"),
+        "How long offsets are kept after a group has become empty, or, of a group that never had \
+         members or whose members do not read the topic, after they were committed; minutes.",
+    ),
+    key(
+        "offsets.topic.num.partitions",
+        Kind::Int { min: 1 },
+        Some("50"),
+        "Partitions that `__consumer_offsets` is created with.",
+    ),
+    key(
+        "offsets.topic.replication.factor",
+        Kind::IntRange { min: 1, max: 32_767 },
+        Some("3"),
+        "Replicas that `__consumer_offsets` is created with. Unless it is given, at most as many \
+         as there are brokers.",
+    ),
+    key(
+        "offsets.topic.segment.bytes",
+        Kind::Int { min: 1 },
+        Some("104857600"),
+        "`segment.bytes` that `__consumer_offsets` is created with.",
+    ),
+];

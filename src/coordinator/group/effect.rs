@@ -1,0 +1,81 @@
+//! What a step wants done, and what it answers.
+
+use bytes::Bytes;
+use ottla_types::{ErrorCode, Offset};
+
+use super::classic::{Joined, Synced};
+use super::join::StaticReplaced;
+use super::sync::Assigned;
+
+/// Names who waits for an answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ticket(pub u64);
+
+/// What the sender of a request is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// The outcome of each offset, in the order of the request.
+    Committed(Vec<ErrorCode>),
+    /// To a member that joined, or was refused.
+    Joined(Joined),
+    /// To a member that asked for its assignment.
+    Synced(Synced),
+    /// The outcome for each member that was to leave, in the order of the request.
+    Left(Vec<ErrorCode>),
+    /// The group is forgotten.
+    Deleted,
+    /// The outcome for each offset that was to be forgotten, in the order of the request.
+    OffsetsDeleted(Vec<ErrorCode>),
+}
+
+/// An answer, or why there is none.
+pub type Told = Result<Answer, ErrorCode>;
+
+/// Records that are appended together or not at all.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Write {
+    /// Where the first of them goes.
+    pub at: Offset,
+    /// The records; never empty.
+    pub records: Vec<RecordBytes>,
+    /// What is done once they are committed, or could not be.
+    pub then: Then,
+}
+
+/// A record as it is appended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordBytes {
+    /// Its key.
+    pub key: Bytes,
+    /// Its value; `None` deletes.
+    pub value: Option<Bytes>,
+}
+
+/// What follows a write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Then {
+    /// Nobody waits for it.
+    Nothing,
+    /// An answer.
+    Answer(Ticket, Answer),
+    /// A generation's assignments are told.
+    Assigned(Box<Assigned>),
+    /// A static member is told that it took another one's place.
+    StaticReplaced(Box<StaticReplaced>),
+}
+
+/// What a step wants done, in causal order.
+#[derive(Default, Debug)]
+pub struct Effects {
+    /// Records to be appended.
+    pub writes: Vec<Write>,
+    /// What may be told at once.
+    pub answers: Vec<(Ticket, Told)>,
+}
+
+impl Effects {
+    /// Tells somebody something at once.
+    pub fn answer(&mut self, ticket: Ticket, told: Told) {
+        self.answers.push((ticket, told));
+    }
+}

@@ -1,0 +1,224 @@
+//! Loading: records of the log, in their order, make the state anew.
+//!
+//! - Offsets of a transaction count from its marker on.
+//! - A classic group is loaded with its members, in the state Stable; without members it is Empty.
+//! - Groups of other protocols are kept by the keys of their records.
+//! - A type that is not known is passed over, as in Kafka, and stays in the log. A known type in a
+//!   version that is not, or one that is damaged, is an error: what it says would be missing.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use ottla_protocol::Reader;
+use ottla_protocol::coordinator::RecordError;
+use ottla_protocol::coordinator::group::GroupRecord;
+use ottla_protocol::coordinator::group::offsets::{OffsetCommitKey, OffsetCommitValue};
+use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp};
+
+use super::classic::ClassicGroup;
+use super::effect::Effects;
+use super::offsets::{CommittedOffset, OffsetKey};
+use super::{GroupId, GroupShard, Now, Slot};
+
+/// The protocol of a group that is not a classic one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OtherKind {
+    /// KIP-848.
+    Consumer,
+    /// KIP-932.
+    Share,
+    /// KIP-1071.
+    Streams,
+}
+
+/// What is known of a group that is not a classic one.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct OtherGroup {
+    /// The keys of its records.
+    pub keys: BTreeSet<Bytes>,
+    /// How many members it has.
+    pub members: usize,
+}
+
+/// A record of the log.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadedRecord<'a> {
+    /// Its offset.
+    pub offset: Offset,
+    /// The transaction's producer, if it is part of one.
+    pub producer: Option<ProducerId>,
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its value; `None` deletes.
+    pub value: Option<&'a [u8]>,
+}
+
+/// What the records of another protocol's group are: its existence, a member, or anything else.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Group,
+    Member,
+    Detail,
+}
+
+/// Group and part by the type of a record.
+fn other_type(number: i16) -> Option<(OtherKind, Part)> {
+    Some(match number {
+        3 => (OtherKind::Consumer, Part::Group),
+        5 => (OtherKind::Consumer, Part::Member),
+        4 | 6..=8 | 16 => (OtherKind::Consumer, Part::Detail),
+        11 => (OtherKind::Share, Part::Group),
+        10 => (OtherKind::Share, Part::Member),
+        12..=15 => (OtherKind::Share, Part::Detail),
+        17 => (OtherKind::Streams, Part::Group),
+        19 => (OtherKind::Streams, Part::Member),
+        20..=23 => (OtherKind::Streams, Part::Detail),
+        _ => return None,
+    })
+}
+
+impl GroupShard {
+    /// Replays a record of the log.
+    ///
+    /// # Errors
+    /// When the record is of a known type and cannot be read.
+    pub fn load(&mut self, record: LoadedRecord<'_>) -> Result<(), RecordError> {
+        self.end = record.offset.plus(1);
+        let number = Reader::new(record.key).i16().ok();
+        if let Some((number, (kind, part))) = number.and_then(|it| Some((it, other_type(it)?))) {
+            // Read as a whole, so that what is damaged is noticed.
+            GroupRecord::decode(record.key, record.value)?;
+            self.load_other(record, number, kind, part);
+            return Ok(());
+        }
+        match GroupRecord::decode(record.key, record.value) {
+            Err(RecordError::UnknownType(_)) => {}
+            Err(error) => return Err(error),
+            Ok((GroupRecord::OffsetCommit(key, value), _)) => {
+                self.load_offset(record, &key, value);
+            }
+            Ok((GroupRecord::LegacyOffsetCommit(key, value), _)) => {
+                let key = OffsetCommitKey {
+                    group: key.group,
+                    topic: key.topic,
+                    partition: key.partition,
+                };
+                let value = value.map(|value| OffsetCommitValue {
+                    offset: value.offset,
+                    metadata: value.metadata,
+                    commit_timestamp: value.commit_timestamp,
+                    ..OffsetCommitValue::default()
+                });
+                self.load_offset(record, &key, value);
+            }
+            Ok((GroupRecord::GroupMetadata(key, value), _)) => {
+                let id = GroupId::from(key.group.as_str());
+                if let Some(Slot::Classic(incarnation)) = self.slots.get(&id).copied() {
+                    self.slots.unload(&id);
+                    self.classic.remove(&incarnation);
+                }
+                if let Some(value) = value {
+                    let group = ClassicGroup::loaded(id, value);
+                    self.load_classic(group);
+                }
+            }
+            Ok(_) => unreachable!("the other types are not decoded here"),
+        }
+        Ok(())
+    }
+
+    fn load_classic(&mut self, group: ClassicGroup) {
+        let incarnation = self.next_incarnation();
+        self.slots.load(group.id().clone(), Slot::Classic(incarnation));
+        self.classic.insert(incarnation, group);
+    }
+
+    fn load_offset(
+        &mut self,
+        record: LoadedRecord<'_>,
+        key: &OffsetCommitKey,
+        value: Option<OffsetCommitValue>,
+    ) {
+        let group = GroupId::from(key.group.as_str());
+        let key = OffsetKey { group, topic: key.topic.clone(), partition: key.partition };
+        let Some(value) = value else {
+            self.offsets.unload(&key);
+            for producer in self.producers_with(&key) {
+                self.pending.unload(&(producer, key.clone()));
+            }
+            return;
+        };
+        if self.slots.get(&key.group).is_none() {
+            self.load_classic(ClassicGroup::new(key.group.clone(), value.commit_timestamp));
+        }
+        let expires = Some(value.expire_timestamp).filter(|time| *time != Timestamp::NONE);
+        let offset = CommittedOffset {
+            offset: value.offset,
+            leader_epoch: LeaderEpoch(value.leader_epoch.0.max(-1)),
+            metadata: value.metadata.as_str().into(),
+            committed_at: value.commit_timestamp,
+            expires,
+            topic_id: value.topic_id,
+            record: record.offset,
+        };
+        match record.producer {
+            None => self.offsets.load(key, offset),
+            Some(producer) => self.pending.load((producer, key), offset),
+        }
+    }
+
+    fn load_other(&mut self, record: LoadedRecord<'_>, number: i16, kind: OtherKind, part: Part) {
+        let mut reader = Reader::new(&record.key[size_of_val(&number)..]);
+        let name = reader.nullable_str(false).ok().flatten().expect("the key was decoded");
+        let id = GroupId::from(name);
+        let other = self.others.entry(id.clone()).or_default();
+        let key = Bytes::copy_from_slice(record.key);
+        let changed = match record.value {
+            Some(_) => other.keys.insert(key),
+            None => other.keys.remove(&key),
+        };
+        if part == Part::Member && changed {
+            other.members = match record.value {
+                Some(_) => other.members + 1,
+                None => other.members - 1,
+            };
+        }
+        if part == Part::Group {
+            match record.value {
+                Some(_) => self.slots.load(id.clone(), Slot::Other(kind)),
+                None => drop(self.slots.unload(&id)),
+            }
+        }
+        if self.others.get(&id).is_some_and(|other| other.keys.is_empty()) {
+            self.others.remove(&id);
+        }
+    }
+
+    /// A transaction that the log ends at `offset`.
+    pub fn load_marker(&mut self, offset: Offset, producer: ProducerId, committed: bool) {
+        self.end = offset.plus(1);
+        self.load_end_of_transaction(producer, committed);
+    }
+
+    /// All that was to be loaded is: the log ends at `end`, and members begin to be waited for.
+    pub fn loaded(&mut self, now: Now, end: Offset, out: &mut Effects) {
+        self.end = end;
+        self.keep_offsets_in_groups(now);
+        self.await_all_members(now, out);
+        self.expect_expiry(now);
+    }
+
+    /// An offset whose group was forgotten behind it (its tombstones come in any order after a
+    /// compaction) makes a simple group, as its record would have.
+    fn keep_offsets_in_groups(&mut self, now: Now) {
+        let missing: BTreeSet<GroupId> = self
+            .offsets
+            .range(..)
+            .filter(|(key, _)| self.slots.get(&key.group).is_none())
+            .map(|(key, _)| key.group.clone())
+            .collect();
+        for id in missing {
+            self.load_classic(ClassicGroup::new(id, now.wall));
+        }
+    }
+}

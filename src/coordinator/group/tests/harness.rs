@@ -1,0 +1,149 @@
+//! A shard over a log in memory, whose appends can be held back and be refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_config::{GroupsConfig, NodeConfig};
+use ottla_types::{ErrorCode, MonoTime, Offset, Timestamp};
+
+use super::render;
+use crate::group::{
+    Effects, GroupShard, LoadedRecord, Now, RecordBytes, Then, Ticket, Told, Write,
+};
+
+/// When a script begins, by the wall clock.
+const BEGIN_MS: i64 = 1_000_000;
+
+pub(super) struct Harness {
+    pub(super) config: Arc<GroupsConfig>,
+    pub(super) shard: GroupShard,
+    pub(super) now: Duration,
+    /// What was committed.
+    pub(super) log: Vec<RecordBytes>,
+    /// Whether writes wait.
+    pub(super) holds: bool,
+    held: Vec<Write>,
+    tickets: u64,
+    labels: BTreeMap<Ticket, String>,
+    /// What happened since it was asked last.
+    pub(super) told: Vec<String>,
+    /// What was answered since it was asked last.
+    pub(super) answers: Vec<(Ticket, Told)>,
+}
+
+impl Harness {
+    pub(super) fn new(keys: &[(String, String)]) -> Harness {
+        let config = NodeConfig::new(None, keys);
+        let config = Arc::new(config.expect("the keys are good").groups);
+        let shard = GroupShard::new(config.clone());
+        let mut harness = Harness {
+            config,
+            shard,
+            now: Duration::ZERO,
+            log: Vec::new(),
+            holds: false,
+            held: Vec::new(),
+            tickets: 0,
+            labels: BTreeMap::new(),
+            told: Vec::new(),
+            answers: Vec::new(),
+        };
+        harness.step(|shard, now, out| shard.loaded(now, Offset::ZERO, out));
+        harness
+    }
+
+    pub(super) fn now(&self) -> Now {
+        let ms = i64::try_from(self.now.as_millis()).expect("scripts are short");
+        Now { mono: MonoTime::from_start(self.now), wall: Timestamp(BEGIN_MS + ms) }
+    }
+
+    /// Somebody who waits.
+    pub(super) fn ticket(&mut self, label: &str) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.labels.insert(ticket, label.to_owned());
+        ticket
+    }
+
+    pub(super) fn step(&mut self, step: impl FnOnce(&mut GroupShard, Now, &mut Effects)) {
+        let mut out = Effects::default();
+        let now = self.now();
+        step(&mut self.shard, now, &mut out);
+        self.perform(out);
+    }
+
+    fn perform(&mut self, out: Effects) {
+        self.shard.check();
+        for (ticket, told) in out.answers {
+            let label = self.labels.remove(&ticket).expect("whoever waits is answered once");
+            self.told.push(format!("{label} < {}", render::told(&told)));
+            self.answers.push((ticket, told));
+        }
+        for write in out.writes {
+            for record in &write.records {
+                self.told.push(format!("log: {}", render::record(record)));
+            }
+            self.held.push(write);
+        }
+        if !self.holds {
+            self.commit();
+        }
+    }
+
+    /// What waits is committed.
+    pub(super) fn commit(&mut self) {
+        while !self.held.is_empty() {
+            let Write { at, records, then } = self.held.remove(0);
+            let end = at.plus(records.len() as i64);
+            assert_eq!(at, Offset(self.log.len() as i64), "writes are in order");
+            self.log.extend(records);
+            self.step(|shard, now, out| {
+                shard.commit(end, out);
+                shard.finish(now, then, Ok(()), out);
+            });
+        }
+    }
+
+    /// What waits is refused.
+    pub(super) fn refuse(&mut self, error: ErrorCode) {
+        let held = std::mem::take(&mut self.held);
+        let Some(first) = held.first().map(|write| write.at) else { return };
+        let thens: Vec<Then> = held.into_iter().map(|write| write.then).collect();
+        self.step(|shard, now, out| {
+            shard.revert(first, error, out);
+            for then in thens {
+                shard.finish(now, then, Err(error), out);
+            }
+        });
+    }
+
+    /// Time passes.
+    pub(super) fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(next) = self.shard.next_deadline().filter(|at| at.since_start() <= end) {
+            self.now = self.now.max(next.since_start());
+            let at = self.now.as_millis();
+            let before = self.told.len();
+            self.step(GroupShard::tick);
+            if self.told.len() > before {
+                self.told.insert(before, format!("at {at} ms:"));
+            }
+        }
+        self.now = end;
+    }
+
+    /// Another coordinator takes over: all that it knows is in the log.
+    pub(super) fn load(&mut self) {
+        self.held.clear();
+        self.step(|shard, _, out| shard.resign(ErrorCode::NotCoordinator, out));
+        self.shard = GroupShard::new(self.config.clone());
+        for (offset, record) in (0..).map(Offset).zip(&self.log) {
+            let (key, value) = (&record.key, record.value.as_deref());
+            let record = LoadedRecord { offset, producer: None, key, value };
+            self.shard.load(record).expect("it wrote this itself");
+        }
+        let end = Offset(self.log.len() as i64);
+        self.step(|shard, now, out| shard.loaded(now, end, out));
+    }
+}

@@ -1,0 +1,171 @@
+//! What handlers, and the node, ask of the coordinator. Whatever waits for the log begins at once:
+//! requests of a connection are begun in their order.
+
+use ottla_runtime::Plane;
+use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
+use tokio::sync::oneshot;
+
+use super::Groups;
+use crate::group::classic::{Join, Joined, Leave, Sync, Synced};
+use crate::group::{Answer, GroupId, GroupShard, ListedGroup, MemberId, OffsetCommit, Told};
+
+impl Groups {
+    /// Commits offsets; begins at once.
+    pub fn commit_offsets(
+        &self,
+        request: OffsetCommit,
+    ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
+        let group = request.group.clone();
+        let told = self.ask(&group, |core, now, ticket, out| {
+            core.commit_offsets(now, &request, ticket, out);
+        });
+        async move {
+            match hear(told).await? {
+                Answer::Committed(outcomes) => Ok(outcomes),
+                other => unreachable!("a commit is not answered with {other:?}"),
+            }
+        }
+    }
+
+    /// A member joins; begins at once. The refusal of a shard has no member id.
+    pub fn join(
+        &self,
+        request: Join,
+    ) -> impl Future<Output = Result<Joined, ErrorCode>> + Send + use<> {
+        let group = request.group.clone();
+        let told = self.ask(&group, |core, now, ticket, out| core.join(now, request, ticket, out));
+        async move {
+            match hear(told).await? {
+                Answer::Joined(joined) => Ok(joined),
+                other => unreachable!("a join is not answered with {other:?}"),
+            }
+        }
+    }
+
+    /// A member asks for its assignment; begins at once.
+    pub fn sync(
+        &self,
+        request: Sync,
+    ) -> impl Future<Output = Result<Synced, ErrorCode>> + Send + use<> {
+        let group = request.group.clone();
+        let told = self.ask(&group, |core, now, ticket, out| core.sync(now, request, ticket, out));
+        async move {
+            match hear(told).await? {
+                Answer::Synced(synced) => Ok(synced),
+                other => unreachable!("a sync is not answered with {other:?}"),
+            }
+        }
+    }
+
+    /// Members leave; begins at once.
+    pub fn leave(
+        &self,
+        request: Leave,
+    ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
+        let group = request.group.clone();
+        let told =
+            self.ask(&group, |core, now, ticket, out| core.leave(now, &request, ticket, out));
+        async move {
+            match hear(told).await? {
+                Answer::Left(outcomes) => Ok(outcomes),
+                other => unreachable!("a leave is not answered with {other:?}"),
+            }
+        }
+    }
+
+    /// A member says that it is there.
+    ///
+    /// # Errors
+    /// Those of the shard, and of the group.
+    pub fn heartbeat(
+        &self,
+        group: &GroupId,
+        member: (&MemberId, Option<&str>),
+        generation: i32,
+    ) -> Result<(), ErrorCode> {
+        let shard = self.shard(group)?;
+        let now = self.now();
+        let mut state = shard.state.lock().map_err(|_| ErrorCode::NotCoordinator)?;
+        let result = state.core()?.heartbeat(now, group, member, generation);
+        self.watch_deadline(&mut state);
+        result
+    }
+
+    /// Reads what is committed.
+    ///
+    /// # Errors
+    /// Those of the shard.
+    pub fn read<R>(
+        &self,
+        group: &GroupId,
+        read: impl FnOnce(&GroupShard) -> R,
+    ) -> Result<R, ErrorCode> {
+        let shard = self.shard(group)?;
+        let mut state = shard.state.lock().map_err(|_| ErrorCode::NotCoordinator)?;
+        state.core().map(|core| read(core))
+    }
+
+    /// Deletes a group and its offsets; begins at once.
+    pub fn delete(
+        &self,
+        group: &GroupId,
+    ) -> impl Future<Output = Result<(), ErrorCode>> + Send + use<> {
+        let told = self.ask(group, |core, _, ticket, out| core.delete_group(group, ticket, out));
+        async move { hear(told).await.map(drop) }
+    }
+
+    /// Forgets offsets of a group; begins at once.
+    pub fn delete_offsets(
+        &self,
+        group: &GroupId,
+        partitions: &[(TopicName, PartitionId)],
+    ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
+        let told = self.ask(group, |core, _, ticket, out| {
+            core.delete_offsets(group, partitions, ticket, out);
+        });
+        async move {
+            match hear(told).await? {
+                Answer::OffsetsDeleted(outcomes) => Ok(outcomes),
+                other => unreachable!("a deletion is not answered with {other:?}"),
+            }
+        }
+    }
+
+    /// All groups that this node coordinates.
+    ///
+    /// # Errors
+    /// `COORDINATOR_LOAD_IN_PROGRESS` while some are not known yet.
+    pub fn list(&self) -> Result<Vec<ListedGroup>, ErrorCode> {
+        let mut all = Vec::new();
+        for shard in self.all_shards() {
+            let Ok(mut state) = shard.state.lock() else { continue };
+            match state.core() {
+                Ok(core) => all.extend(core.list()),
+                Err(ErrorCode::NotCoordinator) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Topics were deleted: their offsets are forgotten.
+    pub fn topics_deleted(&self, topics: Vec<(TopicName, Uuid)>) {
+        if topics.is_empty() {
+            return;
+        }
+        let groups = self.clone();
+        self.inner.runtime.spawn(Plane::Data(0), "forget offsets of topics", async move {
+            for shard in groups.all_shards() {
+                if let Ok(mut state) = shard.state.lock() {
+                    state.step(|core, out| core.topics_deleted(&topics, out));
+                }
+                groups.append_all(&shard);
+            }
+        });
+    }
+}
+
+/// Waits for an answer; whoever dropped the question will not answer it.
+async fn hear(told: Result<oneshot::Receiver<Told>, ErrorCode>) -> Told {
+    told?.await.unwrap_or(Err(ErrorCode::NotCoordinator))
+}

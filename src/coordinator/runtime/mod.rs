@@ -1,0 +1,351 @@
+//! The group coordinator of a node: its shards, at work.
+//!
+//! - **Where**: a request is decided in its connection's own task, under the lock of its shard, so
+//!   that a heartbeat costs no thread hop; what it writes is appended there too, without the lock.
+//!   Timers (sessions, rebalances) run on the control thread, where no write can hold them up; what
+//!   they write is appended on a data thread.
+//! - **Load**: when this node comes to lead a partition, its log is read off the threads, up to the
+//!   high watermark. Until then requests are answered with `COORDINATOR_LOAD_IN_PROGRESS`.
+//! - **Once appended elsewhere**: if a batch lands where it was not expected, somebody else wrote
+//!   to the log, and the shard is loaded anew.
+
+mod calls;
+mod load;
+mod port;
+mod shard;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use ottla_config::GroupsConfig;
+use ottla_runtime::{Plane, Runtime};
+use ottla_types::{
+    ErrorCode, MonoTime, Offset, PartitionId, TopicIdPartition, Uuid, java_string_hash,
+};
+use tokio::sync::{Notify, oneshot};
+
+pub use self::port::{Appended, Committed, LogPort};
+use self::shard::{Phase, Shard, State};
+use crate::group::{Effects, GroupShard, Now, Ticket, Told};
+
+/// The topic that groups are kept in.
+pub const GROUPS_TOPIC: &str = "__consumer_offsets";
+
+/// The group coordinator of a node. Copies share it.
+#[derive(Clone)]
+pub struct Groups {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    runtime: Runtime,
+    config: Arc<GroupsConfig>,
+    port: Box<dyn LogPort>,
+    shards: RwLock<BTreeMap<PartitionId, Arc<Shard>>>,
+    /// Partitions of the topic; 0 while there is none.
+    partitions: AtomicI32,
+    /// Wakes the timers' task, its only waiter, when a deadline comes before it would wake.
+    timer: Notify,
+    /// When it will wake, in nanoseconds.
+    wakes_at: AtomicU64,
+}
+
+/// The partition of the topic that a group is kept in.
+#[must_use]
+pub fn partition_of(group: &str, partitions: i32) -> PartitionId {
+    // As Kafka's `Utils.abs`, which has no value for the smallest number.
+    let hash = java_string_hash(group).checked_abs().unwrap_or(0);
+    PartitionId(hash % partitions.max(1))
+}
+
+impl Groups {
+    /// A coordinator without shards; its timers begin to run.
+    #[must_use]
+    pub fn start(runtime: &Runtime, config: GroupsConfig, port: Box<dyn LogPort>) -> Groups {
+        let groups = Groups {
+            inner: Arc::new(Inner {
+                runtime: runtime.clone(),
+                config: Arc::new(config),
+                port,
+                shards: RwLock::default(),
+                partitions: AtomicI32::new(0),
+                timer: Notify::new(),
+                wakes_at: AtomicU64::new(u64::MAX),
+            }),
+        };
+        let timers = groups.clone();
+        runtime.spawn_vital(
+            Plane::Control,
+            "group timers",
+            async move { timers.run_timers().await },
+        );
+        groups
+    }
+
+    /// How groups are coordinated.
+    #[must_use]
+    pub fn config(&self) -> &GroupsConfig {
+        &self.inner.config
+    }
+
+    /// The topic has so many partitions, of which this node leads these.
+    pub fn lead(&self, topic: Uuid, partitions: i32, led: &[PartitionId]) {
+        self.inner.partitions.store(partitions, Ordering::Relaxed);
+        let mut ended = Vec::new();
+        let mut begun = Vec::new();
+        {
+            let mut shards = self.inner.shards.write().expect("never poisoned");
+            shards.retain(|partition, shard| {
+                let stays = led.contains(partition) && shard.partition.topic_id == topic;
+                if !stays {
+                    ended.push(shard.clone());
+                }
+                stays
+            });
+            for partition in led {
+                shards.entry(*partition).or_insert_with(|| {
+                    let id = TopicIdPartition { topic_id: topic, partition: *partition };
+                    let state = Mutex::new(State::loading());
+                    let shard = Arc::new(Shard { partition: id, state });
+                    begun.push(shard.clone());
+                    shard
+                });
+            }
+        }
+        for shard in ended {
+            if let Ok(mut state) = shard.state.lock() {
+                state.end(ErrorCode::NotCoordinator);
+            }
+        }
+        begun.into_iter().for_each(|shard| self.load(shard));
+    }
+
+    fn all_shards(&self) -> Vec<Arc<Shard>> {
+        self.inner.shards.read().expect("never poisoned").values().cloned().collect()
+    }
+
+    fn now(&self) -> Now {
+        let clock = self.inner.runtime.clock();
+        Now { mono: clock.now(), wall: clock.wall() }
+    }
+
+    fn shard(&self, group: &str) -> Result<Arc<Shard>, ErrorCode> {
+        let partitions = self.inner.partitions.load(Ordering::Relaxed);
+        if partitions == 0 {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let shards = self.inner.shards.read().expect("never poisoned");
+        let shard = shards.get(&partition_of(group, partitions)).cloned();
+        shard.ok_or(ErrorCode::NotCoordinator)
+    }
+
+    /// A step that somebody waits for, and the appending of what it writes.
+    fn ask(
+        &self,
+        group: &str,
+        step: impl FnOnce(&mut GroupShard, Now, Ticket, &mut Effects),
+    ) -> Result<oneshot::Receiver<Told>, ErrorCode> {
+        let shard = self.shard(group)?;
+        let now = self.now();
+        let told = {
+            let mut state = shard.state.lock().map_err(|_| ErrorCode::NotCoordinator)?;
+            let told = state.ask(|core, ticket, out| step(core, now, ticket, out))?;
+            self.watch_deadline(&mut state);
+            told
+        };
+        self.append_all(&shard);
+        Ok(told)
+    }
+
+    /// Appends what is to be appended, batch by batch, unless somebody else does so already.
+    fn append_all(&self, shard: &Arc<Shard>) {
+        let port = &self.inner.port;
+        loop {
+            let now = self.now();
+            let bytes_max = port.batch_bytes_max(shard.partition).unwrap_or(usize::MAX);
+            let Ok(mut state) = shard.state.lock() else { return };
+            let Some(batch) = state.next_batch(bytes_max, now) else { return };
+            drop(state);
+            let appended = port.append(shard.partition, batch.bytes.clone());
+            let Ok(mut state) = shard.state.lock() else { return };
+            match appended {
+                Ok(appended) if appended.base == batch.base => {
+                    let end = state.appended(batch);
+                    match appended.committed {
+                        None => state.committed(end, now),
+                        Some(committed) => self.commit_later(shard.clone(), end, committed),
+                    }
+                }
+                Ok(appended) => {
+                    let (expected, found) = (batch.base, appended.base);
+                    tracing::warn!(
+                        partition = %shard.partition.partition, %expected, %found,
+                        "somebody else wrote to the log; it is loaded anew"
+                    );
+                    state.end(ErrorCode::NotCoordinator);
+                    drop(state);
+                    return self.load_anew(shard);
+                }
+                Err(error) => state.append_failed(batch, told_of_append(error), now),
+            }
+            self.watch_deadline(&mut state);
+        }
+    }
+
+    /// Waits until the records below `end` are committed.
+    fn commit_later(&self, shard: Arc<Shard>, end: Offset, committed: Committed) {
+        let (groups, plane) = (self.clone(), self.plane(&shard.partition));
+        let task = async move {
+            let result = committed.await;
+            {
+                let Ok(mut state) = shard.state.lock() else { return };
+                match result {
+                    Ok(()) => state.committed(end, groups.now()),
+                    // What is in the log, and may never be committed, cannot be undone.
+                    Err(error) => state.end(told_of_append(error)),
+                }
+                groups.watch_deadline(&mut state);
+            }
+            groups.append_all(&shard);
+        };
+        self.inner.runtime.spawn(plane, "commit group records", task);
+    }
+
+    fn plane(&self, partition: &TopicIdPartition) -> Plane {
+        let threads = self.inner.runtime.data_threads();
+        Plane::Data(partition.partition.0.unsigned_abs() as usize % threads)
+    }
+
+    /// Reads a shard's log, and lets it serve; at once when there is nothing to read.
+    fn load(&self, shard: Arc<Shard>) {
+        let (inner, partition) = (self.inner.clone(), shard.partition);
+        if let Ok((start, end)) = inner.port.bounds(partition)
+            && start == end
+        {
+            return self.begin(&shard, Ok((GroupShard::new(inner.config.clone()), end)));
+        }
+        let (groups, plane) = (self.clone(), self.plane(&partition));
+        let task = async move {
+            let work = move || load::load(&*inner.port, partition, inner.config.clone());
+            let loaded = groups.inner.runtime.blocking(plane, work).await;
+            groups.begin(&shard, loaded);
+            groups.append_all(&shard);
+        };
+        self.inner.runtime.spawn(plane, "load groups", task);
+    }
+
+    /// A shard's log was read, or could not be.
+    fn begin(&self, shard: &Shard, loaded: Result<(GroupShard, Offset), String>) {
+        let Ok(mut state) = shard.state.lock() else { return };
+        if matches!(state.phase, Phase::Gone) {
+            return;
+        }
+        match loaded {
+            Ok((core, end)) => {
+                let now = self.now();
+                state.phase = Phase::Active(Box::new(core));
+                state.step(|core, out| core.loaded(now, end, out));
+                self.watch_deadline(&mut state);
+            }
+            Err(error) => {
+                let partition = shard.partition.partition;
+                tracing::error!(%partition, %error, "groups are not served: bad log");
+                state.end(ErrorCode::NotCoordinator);
+            }
+        }
+    }
+
+    fn load_anew(&self, shard: &Arc<Shard>) {
+        let state = Mutex::new(State::loading());
+        let new = Arc::new(Shard { partition: shard.partition, state });
+        {
+            let mut shards = self.inner.shards.write().expect("never poisoned");
+            match shards.get_mut(&shard.partition.partition) {
+                Some(present) if Arc::ptr_eq(present, shard) => *present = new.clone(),
+                _ => return,
+            }
+        }
+        self.load(new);
+    }
+
+    /// Wakes the timers' task if it would sleep beyond a deadline of the shard.
+    fn watch_deadline(&self, state: &mut State) {
+        let Ok(core) = state.core() else { return };
+        let Some(deadline) = core.next_deadline() else { return };
+        if nanos(deadline) < self.inner.wakes_at.load(Ordering::Acquire) {
+            self.inner.timer.notify_one();
+        }
+    }
+
+    async fn run_timers(&self) {
+        loop {
+            // Whatever is earlier than this, from now on, wakes the task.
+            self.inner.wakes_at.store(u64::MAX, Ordering::Release);
+            let mut next: Option<MonoTime> = None;
+            for shard in self.all_shards() {
+                let deadline = self.run_due(&shard);
+                next = next.into_iter().chain(deadline).min();
+            }
+            let Some(next) = next else {
+                self.inner.timer.notified().await;
+                continue;
+            };
+            self.inner.wakes_at.store(nanos(next), Ordering::Release);
+            let clock = self.inner.runtime.clock();
+            tokio::select! {
+                biased;
+                () = self.inner.timer.notified() => {}
+                () = clock.sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Does what is due in a shard; returns its next deadline.
+    fn run_due(&self, shard: &Arc<Shard>) -> Option<MonoTime> {
+        let now = self.now();
+        let mut state = shard.state.lock().ok()?;
+        let deadline = state.core().ok()?.next_deadline()?;
+        if deadline > now.mono {
+            return Some(deadline);
+        }
+        state.step(|core, out| core.tick(now, out));
+        let next = state.core().ok()?.next_deadline();
+        let writes = state.has_open();
+        drop(state);
+        if writes {
+            let (groups, shard) = (self.clone(), shard.clone());
+            let plane = self.plane(&shard.partition);
+            let task = async move { groups.append_all(&shard) };
+            self.inner.runtime.spawn(plane, "append group records", task);
+        }
+        next
+    }
+}
+
+/// What clients are told of a record that could not be kept.
+fn told_of_append(error: ErrorCode) -> ErrorCode {
+    match error {
+        ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::NotEnoughReplicas
+        | ErrorCode::RequestTimedOut => ErrorCode::CoordinatorNotAvailable,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::KafkaStorageError => ErrorCode::NotCoordinator,
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => ErrorCode::UnknownServerError,
+        other => other,
+    }
+}
+
+fn nanos(at: MonoTime) -> u64 {
+    u64::try_from(at.since_start().as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_where_kafka_puts_them() {
+        assert_eq!(partition_of("polygenelubricants", 50), PartitionId(0), "of the smallest hash");
+        assert_eq!(partition_of("hello", 50), PartitionId(99_162_322 % 50));
+    }
+}

@@ -1,0 +1,215 @@
+//! A shard at work: its core behind a lock, the records that are on their way, and who waits.
+//!
+//! ```text
+//!   step ──> open: writes that were decided ──> one append at a time, without the lock
+//!               └─ replayed at once                └─> parked until committed ──> answers
+//! ```
+//! The lock is held for CPU work only. Writes that are decided while an append is under way go
+//! together with the next one. If an append fails, everything from its first record on is undone,
+//! also what was decided meanwhile, and each waits no longer but hears why.
+//!
+//! Invariants: of `open` and `parked` each is in the order of the log; one append is under way when
+//! `appending` says so; whoever waits is answered once.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use ottla_protocol::batch::{BATCH_OVERHEAD, BatchBuilder, BatchKind};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition};
+use tokio::sync::oneshot;
+
+use crate::group::{Effects, GroupShard, Now, Then, Ticket, Told, Write};
+
+/// Bytes that a record may take besides its key and value.
+const RECORD_OVERHEAD_MAX: usize = 32;
+
+/// What a shard is doing.
+pub(super) enum Phase {
+    /// Its log is read.
+    Loading,
+    /// It serves.
+    Active(Box<GroupShard>),
+    /// Its log cannot be read, or it is not led here any more.
+    Gone,
+}
+
+/// A shard's state.
+pub(super) struct State {
+    pub(super) phase: Phase,
+    waiting: BTreeMap<Ticket, oneshot::Sender<Told>>,
+    tickets: u64,
+    /// Writes that were decided and are not appended.
+    open: VecDeque<Write>,
+    /// What is done when the records below an offset are committed.
+    parked: VecDeque<(Offset, Then)>,
+    appending: bool,
+}
+
+/// Writes that are appended as one batch.
+pub(super) struct Batch {
+    pub(super) base: Offset,
+    pub(super) bytes: Bytes,
+    end: Offset,
+    thens: Vec<Then>,
+}
+
+impl State {
+    pub(super) fn loading() -> State {
+        State {
+            phase: Phase::Loading,
+            waiting: BTreeMap::new(),
+            tickets: 0,
+            open: VecDeque::new(),
+            parked: VecDeque::new(),
+            appending: false,
+        }
+    }
+
+    /// The core, if the shard serves.
+    ///
+    /// # Errors
+    /// `COORDINATOR_LOAD_IN_PROGRESS`, `NOT_COORDINATOR`.
+    pub(super) fn core(&mut self) -> Result<&mut GroupShard, ErrorCode> {
+        match &mut self.phase {
+            Phase::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+            Phase::Active(core) => Ok(core),
+            Phase::Gone => Err(ErrorCode::NotCoordinator),
+        }
+    }
+
+    /// A step of the core that somebody waits for.
+    ///
+    /// # Errors
+    /// When the shard does not serve.
+    pub(super) fn ask(
+        &mut self,
+        step: impl FnOnce(&mut GroupShard, Ticket, &mut Effects),
+    ) -> Result<oneshot::Receiver<Told>, ErrorCode> {
+        self.core()?;
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let (told, waiting) = oneshot::channel();
+        self.waiting.insert(ticket, told);
+        self.step(|core, out| step(core, ticket, out));
+        Ok(waiting)
+    }
+
+    /// A step of the core.
+    pub(super) fn step(&mut self, step: impl FnOnce(&mut GroupShard, &mut Effects)) {
+        let Phase::Active(core) = &mut self.phase else { return };
+        let mut out = Effects::default();
+        step(core, &mut out);
+        self.perform(out);
+    }
+
+    fn perform(&mut self, out: Effects) {
+        self.open.extend(out.writes);
+        for (ticket, told) in out.answers {
+            if let Some(waiting) = self.waiting.remove(&ticket) {
+                // Whoever has hung up does not hear it.
+                let _ = waiting.send(told);
+            }
+        }
+    }
+
+    /// Whether something is to be appended.
+    pub(super) fn has_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// The next batch, which the caller appends; `None` when there is none, or one is under way.
+    /// What is longer than any batch may be is given up here.
+    pub(super) fn next_batch(&mut self, bytes_max: usize, now: Now) -> Option<Batch> {
+        if self.appending {
+            return None;
+        }
+        while self.open.front().is_some_and(|write| len_of(write) > bytes_max) {
+            let base = self.open.front().expect("seen").at;
+            self.undo(base, Vec::new(), ErrorCode::UnknownServerError, now);
+        }
+        let base = self.open.front()?.at;
+        let mut builder =
+            BatchBuilder::new(BatchKind::Data, Offset::ZERO, LeaderEpoch(0), now.wall);
+        let (mut len, mut end, mut thens) = (0, base, Vec::new());
+        while let Some(write) = self.open.front()
+            && (thens.is_empty() || len + len_of(write) <= bytes_max)
+        {
+            len += len_of(write);
+            for record in &write.records {
+                builder.push(Some(&record.key), record.value.as_deref());
+            }
+            end = write.at.plus(write.records.len() as i64);
+            thens.extend(self.open.pop_front().map(|write| write.then));
+        }
+        self.appending = true;
+        Some(Batch { base, bytes: builder.build().into(), end, thens })
+    }
+
+    /// The batch is in the log, and waits there until it is committed. Returns where it ends.
+    pub(super) fn appended(&mut self, batch: Batch) -> Offset {
+        self.appending = false;
+        self.parked.extend(batch.thens.into_iter().map(|then| (batch.end, then)));
+        batch.end
+    }
+
+    /// The batch could not be appended.
+    pub(super) fn append_failed(&mut self, batch: Batch, error: ErrorCode, now: Now) {
+        self.appending = false;
+        self.undo(batch.base, batch.thens, error, now);
+    }
+
+    /// Undoes everything from `base` on; `thens` waited for the front of it. What is behind a
+    /// write that is too long can be tried again.
+    fn undo(&mut self, base: Offset, thens: Vec<Then>, error: ErrorCode, now: Now) {
+        let open = std::mem::take(&mut self.open);
+        let thens = thens.into_iter().chain(open.into_iter().map(|write| write.then));
+        let thens: Vec<Then> = thens.collect();
+        self.step(|core, out| {
+            core.revert(base, error, out);
+            let mut told = error;
+            for then in thens {
+                core.finish(now, then, Err(told), out);
+                if error == ErrorCode::UnknownServerError {
+                    told = ErrorCode::CoordinatorNotAvailable;
+                }
+            }
+        });
+    }
+
+    /// Everything below `end` is committed.
+    pub(super) fn committed(&mut self, end: Offset, now: Now) {
+        let count = self.parked.partition_point(|(needed, _)| *needed <= end);
+        let thens: Vec<Then> = self.parked.drain(..count).map(|(_, then)| then).collect();
+        self.step(|core, out| {
+            core.commit(end, out);
+            for then in thens {
+                core.finish(now, then, Ok(()), out);
+            }
+        });
+    }
+
+    /// The shard is not served any more: everybody who waits is told so.
+    pub(super) fn end(&mut self, error: ErrorCode) {
+        self.step(|core, out| core.resign(error, out));
+        self.phase = Phase::Gone;
+        self.open.clear();
+        self.parked.clear();
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            let _ = waiting.send(Err(error));
+        }
+    }
+}
+
+/// Most bytes that a batch of this write alone may take.
+fn len_of(write: &Write) -> usize {
+    let record = |record: &crate::group::RecordBytes| {
+        record.key.len() + record.value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD_MAX
+    };
+    BATCH_OVERHEAD + write.records.iter().map(record).sum::<usize>()
+}
+
+/// A shard, by its partition.
+pub(super) struct Shard {
+    pub(super) partition: TopicIdPartition,
+    pub(super) state: std::sync::Mutex<State>,
+}

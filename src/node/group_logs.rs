@@ -1,0 +1,85 @@
+//! The logs of `__consumer_offsets` as the group coordinator sees them, and which of its partitions
+//! this node leads.
+
+use bytes::Bytes;
+use ottla_coordinator::Groups;
+use ottla_coordinator::runtime::{Appended, GROUPS_TOPIC, LogPort};
+use ottla_metadata::image::Image;
+use ottla_protocol::batch::BatchHeader;
+use ottla_replication::{Acks, FetchSpec, Isolation, Partition, Replicas};
+use ottla_runtime::{Plane, Runtime};
+use ottla_storage::IncomingBatch;
+use ottla_types::{ErrorCode, NodeId, Offset, TopicIdPartition, Uuid};
+use std::sync::Arc;
+
+/// Bytes that are read at once.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// The partitions of this node.
+pub(crate) struct GroupLogs {
+    pub(crate) runtime: Runtime,
+    pub(crate) replicas: Replicas,
+}
+
+impl GroupLogs {
+    fn partition(&self, id: TopicIdPartition) -> Result<Arc<Partition>, ErrorCode> {
+        self.replicas.get(&id).ok_or_else(|| self.replicas.why_missing(&id))
+    }
+}
+
+impl LogPort for GroupLogs {
+    fn append(&self, id: TopicIdPartition, bytes: Bytes) -> Result<Appended, ErrorCode> {
+        let partition = self.partition(id)?;
+        let header = BatchHeader::read(&bytes).expect("the coordinator builds batches");
+        let now = self.runtime.clock().wall();
+        let batch = IncomingBatch { header, bytes };
+        let appended = partition.append(&batch, Acks::All, now).map_err(|error| error.code())?;
+        if appended.start_flush {
+            let threads = self.runtime.data_threads();
+            let thread = id.partition.0.unsigned_abs() as usize % threads;
+            self.replicas.flush(partition, Plane::Data(thread));
+        }
+        let committed = appended.wait.map(|mut wait| -> ottla_coordinator::runtime::Committed {
+            Box::pin(async move { wait.acknowledged().await.map_err(|error| error.code()) })
+        });
+        Ok(Appended { base: appended.info.base_offset, committed })
+    }
+
+    fn batch_bytes_max(&self, id: TopicIdPartition) -> Result<usize, ErrorCode> {
+        let config = self.partition(id)?.config().map_err(|error| error.code())?;
+        Ok(config.message_bytes_max.min(config.segment_bytes) as usize)
+    }
+
+    fn read(&self, id: TopicIdPartition, from: Offset) -> Result<Bytes, ErrorCode> {
+        let spec = FetchSpec {
+            offset: from,
+            bytes_max: PIECE_BYTES,
+            at_least_one: true,
+            isolation: Isolation::ReadUncommitted,
+            leader_epoch: None,
+            last_fetched_epoch: None,
+        };
+        let outcome = self.partition(id)?.fetch(spec).map_err(|error| error.code())?;
+        let Some(extent) = outcome.extent else { return Ok(Bytes::new()) };
+        let mut bytes = vec![0; usize::try_from(extent.len).expect("a piece is short")];
+        let read = extent.file.read_exact_at(&mut bytes, extent.position);
+        read.map_err(|_| ErrorCode::KafkaStorageError)?;
+        Ok(bytes.into())
+    }
+
+    fn bounds(&self, id: TopicIdPartition) -> Result<(Offset, Offset), ErrorCode> {
+        let offsets = self.partition(id)?.offsets(None).map_err(|error| error.code())?;
+        Ok((offsets.log_start, offsets.high_watermark))
+    }
+}
+
+/// Tells the coordinator which partitions this node leads.
+pub(crate) fn lead(groups: &Groups, image: &Image, node: NodeId) {
+    let Some(topic) = image.topic(GROUPS_TOPIC) else {
+        return groups.lead(Uuid::ZERO, 0, &[]);
+    };
+    let led = topic.partitions().filter(|(_, partition)| partition.leader == node);
+    let led: Vec<_> = led.map(|(id, _)| id).collect();
+    let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
+    groups.lead(topic.id, count, &led);
+}
