@@ -52,6 +52,9 @@ class Running:
 class Local:
     """A node of this machine with a data directory of its own, below `scratch`."""
 
+    # How long a start may take, and the clients' way back to it.
+    seconds = 60
+
     def __init__(self, scratch):
         scratch = pathlib.Path(scratch)
         self.data, self.log = scratch / "data", scratch / "broker.log"
@@ -72,7 +75,7 @@ class Local:
     def start(self):
         self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL,
                                         stdout=open(self.log, "ab"), stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + self.seconds
         while True:
             with contextlib.suppress(OSError):
                 raw.api_versions(self.bootstrap)
@@ -127,6 +130,7 @@ class Kafka(Local):
 
     name = "Apache Kafka"
     stopped = 143
+    seconds = 240  # after a kill it looks through the logs of all topics of all clients
 
     def __init__(self, scratch, jars):
         super().__init__(scratch)
