@@ -26,7 +26,7 @@ use tracing::level_filters::LevelFilter;
 /// Without --config it runs as broker and controller on PLAINTEXT://:9092 and CONTROLLER://:9093,
 /// with its data in ./ottla-data, which is created and formatted.
 #[derive(Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
+#[command(name = "ottla", version, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

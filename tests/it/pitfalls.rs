@@ -1,6 +1,8 @@
 //! Where real clients stumbled over brokers that were not Kafka, and that no other test asks about.
 //! The table of all that is known of this kind: docs/clients.md.
 
+use std::ops::RangeInclusive;
+
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{InitProducerIdRequest, MetadataRequest};
 use ottla_types::ErrorCode;
@@ -32,21 +34,25 @@ fn versions_without_the_word_create_topics_and_the_broker_has_the_last_word() {
             metadata(&mut client, version.max(4), &name, false) == ErrorCode::None
         });
     }
-    for version in 4..=13 {
-        let name = fresh("not-created");
-        for _ in 0..3 {
-            let told = metadata(&mut client, version, &name, false);
-            assert_eq!(told, ErrorCode::UnknownTopicOrPartition, "version {version}");
-        }
-    }
+    is_refused(&mut client, 4..=13, false);
     let node = Setup::new().with("auto.create.topics.enable", false).start();
-    let mut client = node.connect();
-    for version in 0..=13 {
-        let name = fresh("refused");
-        for _ in 0..3 {
-            let told = metadata(&mut client, version, &name, true);
+    is_refused(&mut node.connect(), 0..=13, true);
+}
+
+/// No topic comes into being: not until one that was asked for later is there.
+fn is_refused(client: &mut Client, versions: RangeInclusive<i16>, creates: bool) {
+    let names: Vec<String> = versions
+        .map(|version| {
+            let name = fresh("refused");
+            let told = metadata(client, version, &name, creates);
             assert_eq!(told, ErrorCode::UnknownTopicOrPartition, "version {version}");
-        }
+            name
+        })
+        .collect();
+    create(client, &fresh("later"), 1, &[]);
+    for name in names {
+        let told = metadata(client, 13, &name, false);
+        assert_eq!(told, ErrorCode::UnknownTopicOrPartition, "{name}");
     }
 }
 
