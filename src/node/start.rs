@@ -16,7 +16,7 @@ use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{
     Connections, FetchSessions, GroupsTopic, Identity, ListenerId, RequestMemory, Services,
-    Waiting, accept,
+    Waiting, Workers, accept,
 };
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
@@ -319,7 +319,8 @@ impl Node {
             },
             images: followers.images.clone(),
             replicas: self.replicas.clone(),
-            validator: Validator::new(self.config.produce),
+            validator: Arc::new(Validator::new(self.config.produce)),
+            workers: Workers::new(self.runtime.clone()),
             fetch_sessions: FetchSessions::new(
                 self.runtime.clone(),
                 settings::fetch_sessions(&self.config),

@@ -47,7 +47,7 @@ pub use request::{
     AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
     PartitionOffsets,
 };
-pub use validator::Validator;
+pub use validator::{Allowance, Candidate, Validator};
 
 pub use retention::LowWatermark;
 

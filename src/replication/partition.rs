@@ -5,7 +5,7 @@ mod epochs;
 mod log_start;
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
@@ -30,6 +30,8 @@ pub struct Partition {
     id: TopicIdPartition,
     name: TopicPartition,
     dir: Arc<Dir>,
+    /// A copy of the log's, which can be had while somebody appends.
+    config: RwLock<Arc<TopicConfig>>,
     state: Mutex<State>,
 }
 
@@ -100,7 +102,8 @@ impl Partition {
             flushing: false,
             retired: false,
         };
-        Partition { id, name, dir, state: Mutex::new(state) }
+        let config = RwLock::new(Arc::new(state.log.config().clone()));
+        Partition { id, name, dir, config, state: Mutex::new(state) }
     }
 
     /// Topic id and index.
@@ -173,10 +176,11 @@ impl Partition {
     }
 
     /// Changes the topic's configs.
-    pub fn set_config(&self, config: TopicConfig) {
+    pub fn set_config(&self, config: Arc<TopicConfig>) {
         let Ok(mut state) = self.lock() else { return };
         state.core.set_votes_by_flush(config.flush_messages == 1);
-        state.log.set_config(config);
+        state.log.set_config((*config).clone());
+        *self.config.write().expect("never poisoned") = config;
         let wakeups = state.advance();
         drop(state);
         wakeups.fire();
@@ -189,12 +193,15 @@ impl Partition {
         }
     }
 
-    /// The topic's configs.
+    /// The topic's configs, without the lock.
     ///
     /// # Errors
     /// `Offline`.
-    pub fn config(&self) -> Result<TopicConfig, PartitionError> {
-        Ok(self.lock()?.log.config().clone())
+    pub fn config(&self) -> Result<Arc<TopicConfig>, PartitionError> {
+        if self.state.is_poisoned() || self.dir.health().is_fenced() {
+            return Err(PartitionError::Offline);
+        }
+        Ok(self.config.read().expect("never poisoned").clone())
     }
 
     /// Appends a client's batch.

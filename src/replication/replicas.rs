@@ -188,7 +188,7 @@ impl Replicas {
                 tracing::warn!(partition = %placement.name, %error, "stays as it was");
             }
             self.shared.tell_if_moved(&partition, placement.directory);
-            partition.set_config(placement.config);
+            partition.set_config(Arc::new(placement.config));
         }
         self.create(new, When::Later).await
     }
@@ -274,6 +274,7 @@ impl Replicas {
 
     /// Changes the configs of partitions.
     pub fn set_config(&self, ids: &[TopicIdPartition], config: &TopicConfig) {
+        let config = Arc::new(config.clone());
         for partition in ids.iter().filter_map(|id| self.get(id)) {
             partition.set_config(config.clone());
         }

@@ -129,7 +129,7 @@ impl Replicas {
             if let Err(error) = partition.change_leadership(leadership) {
                 tracing::warn!(partition = %partition.name(), %error, "stays as it was");
             }
-            partition.set_config(config);
+            partition.set_config(Arc::new(config));
         }
     }
 

@@ -6,7 +6,9 @@
 //! Requests are begun one after the other in one task, as they arrive: an append happens before
 //! the next request is looked at. An answer that has to wait (acks, a long poll) leaves the ones
 //! behind it waiting, but their requests are begun meanwhile, up to
-//! `ottla.connection.requests.max` and as long as the answers take little memory.
+//! `ottla.connection.requests.max` and as long as the answers take little memory. A request that is
+//! begun elsewhere, because it would keep the thread, holds those behind it up; answers to those
+//! before it leave.
 //!
 //! A client that says that it will send no more gets the answers to what it has sent.
 //!
@@ -37,11 +39,17 @@ const FINISHED_WAIT_MAX: Duration = Duration::from_secs(60);
 /// then. A Produce counts what it keeps itself.
 const WAITING_BYTES: usize = 512;
 const WAITING_FACTOR: usize = 8;
+const COUNTED: &str = "who waits is counted when the request is begun";
 /// Answers of one connection that wait for its socket.
 const UNSENT_CHUNKS_MAX: usize = 256;
 
 /// An answer that is not there yet.
 pub type LaterResponse = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// A request that is begun elsewhere, and what its reply is then.
+pub type HeldRequest = Box<dyn FnOnce(Arc<Services>) -> HeldReply + Send>;
+/// A reply that is not known yet.
+pub type HeldReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
 /// What requests of a connection have in common.
 #[derive(Clone)]
@@ -65,6 +73,8 @@ pub struct Connection {
     inbox: Inbox,
     outbox: Outbox,
     pending: VecDeque<Pending>,
+    /// The request behind all of these that is begun elsewhere.
+    held: Option<(HeldReply, WaitingShare)>,
     /// Bytes of the answers among `pending` that are ready.
     ready_bytes: usize,
     /// No more is read; what was begun is answered.
@@ -108,6 +118,7 @@ impl Connection {
             inbox,
             outbox: Outbox::default(),
             pending: VecDeque::new(),
+            held: None,
             ready_bytes: 0,
             closing: false,
             finished_at: None,
@@ -133,7 +144,8 @@ impl Connection {
             let now = clock.now();
             self.begin_requests(now)?;
             self.send(now)?;
-            if self.closing && self.pending.is_empty() && self.outbox.is_empty() {
+            let is_idle = self.pending.is_empty() && self.held.is_none();
+            if self.closing && is_idle && self.outbox.is_empty() {
                 return Ok(());
             }
             if self.deadline() < timer_at {
@@ -141,9 +153,9 @@ impl Connection {
                 timer = Box::pin(clock.sleep_until(timer_at));
             }
             let may_read = self.may_begin();
-            let Connection { stream, admitted, inbox, outbox, pending, .. } = &mut *self;
-            // Every branch is cancel safe: readiness is asked again, the front answer stays in
-            // place, and the inbox takes bytes only behind its last pause.
+            let Connection { stream, admitted, inbox, outbox, pending, held, .. } = &mut *self;
+            // Every branch is cancel safe: readiness is asked again, the front answer and the held
+            // request stay in place, and the inbox takes bytes only behind its last pause.
             tokio::select! {
                 biased;
                 Ok(cut) = &mut admitted.cut => return Err(Refusal::Cut(cut)),
@@ -151,6 +163,10 @@ impl Connection {
                 response = front_answer(pending) => {
                     pending.pop_front();
                     self.push(response, clock.now());
+                }
+                reply = held_reply(held) => {
+                    let share = self.held.take().map(|(_, share)| share);
+                    self.take_reply(reply, share, clock.now());
                 }
                 filled = inbox.fill(stream, clock), if may_read => {
                     if let Err(refusal) = filled {
@@ -178,19 +194,10 @@ impl Connection {
                     break;
                 }
             };
-            match dispatch(&self.services, &self.peer, &frame) {
-                Reply::Now(response) if self.pending.is_empty() => self.push(response, now),
-                Reply::Now(response) => {
-                    self.ready_bytes += response.bytes_len();
-                    self.pending.push_back(Pending::Ready(response));
-                }
-                Reply::Later(response) => {
-                    let share = self.services.waiting.count(waiting_bytes(&frame));
-                    self.pending.push_back(Pending::Later(response, share));
-                }
-                Reply::None => {}
-                Reply::Close => self.closing = true,
-            }
+            let reply = dispatch(&self.services, &self.peer, &frame);
+            let waits = matches!(reply, Reply::Later(_) | Reply::Held(_));
+            let share = waits.then(|| self.services.waiting.count(waiting_bytes(&frame)));
+            self.take_reply(reply, share, now);
         }
         while let Some(Pending::Ready(_)) = self.pending.front() {
             if let Some(Pending::Ready(response)) = self.pending.pop_front() {
@@ -202,6 +209,25 @@ impl Connection {
             self.inbox.release_buffer();
         }
         Ok(())
+    }
+
+    /// Takes the reply to the last request that was begun, and what it takes if it waits.
+    fn take_reply(&mut self, reply: Reply, share: Option<WaitingShare>, now: MonoTime) {
+        match reply {
+            Reply::Now(response) if self.pending.is_empty() => self.push(response, now),
+            Reply::Now(response) => {
+                self.ready_bytes += response.bytes_len();
+                self.pending.push_back(Pending::Ready(response));
+            }
+            Reply::Later(response) => {
+                self.pending.push_back(Pending::Later(response, share.expect(COUNTED)));
+            }
+            Reply::Held(begin) => {
+                self.held = Some((begin(self.services.clone()), share.expect(COUNTED)));
+            }
+            Reply::None => {}
+            Reply::Close => self.closing = true,
+        }
     }
 
     fn push(&mut self, response: Response, now: MonoTime) {
@@ -233,6 +259,7 @@ impl Connection {
     fn may_begin(&self) -> bool {
         let limits = &self.services.config.limits;
         !self.closing
+            && self.held.is_none()
             && self.pending.len() < limits.requests_max
             && self.outbox.len() < UNSENT_CHUNKS_MAX
             && self.unsent_bytes() < limits.unsent_per_connection_max
@@ -282,7 +309,7 @@ impl Connection {
         }
         if limits.idle_max.is_some_and(|idle| now >= self.last_active.after(idle)) {
             // A request in work is not idleness; an answer that nobody reads is.
-            if self.pending.is_empty() {
+            if self.pending.is_empty() && self.held.is_none() {
                 return Err(Refusal::Closed);
             }
             self.last_active = now;
@@ -303,6 +330,14 @@ async fn front_answer(pending: &mut VecDeque<Pending>) -> Response {
     match pending.front_mut() {
         Some(Pending::Later(response, _)) => response.await,
         _ => std::future::pending().await,
+    }
+}
+
+/// Completes with the reply of the request that is begun elsewhere; never without one.
+async fn held_reply(held: &mut Option<(HeldReply, WaitingShare)>) -> Reply {
+    match held {
+        Some((reply, _)) => reply.await,
+        None => std::future::pending().await,
     }
 }
 

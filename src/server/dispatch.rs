@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ottla_protocol::{RequestHeader, RequestPrefix};
 
 use crate::apis::{Incoming, find};
-use crate::connection::{LaterResponse, Peer};
+use crate::connection::{HeldRequest, LaterResponse, Peer};
 use crate::response::Response;
 use crate::services::Services;
 
@@ -14,6 +14,8 @@ pub enum Reply {
     Now(Response),
     /// The answer comes later; the connection keeps its place.
     Later(LaterResponse),
+    /// The request is begun elsewhere; nothing behind it may be begun before its reply is there.
+    Held(HeldRequest),
     /// There is no answer (a produce with acks=0).
     None,
     /// The connection is closed, which is the answer.

@@ -24,6 +24,7 @@ mod repeated;
 mod response;
 mod services;
 mod waiting;
+mod workers;
 
 pub use acceptor::accept;
 pub use apis::reference_page;
@@ -33,3 +34,4 @@ pub use handlers::find_coordinator::GroupsTopic;
 pub use memory::RequestMemory;
 pub use services::{Identity, ListenerId, Services};
 pub use waiting::Waiting;
+pub use workers::Workers;

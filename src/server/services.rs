@@ -16,6 +16,7 @@ use crate::fetch_session::Sessions;
 use crate::handlers::find_coordinator::GroupsTopic;
 use crate::memory::RequestMemory;
 use crate::waiting::Waiting;
+use crate::workers::Workers;
 
 /// The ports of a node's server.
 pub struct Services {
@@ -30,7 +31,9 @@ pub struct Services {
     /// The partitions of this node.
     pub replicas: Replicas,
     /// Looks into the batches of clients.
-    pub validator: Validator,
+    pub validator: Arc<Validator>,
+    /// Where it looks into those that would become large.
+    pub workers: Workers,
     /// What clients fetch again and again.
     pub fetch_sessions: Sessions,
     /// The controller.

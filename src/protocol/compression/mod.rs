@@ -73,6 +73,20 @@ impl Compression {
         }
     }
 
+    /// Bytes that may come out at a time, whatever is asked for: lz4 is decompressed block by
+    /// block, and its frame says how long they are. 0 where a limit is looked at before.
+    #[must_use]
+    pub fn step_max(self, bytes: &[u8]) -> usize {
+        const DESCRIPTOR_AT: usize = 5;
+        match self {
+            Compression::Lz4 => {
+                let code = bytes.get(DESCRIPTOR_AT).map_or(0, |byte| (byte >> 4) & 7);
+                1 << (8 + 2 * code)
+            }
+            _ => 0,
+        }
+    }
+
     /// Decompresses at most `len_max` bytes.
     ///
     /// # Errors
@@ -104,6 +118,18 @@ mod tests {
         let mut compressor = Compressor::new(codec.into(), Vec::new()).unwrap();
         compressor.write_all(bytes).unwrap();
         compressor.finish().unwrap()
+    }
+
+    #[test]
+    fn lz4_says_how_long_its_blocks_are() {
+        let frame = compress(Compression::Lz4, &vec![7; 300 << 10]);
+        let len = Compression::Lz4.step_max(&frame);
+        assert!(matches!(len, 0x1_0000 | 0x4_0000 | 0x10_0000 | 0x40_0000), "{len}");
+        let mut longest = frame;
+        longest[5] = 0x70;
+        assert_eq!(Compression::Lz4.step_max(&longest), 4 << 20);
+        assert_eq!(Compression::Lz4.step_max(&[]), 256);
+        assert_eq!(Compression::Zstd.step_max(&longest), 0);
     }
 
     #[test]

@@ -54,12 +54,14 @@ pub struct Workspace {
     scratch: Scratch,
     /// Bytes that came out of decompressors.
     decompressed: u64,
+    /// Whether more would have come than was allowed.
+    overran: bool,
 }
 
 impl Default for Workspace {
     fn default() -> Workspace {
         let window = vec![0; WINDOW_LEN].into();
-        Workspace { window, scratch: Scratch::default(), decompressed: 0 }
+        Workspace { window, scratch: Scratch::default(), decompressed: 0, overran: false }
     }
 }
 
@@ -72,6 +74,11 @@ impl Workspace {
     /// Bytes that were decompressed since it was asked last.
     pub fn take_decompressed(&mut self) -> u64 {
         std::mem::take(&mut self.decompressed)
+    }
+
+    /// Whether, since it was asked last, a batch was refused for what it would become.
+    pub fn take_overran(&mut self) -> bool {
+        std::mem::take(&mut self.overran)
     }
 }
 
@@ -159,6 +166,36 @@ pub fn validate_records(
     rewrite(&batch, rules, target, max_timestamp, workspace)
 }
 
+/// How a look into a batch goes through its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effort {
+    /// No codec has anything to do.
+    Walk,
+    /// The records are decompressed.
+    Decompress,
+    /// They are compressed again.
+    Rewrite,
+}
+
+/// What [`validate_records`] will do with a batch.
+#[must_use]
+pub fn effort(batch: &IncomingBatch, rules: &Rules<'_>) -> Effort {
+    let source = batch.header.attributes.compression().unwrap_or(Compression::None);
+    let target = target_codec(rules.topic, source);
+    match (Walk { batch, source, rules }).depth(target) {
+        Depth::Full if source != target.compression() => Effort::Rewrite,
+        Depth::Full if source != Compression::None => Effort::Decompress,
+        Depth::Header | Depth::Structure | Depth::Full => Effort::Walk,
+    }
+}
+
+/// Bytes that come out of the batch's decompressor at a time, whatever the limit.
+#[must_use]
+pub fn step_max(batch: &IncomingBatch) -> usize {
+    let codec = batch.header.attributes.compression().unwrap_or(Compression::None);
+    codec.step_max(&batch.bytes[BATCH_OVERHEAD..])
+}
+
 struct Walk<'a> {
     batch: &'a IncomingBatch,
     source: Compression,
@@ -198,11 +235,12 @@ impl Walk<'_> {
             return over_records(&mut SliceBytes::new(records), header.record_count, visit);
         }
         let len_max = self.rules.decompressed_bytes_max;
-        let Workspace { window, scratch, decompressed } = workspace;
+        let Workspace { window, scratch, decompressed, overran } = workspace;
         let decompressor = Decompressor::new(self.source, records, len_max, scratch)?;
         let mut pieces = PieceBytes::new(decompressor, window);
         let walked = over_records(&mut pieces, header.record_count, visit);
         *decompressed += pieces.position();
+        *overran |= matches!(walked, Err(WalkError::Decompress(DecompressError::TooLarge)));
         walked
     }
 }

@@ -46,7 +46,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         Ok(Reply::Later(inner)) => {
             Reply::Later(Box::pin(async move { wrap(&header, &inner.await) }))
         }
-        Ok(Reply::None | Reply::Close) => {
+        // Nothing that is forwarded holds others up, or is not answered.
+        Ok(Reply::Held(_) | Reply::None | Reply::Close) => {
             Reply::Now(refuse(&header, ErrorCode::UnsupportedVersion))
         }
     })

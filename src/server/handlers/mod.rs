@@ -2,6 +2,7 @@
 
 pub mod allocate_producer_ids;
 pub mod api_versions;
+mod appending;
 pub mod assign_replicas;
 pub mod configs;
 pub mod create_partitions;

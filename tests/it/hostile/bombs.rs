@@ -1,10 +1,18 @@
 //! Small requests that would become large: bombs of every codec, and zstd's windows.
+//!
+//! A bomb within the limit is worked on beside the data thread of its connection, so that others
+//! there hardly notice; what that connection sent behind it waits, as if nothing were beside.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::sleep;
+use std::time::Duration;
 
 use kafka_protocol::messages::ProduceRequest;
 use ottla_protocol::compression::Codec;
 use ottla_types::ErrorCode;
 
-use super::attack;
+use super::notice::hardly_notice;
+use super::{attack, peak_memory};
 use crate::client::Client;
 use crate::node::{Setup, fresh};
 use crate::requests::{PRODUCE, Topic, create, error, produce_request};
@@ -58,4 +66,38 @@ fn bombs_cost_little_memory() {
             }
         }
     });
+}
+
+/// All connections are on one data thread.
+#[test]
+fn others_on_the_thread_hardly_notice_bombs() {
+    let mut node = Setup::new().with("ottla.data.threads", 1).start();
+    if node.is_outside() {
+        return;
+    }
+    let topic = create(&mut node.connect(), &fresh("bombs"), 1, &[]);
+    let before = peak_memory(&mut node);
+    let within = DECOMPRESSED_MAX - 100;
+    let bombs = [
+        bomb(Codec::Gzip(None), within),
+        bomb(Codec::Zstd(3), within),
+        bomb(Codec::Lz4, within),
+        bomb(Codec::Gzip(None), DECOMPRESSED_MAX),
+    ];
+    hardly_notice(&node, |attacked: &AtomicBool, stop: &AtomicBool| {
+        let (mut client, mut next) = (node.connect(), 0);
+        while !stop.load(Relaxed) {
+            if !attacked.load(Relaxed) {
+                sleep(Duration::from_millis(1));
+                continue;
+            }
+            let code = sent(&mut client, &topic, &bombs[next % bombs.len()]);
+            assert!(matches!(code, ErrorCode::None | ErrorCode::MessageTooLarge), "{code:?}");
+            next += 1;
+        }
+        assert!(next > 0, "it attacked");
+    });
+    let grown = peak_memory(&mut node) - before;
+    println!("memory of the bombs: +{} KiB", grown >> 10);
+    assert!(grown <= DECOMPRESSED_MAX as u64, "memory grew by {} KiB", grown >> 10);
 }

@@ -1,6 +1,7 @@
 //! Writing and reading records: Produce, Fetch and ListOffsets as clients use them.
 
 mod fetching;
+mod heavy;
 mod idempotence;
 mod offsets;
 mod order;
