@@ -1,18 +1,21 @@
 //! Fuzzing of everything that reads bytes:
 //! `fuzz [--seconds N] [--seed N] [--target NAME] [--keep FILE]`.
 //!
-//! Each target has sound inputs of its own, and what is kept for it in `corpus.txt`; a round
-//! damages one of them, or two joined, and decodes it. A panic, or holding far more memory than the
-//! input is long, is a failure: the target, the seed and the input are printed. Time and seed
-//! decide everything; there is one thread.
+//! Each target has sound inputs of its own, what is kept for it in `corpus.txt`, and for requests
+//! what Kafka was asked (`golden.rs`); a round damages one of them, or two joined, and decodes it. A
+//! panic, or holding far more memory than the input is long, is a failure: the target, the seed and
+//! the input are printed. Time and seed decide everything; there is one thread.
 //!
 //! An input that makes a decoder behave as none before it is damaged further. Stable Rust does not
 //! count branches, so behaviour is what can be seen: whether all was decoded, how much memory was
 //! held, and how often some was asked for, each up to a factor. `--keep` writes those inputs, the
 //! short ones, as lines for `corpus.txt`.
 
+#[path = "../../src/allocator.rs"]
+mod allocator;
 mod coordinator;
 mod files;
+mod golden;
 mod meter;
 mod mutate;
 mod requests;
@@ -35,7 +38,7 @@ const CORPUS: &str = include_str!("corpus.txt");
 /// Longest input that is kept, and most of a target.
 const KEPT_LEN_MAX: usize = 400;
 const KEPT_MAX: usize = 8;
-/// Most inputs that a run damages, of each target.
+/// Most inputs that a run damages, of each target, beside those that it begins with.
 const POOL_MAX: usize = 512;
 
 struct Arguments {
@@ -142,6 +145,7 @@ fn run(target: &Target, mut rng: Rng, share: Duration) -> Result<Run, String> {
     let (mut run, mut ways) = (Run::default(), BTreeSet::new());
     let mut pool = target.inputs.clone();
     pool.extend(corpus(&target.name));
+    pool.extend(golden::of_target(&target.name));
     for input in &pool {
         ways.insert(attempt(target, input, &mut run)?);
     }
@@ -154,7 +158,7 @@ fn run(target: &Target, mut rng: Rng, share: Duration) -> Result<Run, String> {
             }
             mutate::mutate(&mut input, &mut rng);
             (target.mend)(&mut input);
-            if ways.insert(attempt(target, &input, &mut run)?) && pool.len() < POOL_MAX {
+            if ways.insert(attempt(target, &input, &mut run)?) && run.found.len() < POOL_MAX {
                 run.found.push(input.clone());
                 pool.push(input);
             }

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use mimalloc::MiMalloc;
+use crate::allocator::Allocator;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
@@ -21,13 +21,13 @@ unsafe impl GlobalAlloc for Meter {
         MOST.fetch_max(held, Relaxed);
         TAKEN.fetch_add(1, Relaxed);
         // SAFETY: the caller's promises are the allocator's.
-        unsafe { MiMalloc.alloc(layout) }
+        unsafe { Allocator.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         HELD.fetch_sub(layout.size(), Relaxed);
         // SAFETY: the caller's promises are the allocator's.
-        unsafe { MiMalloc.dealloc(pointer, layout) }
+        unsafe { Allocator.dealloc(pointer, layout) }
     }
 }
 
