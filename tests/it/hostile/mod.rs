@@ -8,6 +8,7 @@ mod bodies;
 mod bombs;
 mod case;
 mod frames;
+mod golden;
 mod mutated;
 mod names;
 mod notice;

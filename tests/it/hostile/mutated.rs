@@ -1,5 +1,5 @@
 //! Valid requests with one thing wrong: every call that the tests of the APIs make, cut at every
-//! byte, and damaged in lengths, counts, tags, nulls and ids.
+//! byte, and damaged in lengths, counts, tags, nulls and ids; and what Kafka was asked, damaged.
 //!
 //! What may come of it: an answer that decodes, in the version that was asked for, or a closed
 //! connection. What is behind the request is a good one, and then the client sends no more, so that
@@ -15,17 +15,19 @@ use std::time::Duration;
 use kafka_protocol::messages::ApiVersionsRequest;
 use ottla_types::ErrorCode;
 
-use super::attack;
 use super::case::framed;
+use super::{attack, golden};
 use crate::apis::{Seeds, seeds};
 use crate::client::{Client, Decode};
-use crate::node::{fresh, wait_until};
+use crate::node::{Node, fresh, wait_until};
 use crate::requests::{CREATE_TOPICS, creatable, create_request, error};
 
 /// Decides what is damaged where: `OTTLA_IT_SEED`.
 const SEED: u64 = 1;
 /// Damaged requests, beside those that are cut.
 const DAMAGED: usize = 3_000;
+/// Damaged requests of those that Apache Kafka was asked.
+const GOLDEN: usize = 2_500;
 /// Connections at one time.
 const THREADS: usize = 4;
 /// Correlation id of the good request behind the bad one.
@@ -33,6 +35,8 @@ const BEHIND: i32 = 0x0BE1_A11D;
 /// How long a fetch may wait for records, after which its answer is not waited for.
 const FETCH_WAIT: Duration = Duration::from_millis(150);
 const FETCH: i16 = 1;
+/// APIs whose answers may wait for others.
+const WAITING: &[i16] = &[FETCH, 11, 14, 78];
 const API_VERSIONS: i16 = 18;
 
 /// Numbers that are wrong as a length, a count, an id or an epoch.
@@ -53,10 +57,14 @@ const TAGS: &[&[u8]] =
     &[&[1, 99, 1, 7], &[2, 9, 0, 9, 0], &[2, 9, 0, 5, 0], &[5, 1, 0], &[1, 3, 0x7f]];
 
 /// Numbers from a seed.
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn below(&mut self, max: usize) -> usize {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed)
+    }
+
+    pub fn below(&mut self, max: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -70,7 +78,7 @@ impl Dice {
 }
 
 /// Damages a request (without its length) in one place, or in two.
-fn damage(request: &mut Vec<u8>, dice: &mut Dice) {
+pub fn damage(request: &mut Vec<u8>, dice: &mut Dice) {
     for _ in 0..=usize::from(dice.below(4) == 0) {
         // What makes it a request of its kind is damaged less often than the rest.
         let from = if dice.below(8) == 0 { 0 } else { 8.min(request.len()) };
@@ -160,7 +168,8 @@ pub fn provoke(
 ) -> Result<(), String> {
     let (key, version) = kind(bytes);
     let mut client = Client::connect(address);
-    if key == FETCH {
+    let may_wait = WAITING.contains(&key);
+    if may_wait {
         client.read_timeout(FETCH_WAIT);
     }
     let behind = ottla_test_client::encode_request(
@@ -176,7 +185,7 @@ pub fn provoke(
     loop {
         let answer = match client.receive_frame() {
             Ok(answer) => answer,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && key == FETCH => {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && may_wait => {
                 tally.waiting.fetch_add(1, Ordering::Relaxed);
                 return Ok(());
             }
@@ -206,15 +215,11 @@ pub fn provoke(
     }
 }
 
-#[test]
-fn damaged_requests_are_answered_or_end_their_connection() {
-    let (mut node, seeds) = seeds();
-    let seed = std::env::var("OTTLA_IT_SEED").map_or(SEED, |seed| seed.parse().unwrap());
-    let bad = bad_requests(&seeds, seed, DAMAGED);
+/// Sends all bad requests, a few at a time, and looks whether the node is well.
+fn provoke_all(node: &mut Node, seeds: &Seeds, seed: u64, bad: &[Bad]) {
     let decoders = seeds.decoders();
-    assert!(bad.len() >= 4_000, "{} requests", bad.len());
     let (tally, next) = (Tally::default(), AtomicUsize::new(0));
-    attack(&mut node, |node| {
+    attack(node, |node| {
         let work = || {
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
@@ -242,9 +247,29 @@ fn damaged_requests_are_answered_or_end_their_connection() {
     });
     let Tally { answered, closed, silent, waiting } = &tally;
     println!(
-        "{} bad requests from {} good ones: {answered:?} answered, {closed:?} closed, {silent:?} \
-         without an answer, {waiting:?} left waiting",
+        "{} bad requests: {answered:?} answered, {closed:?} closed, {silent:?} without an answer, \
+         {waiting:?} left waiting",
         bad.len(),
-        seeds.all().count(),
     );
+}
+
+fn seed() -> u64 {
+    std::env::var("OTTLA_IT_SEED").map_or(SEED, |seed| seed.parse().unwrap())
+}
+
+#[test]
+fn damaged_requests_are_answered_or_end_their_connection() {
+    let ((mut node, seeds), seed) = (seeds(), seed());
+    let bad = bad_requests(&seeds, seed, DAMAGED);
+    assert!(bad.len() >= 4_000, "{} requests", bad.len());
+    println!("of {} good requests", seeds.all().count());
+    provoke_all(&mut node, &seeds, seed, &bad);
+}
+
+#[test]
+fn damaged_golden_requests_are_answered_or_end_their_connection() {
+    let ((mut node, seeds), seed) = (seeds(), seed());
+    let decoders = seeds.decoders();
+    let bad = golden::bad_requests(|key| decoders.contains_key(&key), seed, GOLDEN);
+    provoke_all(&mut node, &seeds, seed, &bad);
 }
