@@ -1,7 +1,13 @@
 //! Record batches as a client makes and reads them.
 
+use std::io::Write;
+
 use bytes::Bytes;
-use ottla_protocol::batch::{BATCH_OVERHEAD, BatchBuilder, BatchHeader, BatchKind, Records};
+use ottla_protocol::batch::{
+    ATTRIBUTES_AT, BATCH_OVERHEAD, BatchBuilder, BatchHeader, BatchKind, CRC_AT, LOG_OVERHEAD,
+    Records, crc32c,
+};
+use ottla_protocol::compression::{Codec, Compression, Compressor};
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// An uncompressed batch of records without keys. `producer` is its id, epoch and first sequence.
@@ -18,6 +24,27 @@ pub fn record_batch(
     }
     values.iter().for_each(|value| batch.push(None, Some(value)));
     batch.build().into()
+}
+
+/// Most bytes that a batch may become when it is read.
+const DECOMPRESSED_MAX: usize = 64 << 20;
+
+/// An uncompressed batch with its records compressed.
+///
+/// # Panics
+/// When the bytes are no batch.
+#[must_use]
+pub fn compressed(batch: &[u8], codec: Codec) -> Bytes {
+    let mut records = Compressor::new(codec, Vec::new()).expect("a codec of ours");
+    records.write_all(&batch[BATCH_OVERHEAD..]).expect("memory takes it");
+    let records = records.finish().expect("memory takes it");
+    let mut batch = [&batch[..BATCH_OVERHEAD], &records].concat();
+    let length = (batch.len() - LOG_OVERHEAD) as i32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    batch[ATTRIBUTES_AT + 1] |= codec.compression() as u8;
+    let crc = crc32c(&batch[ATTRIBUTES_AT..]);
+    batch[CRC_AT..ATTRIBUTES_AT].copy_from_slice(&crc.to_be_bytes());
+    batch.into()
 }
 
 /// A record that was read.
@@ -39,7 +66,10 @@ pub fn records_of(bytes: &[u8]) -> Result<Vec<ReadRecord>, String> {
     while let Ok(header) = BatchHeader::read(rest) {
         let Some(batch) = rest.get(..header.size()) else { break };
         let header = BatchHeader::read_checked(batch).map_err(|error| format!("{error:?}"))?;
-        for record in Records::new(&header, &batch[BATCH_OVERHEAD..]) {
+        let codec = header.attributes.compression().unwrap_or(Compression::None);
+        let whole = codec.decompress(&batch[BATCH_OVERHEAD..], DECOMPRESSED_MAX);
+        let whole = whole.map_err(|error| format!("{error:?}"))?;
+        for record in Records::new(&header, &whole) {
             let record = record.map_err(|error| format!("{error:?}"))?;
             let value = record.value.unwrap_or_default().to_vec();
             records.push(ReadRecord { offset: record.offset.0, value });

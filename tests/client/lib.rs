@@ -17,7 +17,7 @@ use ottla_protocol::ApiKey;
 use ottla_protocol::messages::codec_version;
 use ottla_runtime::{Runtime, Stream};
 
-pub use batches::{ReadRecord, record_batch, records_of};
+pub use batches::{ReadRecord, compressed, record_batch, records_of};
 
 /// Longest answer that is read.
 const FRAME_MAX: usize = 256 << 20;

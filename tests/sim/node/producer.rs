@@ -6,7 +6,8 @@ use std::io;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{InitProducerIdRequest, ProduceRequest};
-use ottla_test_client::{Connection, record_batch};
+use ottla_protocol::compression::Codec;
+use ottla_test_client::{Connection, compressed, record_batch};
 
 use super::client::{Client, Phase};
 use super::model::{Place, Topic, Value};
@@ -14,6 +15,10 @@ use super::wire::{self, BY_ID, code};
 
 /// `max.in.flight.requests.per.connection` of an idempotent producer.
 const IN_FLIGHT_MAX: usize = 5;
+
+/// Bytes of padding of a record that makes its batch one that is looked into beside the thread when
+/// it comes compressed.
+const HEAVY_LEN: usize = 80_000;
 
 /// A producer, over all its connections.
 pub struct Producer {
@@ -142,7 +147,12 @@ impl Producer {
         let numbers = first..first + count;
         let values: Vec<Value> =
             numbers.map(|number| Value { producer: self.index, number }).collect();
-        let fill = dice.pick(&[0, 10, 100, 700]);
+        let codec = dice.pick(&[None, None, None, Some(Codec::Lz4), Some(Codec::Gzip(Some(1)))]);
+        let lens: &[usize] = match codec {
+            None => &[0, 10, 100, 700],
+            Some(_) => &[10, 700, HEAVY_LEN],
+        };
+        let fill = dice.pick(lens);
         let encoded: Vec<Vec<u8>> = values.iter().map(|value| value.encode(fill)).collect();
         let queue = self.queues.entry(place).or_insert_with(|| Queue {
             topic,
@@ -153,7 +163,8 @@ impl Producer {
         });
         let (id, epoch) = self.identity.expect("identified before it produces");
         let now = self.client.runtime.clock().wall();
-        let bytes = record_batch(now, Some((id, epoch, queue.next_sequence)), &encoded);
+        let plain = record_batch(now, Some((id, epoch, queue.next_sequence)), &encoded);
+        let bytes = codec.map_or_else(|| plain.clone(), |codec| compressed(&plain, codec));
         self.client.model().sent(place, &values, bytes.len());
         queue.next_sequence += count as i32;
         queue.batches.push_back(Batch { values, bytes });
