@@ -47,6 +47,8 @@ pub struct ConnectionLimits {
     pub unread_max: Duration,
     /// `ottla.connection.unsent.max.bytes`.
     pub unsent_per_connection_max: usize,
+    /// `ottla.connection.waiting.max.bytes`.
+    pub waiting_per_connection_max: usize,
     /// `ottla.unsent.max.bytes`.
     pub unsent_max: usize,
     /// `ottla.waiting.max.bytes`.
@@ -84,6 +86,9 @@ impl ConnectionLimits {
             unread_max: ms("ottla.connection.unread.max.ms"),
             unsent_per_connection_max: values
                 .int("ottla.connection.unsent.max.bytes")
+                .unsigned_abs() as usize,
+            waiting_per_connection_max: values
+                .int("ottla.connection.waiting.max.bytes")
                 .unsigned_abs() as usize,
             unsent_max: bytes("ottla.unsent.max.bytes"),
             waiting_max: bytes("ottla.waiting.max.bytes"),

@@ -77,6 +77,8 @@ pub struct Connection {
     held: Option<(HeldReply, WaitingShare)>,
     /// Bytes of the answers among `pending` that are ready.
     ready_bytes: usize,
+    /// Bytes of the requests, `held` among them, whose answers have to wait.
+    waiting_bytes: usize,
     /// No more is read; what was begun is answered.
     closing: bool,
     /// When the client said that it will send no more.
@@ -88,7 +90,7 @@ pub struct Connection {
 
 enum Pending {
     Ready(Response),
-    Later(LaterResponse, #[expect(dead_code, reason = "counts while it is here")] WaitingShare),
+    Later(LaterResponse, WaitingShare),
 }
 
 impl Connection {
@@ -120,6 +122,7 @@ impl Connection {
             pending: VecDeque::new(),
             held: None,
             ready_bytes: 0,
+            waiting_bytes: 0,
             closing: false,
             finished_at: None,
             last_active: now,
@@ -142,7 +145,7 @@ impl Connection {
         let mut timer = Box::pin(clock.sleep_until(timer_at));
         loop {
             let now = clock.now();
-            self.begin_requests(now)?;
+            let left = self.begin_requests(now)?;
             self.send(now)?;
             let is_idle = self.pending.is_empty() && self.held.is_none();
             if self.closing && is_idle && self.outbox.is_empty() {
@@ -153,6 +156,9 @@ impl Connection {
                 timer = Box::pin(clock.sleep_until(timer_at));
             }
             let may_read = self.may_begin();
+            // The socket took so much that a request that was left can be begun now: nothing else
+            // would wake this task for it.
+            let again = left && may_read;
             let Connection { stream, admitted, inbox, outbox, pending, held, .. } = &mut *self;
             // Every branch is cancel safe: readiness is asked again, the front answer and the held
             // request stay in place, and the inbox takes bytes only behind its last pause.
@@ -161,13 +167,17 @@ impl Connection {
                 Ok(cut) = &mut admitted.cut => return Err(Refusal::Cut(cut)),
                 ready = stream.writable(), if !outbox.is_empty() => ready.map_err(Refusal::Io)?,
                 response = front_answer(pending) => {
-                    pending.pop_front();
+                    if let Some(Pending::Later(_, share)) = pending.pop_front() {
+                        self.waiting_bytes -= share.bytes();
+                    }
                     self.push(response, clock.now());
                 }
                 reply = held_reply(held) => {
                     let share = self.held.take().map(|(_, share)| share);
+                    self.waiting_bytes -= share.as_ref().map_or(0, WaitingShare::bytes);
                     self.take_reply(reply, share, clock.now());
                 }
+                () = tokio::task::yield_now(), if again => {}
                 filled = inbox.fill(stream, clock), if may_read => {
                     if let Err(refusal) = filled {
                         self.close_after_answers(refusal)?;
@@ -183,20 +193,29 @@ impl Connection {
         }
     }
 
-    /// Begins the requests that have arrived, in order, and moves answers that are ready.
-    fn begin_requests(&mut self, now: MonoTime) -> Result<(), Refusal> {
+    /// Begins the requests that have arrived, in order, and moves answers that are ready. Tells
+    /// whether it stopped for too much in work, so that some may be left.
+    fn begin_requests(&mut self, now: MonoTime) -> Result<bool, Refusal> {
+        let mut left = true;
         while self.may_begin() {
             let frame = match self.inbox.next_frame(now) {
                 Ok(Some(frame)) => frame,
-                Ok(None) => break,
+                Ok(None) => {
+                    left = false;
+                    break;
+                }
                 Err(refusal) => {
                     self.close_after_answers(refusal)?;
                     break;
                 }
             };
             let reply = dispatch(&self.services, &self.peer, &frame);
-            let waits = matches!(reply, Reply::Later(_) | Reply::Held(_));
-            let share = waits.then(|| self.services.waiting.count(waiting_bytes(&frame)));
+            let bytes = match &reply {
+                Reply::Later(_) => Some(waiting_bytes(&frame)),
+                Reply::Held(_) => Some(WAITING_BYTES + frame.len()),
+                _ => None,
+            };
+            let share = bytes.map(|bytes| self.services.waiting.count(bytes));
             self.take_reply(reply, share, now);
         }
         while let Some(Pending::Ready(_)) = self.pending.front() {
@@ -208,7 +227,7 @@ impl Connection {
         if self.pending.is_empty() {
             self.inbox.release_buffer();
         }
-        Ok(())
+        Ok(left)
     }
 
     /// Takes the reply to the last request that was begun, and what it takes if it waits.
@@ -220,10 +239,14 @@ impl Connection {
                 self.pending.push_back(Pending::Ready(response));
             }
             Reply::Later(response) => {
-                self.pending.push_back(Pending::Later(response, share.expect(COUNTED)));
+                let share = share.expect(COUNTED);
+                self.waiting_bytes += share.bytes();
+                self.pending.push_back(Pending::Later(response, share));
             }
             Reply::Held(begin) => {
-                self.held = Some((begin(self.services.clone()), share.expect(COUNTED)));
+                let share = share.expect(COUNTED);
+                self.waiting_bytes += share.bytes();
+                self.held = Some((begin(self.services.clone()), share));
             }
             Reply::None => {}
             Reply::Close => self.closing = true,
@@ -263,6 +286,7 @@ impl Connection {
             && self.pending.len() < limits.requests_max
             && self.outbox.len() < UNSENT_CHUNKS_MAX
             && self.unsent_bytes() < limits.unsent_per_connection_max
+            && self.waiting_bytes < limits.waiting_per_connection_max
             && (self.pending.is_empty() || !self.services.waiting.is_full())
     }
 

@@ -41,6 +41,14 @@ impl Waiting {
     }
 }
 
+impl WaitingShare {
+    /// Bytes of the request.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for WaitingShare {
     fn drop(&mut self) {
         self.waiting.fetch_sub(self.bytes, Relaxed);

@@ -13,8 +13,8 @@ use ottla_types::ErrorCode;
 use crate::client::Client;
 use crate::node::{Node, Setup, free_port, fresh, wait_until};
 use crate::requests::{
-    FETCH, LIST_OFFSETS, PRODUCE, Topic, batch, create, error, fetch_request, list_offset,
-    list_offsets_request, metadata_of, produce, produce_request,
+    CREATE_TOPICS, FETCH, LIST_OFFSETS, PRODUCE, Topic, batch, creatable, create, create_request,
+    error, fetch_request, list_offset, list_offsets_request, metadata_of, produce, produce_request,
 };
 
 /// A time in which a broker that serves a connection has answered it.
@@ -236,6 +236,97 @@ fn requests_in_work_are_limited() {
     assert_eq!(list_offset(&mut other, &topic, 0, -1).offset, 1, "the third is not");
     client.receive::<FetchRequest>(FETCH);
     (0..3).for_each(|_| drop(client.receive::<ProduceRequest>(PRODUCE)));
+}
+
+#[test]
+fn what_waits_is_limited_for_each_connection() {
+    let node = Setup::new().with("ottla.connection.waiting.max.bytes", 1).start();
+    let topic = create(&mut node.connect(), &fresh("waiting"), 1, &[]);
+    let empty = create(&mut node.connect(), &fresh("empty"), 1, &[]);
+    let (mut client, mut other) = (node.connect(), node.connect());
+    let ask = fetch_request(FETCH, &empty, &[(0, 0)]).with_max_wait_ms(1_500);
+    let request = produce_request(PRODUCE, &topic, 1, &[(0, Some(batch(&["v"])))]);
+    client.send(FETCH, &ask);
+    client.send(PRODUCE, &request);
+    // Others may let theirs wait, too.
+    other.send(FETCH, &ask);
+    sleep(Duration::from_millis(300));
+    assert_eq!(list_offset(&mut node.connect(), &topic, 0, -1).offset, 0, "it is not begun");
+    for client in [&mut client, &mut other] {
+        let (_, answer) = client.receive::<FetchRequest>(FETCH);
+        assert!(answer.responses.iter().all(|topic| topic.topic_id == empty.id));
+    }
+    client.receive::<ProduceRequest>(PRODUCE);
+    assert_eq!(list_offset(&mut other, &topic, 0, -1).offset, 1);
+}
+
+/// Asks for megabytes that it does not read, and then writes; whether that was begun, and at the
+/// end answered.
+fn writes_behind_unread_answers(unsent_max: u32) -> bool {
+    let node = Setup::new().with("ottla.connection.unsent.max.bytes", unsent_max).start();
+    let mut other = node.connect();
+    let topic = create(&mut other, &fresh("unsent"), 5_000, &[]);
+    let mut client = node.connect();
+    const ASKED: usize = 200;
+    (0..ASKED).for_each(|_| _ = client.send(12, &metadata_request(&topic.name)));
+    let records = [(0, Some(batch(&["behind"])))];
+    client.send(PRODUCE, &produce_request(PRODUCE, &topic, 1, &records));
+    let until = Instant::now() + Duration::from_secs(3);
+    let mut began = false;
+    while !began && Instant::now() < until {
+        sleep(Duration::from_millis(50));
+        began = list_offset(&mut other, &topic, 0, -1).offset == 1;
+    }
+    let len: usize = (0..ASKED).map(|_| client.receive_frame().unwrap().len()).sum();
+    assert!(len > 16 << 20, "more than sockets hold: {len}");
+    client.receive::<ProduceRequest>(PRODUCE);
+    assert_eq!(list_offset(&mut other, &topic, 0, -1).offset, 1);
+    began
+}
+
+/// The socket may take at once what was too much; what was left for it must not be forgotten.
+#[test]
+fn requests_behind_long_answers_are_begun_when_these_are_sent() {
+    let node = Setup::new().with("ottla.connection.unsent.max.bytes", 1).start();
+    let mut client = node.connect();
+    let versions = super::hostile::encoded(0, &ApiVersionsRequest::default());
+    client.send_raw(&versions.repeat(100)).unwrap();
+    (0..100).for_each(|_| drop(client.receive::<ApiVersionsRequest>(0)));
+}
+
+#[test]
+fn no_request_is_begun_behind_answers_that_nobody_reads() {
+    assert!(!writes_behind_unread_answers(4 << 10));
+    assert!(writes_behind_unread_answers(128 << 20), "it is this limit that held it up");
+}
+
+#[test]
+fn answers_to_fetches_are_limited() {
+    let fetched = |bytes_max: u32| {
+        let node = Setup::new().with("fetch.max.bytes", bytes_max).start();
+        let mut client = node.connect();
+        let topic = long_topic(&mut client);
+        let mut request = fetch_request(FETCH, &topic, &[(0, 0)]).with_max_bytes(50 << 20);
+        request.topics[0].partitions[0].partition_max_bytes = 50 << 20;
+        let answer = client.call(FETCH, &request);
+        answer.responses[0].partitions[0].records.as_ref().map_or(0, |records| records.len())
+    };
+    let (one, three) = (fetched(1024), fetched(3_000_000));
+    assert!((900_000..1_000_000).contains(&one), "one batch whatever its size: {one}");
+    assert!((2_700_000..=3_000_000).contains(&three), "{three}");
+}
+
+#[test]
+fn a_request_creates_so_many_partitions() {
+    let node = Node::start();
+    let ask = |partitions| {
+        let topic = creatable(&fresh("partitions"), partitions, &[]);
+        let request = create_request(vec![topic]).with_validate_only(true);
+        error(node.connect().call(CREATE_TOPICS, &request).topics[0].error_code)
+    };
+    // One record more for the topic.
+    assert_eq!(ask(9_999), ErrorCode::None);
+    assert_eq!(ask(10_001), ErrorCode::PolicyViolation);
 }
 
 /// Most bytes of requests of the nodes below.

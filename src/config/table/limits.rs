@@ -79,6 +79,13 @@ pub(super) const LIMITS: &[ConfigKey] = &[
          further requests is begun.",
     ),
     key(
+        "ottla.connection.waiting.max.bytes",
+        Kind::Int { min: 1 },
+        Some("8388608"),
+        "Bytes that requests of one connection take while their answers have to wait, from which on \
+         none of its further requests is begun.",
+    ),
+    key(
         "ottla.fetch.session.partitions.max",
         Kind::Int { min: 0 },
         Some("500000"),
