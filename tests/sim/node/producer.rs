@@ -16,8 +16,8 @@ use super::wire::{self, BY_ID, code};
 /// `max.in.flight.requests.per.connection` of an idempotent producer.
 const IN_FLIGHT_MAX: usize = 5;
 
-/// Bytes of padding of a record that makes its batch one that is looked into beside the thread when
-/// it comes compressed.
+/// Bytes of padding of the records of a batch that is looked into beside the thread when it comes
+/// compressed.
 const HEAVY_LEN: usize = 80_000;
 
 /// A producer, over all its connections.
@@ -150,7 +150,7 @@ impl Producer {
         let codec = dice.pick(&[None, None, None, Some(Codec::Lz4), Some(Codec::Gzip(Some(1)))]);
         let lens: &[usize] = match codec {
             None => &[0, 10, 100, 700],
-            Some(_) => &[10, 700, HEAVY_LEN],
+            Some(_) => &[10, 700, HEAVY_LEN / count as usize],
         };
         let fill = dice.pick(lens);
         let encoded: Vec<Vec<u8>> = values.iter().map(|value| value.encode(fill)).collect();
