@@ -116,7 +116,8 @@ fn with_header(
     front.i8(super::MAGIC_V2);
     front.u32(0);
     front.i16(attributes.0);
-    front.i32(old.record_count - 1);
+    // What is not a count is refused elsewhere, and is no panic here.
+    front.i32(old.record_count.wrapping_sub(1));
     front.i64(base_timestamp.0);
     front.i64(goal.max_timestamp.0);
     front.i64(old.producer_id.0);
