@@ -2,9 +2,9 @@
 //! `fuzz [--seconds N] [--seed N] [--target NAME] [--keep FILE]`.
 //!
 //! Each target has sound inputs of its own, what is kept for it in `corpus.txt`, and for requests
-//! what Kafka was asked (`golden.rs`); a round damages one of them, or two joined, and decodes it. A
-//! panic, or holding far more memory than the input is long, is a failure: the target, the seed and
-//! the input are printed. Time and seed decide everything; there is one thread.
+//! what Kafka was asked (`golden.rs`); a round damages one of them, or two joined, and decodes it.
+//! A panic, or holding far more memory than the input is long, is a failure: the target, the seed
+//! and the input are printed. Time and seed decide everything; there is one thread.
 //!
 //! An input that makes a decoder behave as none before it is damaged further. Stable Rust does not
 //! count branches, so behaviour is what can be seen: whether all was decoded, how much memory was

@@ -1,5 +1,5 @@
-//! What Apache Kafka was asked (`tests/oracle/golden.txt`), damaged: every API in every version, with
-//! fields empty, filled and wrong, of which no good one is left.
+//! What Apache Kafka was asked (`tests/oracle/golden.txt`), damaged: every API in every version,
+//! with fields empty, filled and wrong, of which no good one is left.
 
 use std::collections::BTreeMap;
 
