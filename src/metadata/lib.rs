@@ -25,5 +25,5 @@ pub use format_levels::{FormatLevels, LevelError, QuorumKind};
 pub use loader::{LoadError, Loader, LogBatch};
 pub use versions::{
     ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, MetadataVersion,
-    VersionedRecord, first_version, record_version,
+    VersionedRecord, first_version, record_version, shown_features,
 };

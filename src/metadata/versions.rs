@@ -82,6 +82,16 @@ impl MetadataVersion {
     /// Controllers can be removed.
     pub const UNREGISTER_CONTROLLER: MetadataVersion = MetadataVersion(33);
 
+    /// Levels that brought records, or fields of them, which the levels below cannot say. A level
+    /// that Kafka has not released is taken for one.
+    const CHANGES_RECORDS: [i16; 11] = [8, 11, 13, 14, 15, 17, 23, 30, 31, 32, 33];
+
+    /// Whether what is written at this level may be nothing that `lower` can say.
+    #[must_use]
+    pub fn changes_records_since(self, lower: MetadataVersion) -> bool {
+        Self::CHANGES_RECORDS.iter().any(|level| lower.0 < *level && *level <= self.0)
+    }
+
     /// The level with this number, if Kafka has named it.
     #[must_use]
     pub fn from_level(level: i16) -> Option<MetadataVersion> {
@@ -144,6 +154,13 @@ pub const FEATURES: &[Feature] = &[
     Feature { name: "streams.version", min: 0, max: 1, defaults: &[(29, 1)] },
     Feature { name: "transaction.version", min: 0, max: 2, defaults: &[(24, 2)] },
 ];
+
+/// The features that clients are shown, and may update: name, lowest and highest level. What is
+/// not built is not among them, whatever its level in the log.
+pub fn shown_features() -> impl Iterator<Item = (&'static str, i16, i16)> {
+    let metadata = (METADATA_VERSION, MetadataVersion::MIN.level(), MetadataVersion::MAX.level());
+    [metadata, (KRAFT_VERSION.name, KRAFT_VERSION.min, KRAFT_VERSION.max)].into_iter()
+}
 
 impl Feature {
     /// The level that a cluster formatted at `version` gets.

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use ottla_config::NodeConfig;
 use ottla_coordinator::{AllocateBlock, IdBlock};
-use ottla_metadata::ControllerError;
-use ottla_metadata::ControllerHandle;
 use ottla_metadata::active::Published;
 use ottla_metadata::controller::{
     BrokerHeartbeat, BrokerRegistration, ControllerRegistration, HeartbeatReply,
 };
+use ottla_metadata::image::{Broker as ImageBroker, ControllerNode};
+use ottla_metadata::{ControllerError, ControllerHandle, ImageCell, MetadataVersion};
 use ottla_protocol::metadata::Endpoint;
 use ottla_runtime::{Clock, Runtime};
 use ottla_storage::DirHealth;
@@ -56,6 +56,7 @@ pub(crate) struct Broker {
     /// How many of those the controller knows of.
     told: ToldFailures,
     epoch: Arc<AtomicI64>,
+    images: ImageCell,
 }
 
 impl Broker {
@@ -64,12 +65,12 @@ impl Broker {
         config: Arc<NodeConfig>,
         controller: ControllerHandle,
         identity: BrokerIdentity,
-        published: watch::Receiver<Published>,
+        (images, published): (ImageCell, watch::Receiver<Published>),
         (offline, told): (watch::Receiver<Vec<Uuid>>, ToldFailures),
     ) -> Broker {
         let epoch = Arc::new(AtomicI64::new(BrokerEpoch::UNKNOWN.0));
         let clock = runtime.clock().clone();
-        Broker { config, clock, controller, identity, published, offline, told, epoch }
+        Broker { config, clock, controller, identity, published, offline, told, epoch, images }
     }
 
     /// The epoch of the broker's registration.
@@ -161,7 +162,25 @@ impl Broker {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "heartbeat refused"),
             }
+            if self.has_more_to_register() {
+                match self.register().await {
+                    Ok(()) => tracing::info!("registered again, at a higher metadata.version"),
+                    Err(error) => tracing::warn!(%error, "cannot register again"),
+                }
+            }
         }
+    }
+
+    /// Whether `metadata.version` was raised to a level whose registrations say more (Kafka's
+    /// `BrokerRegistrationTracker`).
+    fn has_more_to_register(&self) -> bool {
+        let image = self.images.load();
+        let (now, cluster, node) = (image.metadata_version(), image.cluster(), self.config.node_id);
+        let has = |controller: &ControllerNode| controller.id == node;
+        let says_too_little = |broker: &ImageBroker| broker.directories.is_empty();
+        (now >= MetadataVersion::CONTROLLER_REGISTRATION && !cluster.controllers().any(has))
+            || (now >= MetadataVersion::DIRECTORIES
+                && cluster.broker(node).is_some_and(says_too_little))
     }
 
     /// Asks to be let go until the controller has moved everything away, or for as long as that

@@ -293,7 +293,7 @@ impl Node {
         };
         let config = self.config.clone();
         let failures = (dir_events.offline, dir_events.told);
-        let published = published_to_broker;
+        let published = (images.clone(), published_to_broker);
         let broker =
             Broker::new(runtime, config, controller.clone(), identity, published, failures);
         let assignments = Assignments {

@@ -50,6 +50,37 @@ impl Replicas {
     }
 }
 
+/// How a log directory is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DirState {
+    /// The node has none there.
+    Missing,
+    /// It failed.
+    Offline,
+    /// It can be used.
+    Online,
+}
+
+impl Replicas {
+    /// How the log directory at `path` is, as the configuration names it.
+    #[must_use]
+    pub fn dir_state(&self, path: &Path) -> DirState {
+        match self.shared.dirs.iter().find(|dir| dir.data().path() == path) {
+            None => DirState::Missing,
+            Some(dir) if dir.health().is_fenced() => DirState::Offline,
+            Some(_) => DirState::Online,
+        }
+    }
+}
+
+impl Partition {
+    /// Whether its log is in the log directory at `path`, as the configuration names it.
+    #[must_use]
+    pub fn is_in(&self, path: &Path) -> bool {
+        self.dir().data().path() == path
+    }
+}
+
 impl Shared {
     /// Tells where a replica is that the metadata places in another directory.
     pub(crate) fn tell_if_moved(&self, partition: &Partition, placed: Uuid) {

@@ -37,7 +37,7 @@ pub mod validation;
 mod validator;
 
 pub use core::LeaderCore;
-pub use describe::{DescribedDir, DescribedLog};
+pub use describe::{DescribedDir, DescribedLog, DirState};
 pub use fetch_wait::{FetchWait, Watch};
 pub use load_error::LoadError;
 pub use partition::Partition;

@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::node::{Node, Setup, binary};
-use crate::requests::create;
+use kafka_protocol::messages::ApiVersionsRequest;
+
+use crate::apis::features_request;
+use crate::node::{Node, Setup, binary, wait_until};
+use crate::requests::{batch, create, produce, text};
 
 const CLUSTER: &str = "4L6g3nShT-eMCtK--X86sw";
 const NEWEST: &str = "metadata.version=30 eligible.leader.replicas.version=1 group.version=1 \
@@ -198,6 +201,48 @@ fn older_releases_and_single_features() {
     let levels = "metadata.version=25 group.version=1 share.version=1 transaction.version=2";
     let asked = ["--standalone", "--release-version", "4.0", "--feature", "share.version=1"];
     check("dynamic", &asked, voter, levels, "4.0-IV3");
+}
+
+/// Records that a broker and a controller write of themselves say more at a higher level: both
+/// register again while the node runs.
+#[test]
+fn an_old_cluster_goes_up_while_it_runs() {
+    let setup = Setup::new();
+    let config = config_file(&setup, "dynamic");
+    let config = config.to_str().unwrap();
+    let (_, error, code) =
+        run(&["format", "-t", CLUSTER, "-c", config, "--standalone", "-r", "3.3"]);
+    assert_eq!(code, 0, "{error}");
+    let mut node = start(setup);
+    let mut client = node.connect();
+    create(&mut client, "at-3.3", 1, &[]);
+    let answer = client.call(1, &features_request(1, "metadata.version", 30, 1));
+    assert_eq!((answer.error_code, answer.error_message), (0, None));
+    let log = node.setup().data().join("__cluster_metadata-0/00000000000000000000.log");
+    let dumped = || {
+        let files = ["dump-log", "--cluster-metadata-decoder", "--files"];
+        let output = binary().args(files).arg(&log).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    wait_until("both register again", || {
+        let records = dumped();
+        let is_directory = |line: &str| {
+            line.contains("REGISTER_BROKER_RECORD") && line.contains("\"logDirs\":[\"")
+        };
+        records.lines().any(is_directory) && records.contains("REGISTER_CONTROLLER_RECORD")
+    });
+    let topic = create(&mut client, "at-4.3", 1, &[]);
+    assert_eq!(produce(&mut client, &topic, batch(&["v"])).error_code, 0);
+    node.stop();
+    assert!(dumped().contains("\"name\":\"metadata.version\",\"featureLevel\":30"));
+    let node = start(node.into_setup());
+    let software = ApiVersionsRequest::default()
+        .with_client_software_name(text("it"))
+        .with_client_software_version(text("1"));
+    let answer = node.connect().call(4, &software);
+    let finalized = answer.finalized_features.iter();
+    let level = finalized.filter(|it| &*it.name == "metadata.version");
+    assert_eq!(level.map(|it| it.max_version_level).collect::<Vec<_>>(), [30]);
 }
 
 #[test]

@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::controller::{
     AlterConfigs, AlteredConfigs, BrokerError, BrokerHeartbeat, BrokerRegistration,
-    ControllerRegistration, CreateTopics, DeletedTopic, ElectLeaders, ElectedTopic, HeartbeatReply,
-    NewPartitions, PartitionsOutcome, ProducerIdBlock, ReassignedTopic, Reassignments,
-    ReplicaAssignments, TopicError, TopicOutcome, TopicSelector,
+    ControllerRegistration, CreateTopics, DeletedTopic, ElectLeaders, ElectedTopic, FeatureError,
+    HeartbeatReply, NewPartitions, PartitionsOutcome, ProducerIdBlock, ReassignedTopic,
+    Reassignments, ReplicaAssignments, TopicError, TopicOutcome, TopicSelector, UpdateFeatures,
 };
 
 /// Requests that wait for the controller.
@@ -26,6 +26,7 @@ pub(super) enum Command {
     ElectLeaders(ElectLeaders, ReplyTo<Vec<ElectedTopic>>),
     Reassign(Reassignments, ReplyTo<Vec<ReassignedTopic>>),
     UnregisterBroker(NodeId, ReplyTo<()>),
+    UpdateFeatures(NodeId, UpdateFeatures, ReplyTo<()>),
     AllocateProducerIds(NodeId, BrokerEpoch, ReplyTo<ProducerIdBlock>),
     RegisterController(ControllerRegistration, ReplyTo<()>),
     RegisterBroker(BrokerRegistration, ReplyTo<BrokerEpoch>),
@@ -46,6 +47,8 @@ pub enum ControllerError {
     Topic(TopicError),
     /// The broker's request is refused.
     Broker(BrokerError),
+    /// Features are not updated.
+    Feature(FeatureError),
 }
 
 impl ControllerError {
@@ -57,6 +60,7 @@ impl ControllerError {
             ControllerError::TimedOut => ErrorCode::RequestTimedOut,
             ControllerError::Topic(error) => error.code(),
             ControllerError::Broker(error) => error.code(),
+            ControllerError::Feature(error) => error.code(),
         }
     }
 }
@@ -72,6 +76,7 @@ impl fmt::Display for ControllerError {
                 f.write_str(&error.message().unwrap_or_else(|| error.code().to_string()))
             }
             ControllerError::Broker(error) => error.fmt(f),
+            ControllerError::Feature(error) => error.fmt(f),
         }
     }
 }
@@ -146,6 +151,19 @@ impl ControllerHandle {
     /// When it is not registered, or this is not the controller.
     pub async fn unregister_broker(&self, broker: NodeId) -> Result<(), ControllerError> {
         self.ask(|reply| Command::UnregisterBroker(broker, reply)).await
+    }
+
+    /// Updates the levels of features; `node` is this one. The answer comes when this node goes by
+    /// them.
+    ///
+    /// # Errors
+    /// When one of them cannot be updated, or this is not the controller.
+    pub async fn update_features(
+        &self,
+        node: NodeId,
+        request: UpdateFeatures,
+    ) -> Result<(), ControllerError> {
+        self.ask(|reply| Command::UpdateFeatures(node, request, reply)).await
     }
 
     /// Asks for a block of producer ids.

@@ -292,6 +292,11 @@ impl MetadataTask {
                 let decision = controller.unregister_broker(id);
                 active.carry_out(&quorum, decision.map_err(broker), Until::Published, reply);
             }
+            Command::UpdateFeatures(node, request, reply) => {
+                let decision = controller.update_features(node, &request);
+                let decision = decision.map_err(ControllerError::Feature);
+                active.carry_out(&quorum, decision, Until::Published, reply);
+            }
             Command::AllocateProducerIds(id, epoch, reply) => {
                 let decision = controller.allocate_producer_ids(id, epoch);
                 active.carry_out(&quorum, decision.map_err(broker), Until::Committed, reply);

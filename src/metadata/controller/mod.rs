@@ -39,6 +39,7 @@ mod reassign;
 mod registration;
 mod sessions;
 mod unregister;
+mod update_features;
 
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,7 @@ pub use heartbeat::{BrokerHeartbeat, HeartbeatReply};
 pub use producer_ids::ProducerIdBlock;
 pub use reassign::{ReassignedTopic, ReassignmentError, Reassignments, WantedReplicas};
 pub use registration::{BrokerRegistration, ControllerRegistration};
+pub use update_features::{Direction, FeatureError, FeatureUpdate, UpdateFeatures};
 
 use std::time::Duration;
 

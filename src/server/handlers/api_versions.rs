@@ -12,7 +12,7 @@
 //! Errors: `UNSUPPORTED_VERSION`; `INVALID_REQUEST` for an illegal software name or version.
 
 use ottla_metadata::image::Image;
-use ottla_metadata::{KRAFT_VERSION, METADATA_VERSION, MetadataVersion};
+use ottla_metadata::{KRAFT_VERSION, METADATA_VERSION, shown_features};
 use ottla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -71,11 +71,7 @@ fn answer(
 ) -> ApiVersionsResponse {
     let offered = APIS.iter().filter(|api| api.is_offered(on_controller));
     let mut answer = ApiVersionsResponse::default().with_api_keys(offered.map(row).collect());
-    let supported = [
-        (METADATA_VERSION, MetadataVersion::MIN.level(), MetadataVersion::MAX.level()),
-        (KRAFT_VERSION.name, KRAFT_VERSION.min, KRAFT_VERSION.max),
-    ];
-    let shown = supported.into_iter().filter(|(_, min, _)| *min > 0 || version >= 4);
+    let shown = shown_features().filter(|(_, min, _)| *min > 0 || version >= 4);
     answer.supported_features = shown
         .map(|(name, min, max)| {
             SupportedFeatureKey::default()

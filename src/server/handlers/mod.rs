@@ -1,6 +1,7 @@
 //! One file for each API, headed by its versions, its behaviour and its errors.
 
 pub mod allocate_producer_ids;
+pub mod alter_replica_log_dirs;
 pub mod api_versions;
 mod appending;
 pub mod assign_replicas;
@@ -29,6 +30,7 @@ mod produced;
 pub mod quorum;
 pub mod reassignments;
 pub mod unregister_broker;
+pub mod update_features;
 
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 //! Calls of APIs for administration, on either listener.
 
 use bytes::{Buf, Bytes};
+use kafka_protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use kafka_protocol::messages::assign_replicas_to_dirs_request::{
     DirectoryData, PartitionData, TopicData,
 };
@@ -9,8 +12,8 @@ use kafka_protocol::messages::create_partitions_request::{
 };
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use kafka_protocol::messages::{
-    AssignReplicasToDirsRequest, AssignReplicasToDirsResponse, BrokerId, CreatePartitionsRequest,
-    DescribeLogDirsRequest, DescribeLogDirsResponse,
+    AlterReplicaLogDirsRequest, AssignReplicasToDirsRequest, AssignReplicasToDirsResponse,
+    BrokerId, CreatePartitionsRequest, DescribeLogDirsRequest, DescribeLogDirsResponse,
 };
 use kafka_protocol::protocol::Decodable;
 use ottla_types::ErrorCode;
@@ -18,7 +21,7 @@ use uuid::Uuid;
 
 use crate::client::Client;
 use crate::node::fresh;
-use crate::requests::{Topic, batch, create, error, produce, topic_name};
+use crate::requests::{Topic, batch, create, error, produce, text, topic_name};
 
 /// A question for the logs of these partitions, or for all.
 pub fn log_dirs_request(topic: Option<(&Topic, &[i32])>) -> DescribeLogDirsRequest {
@@ -97,6 +100,30 @@ pub fn describe_log_dirs(client: &mut Client, version: i16) {
     let request = log_dirs_request(Some((&missing, &[0])));
     let (none, _) = log_dirs_of(client, version, &request);
     assert!(none.results.iter().all(|dir| dir.topics.is_empty()), "nothing is known of it");
+}
+
+/// A request to put a partition into a log directory.
+pub fn move_request(path: &str, topic: &str, partition: i32) -> AlterReplicaLogDirsRequest {
+    let topic = AlterReplicaLogDirTopic::default()
+        .with_name(topic_name(topic))
+        .with_partitions(vec![partition]);
+    let dir = AlterReplicaLogDir::default().with_path(text(path)).with_topics(vec![topic]);
+    AlterReplicaLogDirsRequest::default().with_dirs(vec![dir])
+}
+
+pub fn alter_replica_log_dirs(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("stays"), 1, &[]);
+    let (all, _) = log_dirs_of(client, 4, &log_dirs_request(Some((&topic, &[0]))));
+    let own = all.results.iter().find(|dir| !dir.topics.is_empty()).unwrap();
+    let own = own.log_dir.to_string();
+    let mut ask = |path: &str, name: &str, partition: i32| {
+        let answer = client.call(version, &move_request(path, name, partition));
+        error(answer.results[0].partitions[0].error_code)
+    };
+    assert_eq!(ask(&own, &topic.name, 0), ErrorCode::None, "v{version}");
+    assert_eq!(ask("/nowhere", &topic.name, 0), ErrorCode::LogDirNotFound);
+    assert_eq!(ask("nowhere", &topic.name, 0), ErrorCode::LogDirNotFound);
+    assert_eq!(ask(&own, &topic.name, 9), ErrorCode::UnknownTopicOrPartition);
 }
 
 /// A request to let a topic have so many partitions, those that are new on these brokers.

@@ -38,6 +38,7 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         20 => delete_topics(client, version),
         21 => delete_records(client, version),
         22 => init_producer_id(client, version),
+        34 => admin::alter_replica_log_dirs(client, version),
         35 => admin::describe_log_dirs(client, version),
         37 => {
             let topic = create(client, &fresh("grows"), 1, &[]);
@@ -48,7 +49,7 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         33 => configs::alter(client, version),
         44 => configs::alter_incremental(client, version),
         48 => configs::client_quotas(client, version),
-        43 | 45 | 46 | 55 | 64 => both(client, key, version, controller),
+        43 | 45 | 46 | 55 | 57 | 64 => both(client, key, version, controller),
         61 => described::describe_producers(client, version),
         75 => described::describe_topic_partitions(client, version),
         60 => describe_cluster(client, version, world.node.address().port()),
@@ -70,6 +71,7 @@ pub fn on_either(client: &mut Client, topic: &Topic, key: i16, version: i16, con
         45 => described::reassign(client, topic, version),
         46 => described::list_reassignments(client, topic, version),
         55 => described::describe_quorum(client, version, controller),
+        57 => described::update_features(client, version),
         64 => described::unregister_broker(client, version),
         _ => panic!("no call for API {key}"),
     }

@@ -7,18 +7,19 @@ use kafka_protocol::messages::alter_partition_reassignments_request::{
 use kafka_protocol::messages::describe_quorum_request::{PartitionData, TopicData};
 use kafka_protocol::messages::describe_topic_partitions_request::{Cursor, TopicRequest};
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use kafka_protocol::messages::{
     AllocateProducerIdsRequest, AlterPartitionReassignmentsRequest, BrokerId,
     DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
     ElectLeadersRequest, ListPartitionReassignmentsRequest, UnregisterBrokerRequest,
-    describe_producers_request, list_partition_reassignments_request,
+    UpdateFeaturesRequest, describe_producers_request, list_partition_reassignments_request,
 };
 use ottla_types::ErrorCode;
 
 use super::admin::broker_epoch;
 use crate::client::Client;
 use crate::node::fresh;
-use crate::requests::{Topic, create, error, init_producer, produce, sequenced, topic_name};
+use crate::requests::{Topic, create, error, init_producer, produce, sequenced, text, topic_name};
 
 pub fn quorum_request(topic: &str, partition: i32) -> DescribeQuorumRequest {
     let partition = PartitionData::default().with_partition_index(partition);
@@ -235,6 +236,35 @@ pub fn unregister_broker(client: &mut Client, version: i16) {
         let text = format!("Broker ID {id} is not currently registered");
         assert_eq!((answer.error_code, answer.error_message.as_deref()), (102, Some(&*text)));
     }
+}
+
+pub fn features_request(version: i16, name: &str, level: i16, kind: i8) -> UpdateFeaturesRequest {
+    let update = FeatureUpdateKey::default().with_feature(text(name)).with_max_version_level(level);
+    let update = match version {
+        0 => update.with_allow_downgrade(kind > 1),
+        _ => update.with_upgrade_type(kind),
+    };
+    UpdateFeaturesRequest::default().with_feature_updates(vec![update])
+}
+
+pub fn update_features(client: &mut Client, version: i16) {
+    let mut ask = |name: &str, level: i16, kind: i8| {
+        let answer = client.call(version, &features_request(version, name, level, kind));
+        (
+            error(answer.error_code),
+            answer.error_message.map(|text| text.to_string()),
+            answer.results,
+        )
+    };
+    let (code, message, results) = ask("metadata.version", 30, 1);
+    assert_eq!((code, message), (ErrorCode::None, None), "v{version}");
+    assert_eq!(results.len(), usize::from(version < 2));
+    assert!(results.iter().all(|it| it.error_message.as_deref() == Some("NONE")));
+    let (code, message, _) = ask("metadata.version", 29, 2);
+    assert_eq!(code, ErrorCode::InvalidUpdateVersion);
+    let why = "Unsupported metadata.version downgrade from 30 to 29. Refusing to perform the \
+               requested downgrade because it might delete metadata information.";
+    assert!(message.is_some_and(|text| text.ends_with(why)));
 }
 
 pub fn allocate_producer_ids(controller: &mut Client, version: i16) {

@@ -18,13 +18,14 @@ use crate::client::{Client, Decode, Sent};
 use crate::node::Node;
 
 pub use admin::{
-    assign_request, assigned, broker_epoch, log_dirs_of, log_dirs_request, partitions_request,
+    assign_request, assigned, broker_epoch, log_dirs_of, log_dirs_request, move_request,
+    partitions_request,
 };
 pub use calls::epoch_request;
 pub use configs::{alter_request, describe_request, legacy_request};
 pub use described::{
-    elect_request, list_request, producers_request, quorum_request, reassign_request,
-    topics_request,
+    elect_request, features_request, list_request, producers_request, quorum_request,
+    reassign_request, topics_request,
 };
 pub use forwarded::envelope_of;
 pub use quorum::{begin_request, end_request, snapshot_request, vote_request};
@@ -55,6 +56,7 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (23, Some((2, 4)), None),
     (32, Some((1, 4)), Some((1, 4))),
     (33, Some((0, 2)), Some((0, 2))),
+    (34, Some((1, 2)), None),
     (35, Some((1, 5)), None),
     (37, Some((0, 3)), Some((0, 3))),
     (42, Some((0, 2)), None),
@@ -68,6 +70,7 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (53, None, Some((0, 1))),
     (54, None, Some((0, 1))),
     (55, Some((0, 2)), Some((0, 2))),
+    (57, Some((0, 2)), Some((0, 2))),
     (58, None, Some((0, 0))),
     (59, None, Some((0, 1))),
     (60, Some((0, 2)), Some((0, 2))),

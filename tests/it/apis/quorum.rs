@@ -37,7 +37,7 @@ pub fn call(world: &mut World, key: i16, version: i16) {
             let topic = create(&mut world.broker, &fresh("grows"), 1, &[]);
             admin::create_partitions(client, &topic, version);
         }
-        43 | 45 | 46 | 55 | 64 => {
+        43 | 45 | 46 | 55 | 57 | 64 => {
             let topic = create(&mut world.broker, &fresh("both"), 1, &[]);
             let port = world.node.controller_address().port();
             on_either(client, &topic, key, version, port);

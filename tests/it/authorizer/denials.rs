@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 use super::Embedded;
 use crate::apis::{
-    assign_request, begin_request, elect_request, end_request, envelope_of, list_request,
-    log_dirs_request, partitions_request, producers_request, quorum_request, reassign_request,
-    topics_request, vote_request,
+    assign_request, begin_request, elect_request, end_request, envelope_of, features_request,
+    list_request, log_dirs_request, move_request, partitions_request, producers_request,
+    quorum_request, reassign_request, topics_request, vote_request,
 };
 use crate::client::Client;
 use crate::requests::{
@@ -98,6 +98,9 @@ fn administration(client: &mut Client, topic: &Topic) -> Told {
     assert!(answer.topics.is_empty(), "what one may not see is not there");
     let answer = client.call(4, &log_dirs_request(None));
     assert!(answer.results.is_empty(), "nothing is told");
+    let moved = client.call(2, &move_request("/x", "secret", 0));
+    let moved = moved.results[0].partitions[0].error_code;
+    push("AlterReplicaLogDirs", moved, ClusterAuthorizationFailed);
     push("DescribeLogDirs", answer.error_code, ClusterAuthorizationFailed);
     assert!(client.call(2, &log_dirs_request(None)).results.is_empty(), "without an error");
     let answer = client.call(3, &partitions_request(&topic.name, 2, None));
@@ -132,7 +135,9 @@ fn cluster(client: &mut Client) -> Told {
     let listed = client.call(0, &list_request(None)).error_code;
     let quorum = client.call(2, &quorum_request("__cluster_metadata", 0)).error_code;
     let forgotten = client.call(0, &UnregisterBrokerRequest::default()).error_code;
+    let updated = client.call(2, &features_request(2, "nope", 1, 1)).error_code;
     let codes = [
+        ("UpdateFeatures", updated),
         ("ElectLeaders", elected),
         ("AlterPartitionReassignments", reassigned),
         ("ListPartitionReassignments", listed),

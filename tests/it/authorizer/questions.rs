@@ -21,9 +21,9 @@ use ottla_security::{Operation, ResourceKind};
 use super::{Embedded, Policy};
 use crate::apis::{
     alter_request, assign_request, begin_request, describe_request, elect_request, end_request,
-    envelope_of, epoch_request, legacy_request, list_request, log_dirs_request, partitions_request,
-    producers_request, quorum_request, reassign_request, snapshot_request, topics_request,
-    vote_request,
+    envelope_of, epoch_request, features_request, legacy_request, list_request, log_dirs_request,
+    move_request, partitions_request, producers_request, quorum_request, reassign_request,
+    snapshot_request, topics_request, vote_request,
 };
 use crate::client::Client;
 use crate::groups::{
@@ -79,6 +79,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("DescribeClientQuotas", "DescribeConfigs", "Cluster"),
     ("ListConfigResources", "DescribeConfigs", "Cluster"),
     ("DescribeLogDirs", "Describe", "Cluster"),
+    ("AlterReplicaLogDirs", "Alter", "Cluster"),
     ("CreatePartitions", "Alter", "Topic"),
     ("AssignReplicasToDirs", "ClusterAction", "Cluster"),
     ("DescribeTopicPartitions", "Describe", "Topic"),
@@ -88,6 +89,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("AlterPartitionReassignments", "Alter", "Cluster"),
     ("ListPartitionReassignments", "Describe", "Cluster"),
     ("UnregisterBroker", "Alter", "Cluster"),
+    ("UpdateFeatures", "Alter", "Cluster"),
     ("AllocateProducerIds", "ClusterAction", "Cluster"),
     ("Envelope", "ClusterAction", "Cluster"),
     ("Vote", "ClusterAction", "Cluster"),
@@ -252,6 +254,7 @@ fn administration(topic: &Topic) -> Vec<Row> {
         row("InitProducerId", ALL, 4, producer(None), &[IDEMPOTENT]),
         row("InitProducerId", NOT_IDEMPOTENT, 4, producer(None), any),
         row("InitProducerId", ALL, 4, producer(Some("x")), of_transactions),
+        row("AlterReplicaLogDirs", ALL, 2, move_request("/x", "t", 0), &[ALTER]),
         row("DescribeLogDirs", ALL, 4, log_dirs_request(None), &["Describe Cluster kafka-cluster"]),
         row("CreatePartitions", ALL, 3, partitions_request("t", 1, None), &["Alter Topic t"]),
         row("CreatePartitions", ALL, 3, twice, &["Alter Topic u"]),
@@ -348,6 +351,7 @@ fn both() -> Vec<Row> {
         row("ListPartitionReassignments", ALL, 0, list_request(None), &[DESCRIBE]),
         row("DescribeQuorum", ALL, 2, quorum, &[DESCRIBE]),
         row("UnregisterBroker", ALL, 0, unregister, &[ALTER]),
+        row("UpdateFeatures", ALL, 2, features_request(2, "nope", 1, 1), &[ALTER]),
     ]
 }
 

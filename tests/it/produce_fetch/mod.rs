@@ -3,6 +3,7 @@
 mod fetching;
 mod heavy;
 mod idempotence;
+mod leaders;
 mod offsets;
 mod order;
 mod refusals;

@@ -15,6 +15,7 @@
 //! | `assign-dir ID DIR NAME INDEX [epoch=]` | a broker says where its replica is |
 //! | `isr NAME INDEX ID...` | the leader changes the replicas in sync |
 //! | `place NAME INDEX DIRS` | the brokers name the directories of a partition |
+//! | `update NAME=LEVEL... [kind=up\|safe\|unsafe] [validate=true]` | updates features |
 //! | `hold`, `commit`, `renounce`, `activate` | appends wait; are committed; are lost; again |
 //! | `begin` | a transaction begins, and its controller dies |
 //! | `load N` | the log is Kafka's (`testdata`), up to there |
@@ -109,7 +110,7 @@ impl Script {
                 self.harness().now = now;
                 Ok(String::new())
             }
-            "grow" | "elect" | "reassign" | "unregister" => self.administer(name, args),
+            "grow" | "elect" | "reassign" | "unregister" | "update" => self.administer(name, args),
             other => self.show_or_turn(other, args),
         }
     }

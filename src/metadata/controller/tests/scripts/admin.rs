@@ -5,7 +5,8 @@ use ottla_types::{NodeId, PartitionId};
 
 use super::{Output, Script, assignments, render};
 use crate::controller::{
-    ElectLeaders, ElectionKind, GrownTopic, NewPartitions, PartitionsOutcome, Reassignments,
+    Direction, ElectLeaders, ElectionKind, FeatureUpdate, GrownTopic, NewPartitions,
+    PartitionsOutcome, Reassignments, UpdateFeatures,
 };
 
 impl Script {
@@ -14,6 +15,7 @@ impl Script {
             "grow" => self.grow(args),
             "elect" => self.elect(args),
             "reassign" => self.reassign(args),
+            "update" => self.update_features(args),
             _ => self.unregister(args),
         }
     }
@@ -97,6 +99,30 @@ impl Script {
             }
         }
         Ok(output)
+    }
+
+    fn update_features(&mut self, args: &mut ArgumentConsumer<'_>) -> Output {
+        let direction = match args.take_key("kind") {
+            None | Some("up") => Some(Direction::Upgrade),
+            Some("safe") => Some(Direction::SafeDowngrade),
+            Some("unsafe") => Some(Direction::UnsafeDowngrade),
+            Some(_) => None,
+        };
+        let validate_only = args.take_key("validate").is_some();
+        let mut updates = Vec::new();
+        while let Some((name, level)) = args.next_key() {
+            let (name, level) = (name.to_owned(), level.parse()?);
+            updates.push(FeatureUpdate { name, level, direction });
+        }
+        let request = UpdateFeatures { updates, validate_only };
+        let harness = self.harness();
+        match harness.controller.update_features(NodeId(3000), &request) {
+            Err(error) => Ok(render::refusal(error.code(), &error.to_string())),
+            Ok(decision) => {
+                let (append, ()) = harness.append(decision);
+                Ok(self.show(&append) + "reply: they are updated\n")
+            }
+        }
     }
 
     fn unregister(&mut self, args: &mut ArgumentConsumer<'_>) -> Output {
