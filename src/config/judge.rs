@@ -12,6 +12,8 @@ pub enum ValueType {
     String = 2,
     /// A 32-bit number.
     Int = 3,
+    /// A 16-bit number.
+    Short = 4,
     /// A 64-bit number.
     Long = 5,
     /// A number with a fraction.
@@ -27,6 +29,7 @@ impl Kind {
         match self {
             Kind::Boolean => ValueType::Boolean,
             Kind::Int { .. } | Kind::IntRange { .. } | Kind::GzipLevel => ValueType::Int,
+            Kind::Short { .. } => ValueType::Short,
             Kind::Long { .. } => ValueType::Long,
             Kind::Ratio => ValueType::Double,
             Kind::Text | Kind::OneOf(_) | Kind::OffsetReset => ValueType::String,
@@ -52,6 +55,10 @@ impl Kind {
                 Ok(number) => self.judge_number(name, number.into()),
                 Err(_) => refuse(value, "Not a number of type INT"),
             },
+            ValueType::Short => match trimmed.parse::<i16>() {
+                Ok(number) => self.judge_number(name, number.into()),
+                Err(_) => refuse(value, "Not a number of type SHORT"),
+            },
             ValueType::Long => match trimmed.parse::<i64>() {
                 Ok(number) => self.judge_number(name, number),
                 Err(_) => refuse(value, "Not a number of type LONG"),
@@ -74,6 +81,7 @@ impl Kind {
         let (min, max) = match self {
             Kind::Int { min } => (i64::from(min), i64::MAX),
             Kind::Long { min } => (min, i64::MAX),
+            Kind::Short { min } => (i64::from(min), i64::MAX),
             Kind::IntRange { min, max } => (i64::from(min), i64::from(max)),
             Kind::GzipLevel if number != -1 => (1, 9),
             _ => (i64::MIN, i64::MAX),
@@ -214,6 +222,8 @@ mod tests {
         };
         check(Kind::Int { min: 4 }, "3", "Value must be at least 4");
         check(Kind::IntRange { min: 1, max: 5 }, "6", "Value must be no more than 5");
+        check(Kind::Short { min: 1 }, "0", "Value must be at least 1");
+        check(Kind::Short { min: 1 }, "32768", "Not a number of type SHORT");
         check(Kind::GzipLevel, "0", "Value must be between 1 and 9 or equal to -1");
         check(Kind::Ratio, "NaN", "Value must be at least 0");
         check(Kind::Int { min: 0 }, "3000000000", "Not a number of type INT");

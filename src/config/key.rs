@@ -12,6 +12,11 @@ pub enum Kind {
         /// Smallest value allowed.
         min: i32,
     },
+    /// A 16-bit number from `min` on.
+    Short {
+        /// Smallest value allowed.
+        min: i16,
+    },
     /// A 32-bit number between these.
     IntRange {
         /// Smallest value allowed.
@@ -108,6 +113,7 @@ impl Kind {
         let good = match self {
             Kind::Boolean => parse_bool(value).is_some(),
             Kind::Int { min } => value.parse::<i32>().is_ok_and(|number| number >= min),
+            Kind::Short { min } => value.parse::<i16>().is_ok_and(|number| number >= min),
             Kind::IntRange { min, max } => {
                 value.parse::<i32>().is_ok_and(|number| (min..=max).contains(&number))
             }
@@ -131,6 +137,7 @@ impl fmt::Display for Kind {
             Kind::Boolean => f.write_str("true or false"),
             Kind::Int { min: i32::MIN } => f.write_str("a 32-bit number"),
             Kind::Int { min } => write!(f, "a 32-bit number from {min} on"),
+            Kind::Short { min } => write!(f, "a number from {min} to {}", i16::MAX),
             Kind::IntRange { min, max } if min == max => write!(f, "{min}"),
             Kind::IntRange { min, max } => write!(f, "a number from {min} to {max}"),
             Kind::GzipLevel => f.write_str("a number from 1 to 9, or -1"),

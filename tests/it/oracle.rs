@@ -7,7 +7,8 @@ const COMPARED_MIN: usize = 600;
 
 #[test]
 fn every_answer_is_kafkas() {
-    let node = Setup::new().with("node.id", 1).start();
+    let setup = Setup::new().with("node.id", 1).with("offsets.topic.num.partitions", 1);
+    let node = setup.with("offsets.topic.replication.factor", 1).start();
     let report = ottla_oracle::replay(node.address()).unwrap();
     let compared: usize = report.compared.values().sum();
     let unanswered: usize = report.unanswered.values().sum();

@@ -50,7 +50,7 @@ pub(super) const GROUPS: &[ConfigKey] = &[
     ),
     key(
         "offsets.topic.replication.factor",
-        Kind::IntRange { min: 1, max: 32_767 },
+        Kind::Short { min: 1 },
         Some("3"),
         "Replicas that `__consumer_offsets` is created with. Unless it is given, at most as many \
          as there are brokers.",
