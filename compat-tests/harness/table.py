@@ -46,8 +46,8 @@ ROWS = [(f"produce {codec}: acks 0, 1, all", [f"{codec}-acks-{acks}" for acks in
 )]
 LEGEND = (
     "✓: works. n of m: so many of the row's cases. groups: the client reads, or does this, as "
-    "member of a consumer group only, and there are none yet. API: the broker lacks the request "
-    "([docs/apis.md](docs/apis.md)). –: the client offers no such thing. FAIL: does not work.")
+    "member of a consumer group only, which its program does not try yet. API: the broker lacks "
+    "the request ([docs/apis.md](docs/apis.md)). –: the client offers no such thing. FAIL: does not work.")
 
 
 def cell(outcomes):
