@@ -24,7 +24,6 @@ fn a_stable_group_outlives_a_kill() {
     let answer = client.call(5, &sync_request("g", &member, 5));
     assert_eq!(error(answer.error_code), ErrorCode::None);
     node.crash();
-    node.start_again();
     let client = &mut node.connect();
     // Loading is well for a heartbeat, so the assignment is asked for.
     wait_until("the group is loaded", || {

@@ -67,8 +67,8 @@ fn offsets_outlive_a_stop_and_a_kill() {
             node.crash();
         } else {
             node.stop();
+            node.start_again();
         }
-        node.start_again();
     }
     for (number, group) in (0..).zip(&groups) {
         assert_eq!(fetch_when_loaded(&mut node.connect(), group, &topic, 1), number + 300);
