@@ -28,6 +28,7 @@ const DELETE_TOPICS: i16 = 6;
 const METADATA: i16 = 12;
 /// Ten thousand partitions may take a while.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
+const LEN: usize = 4;
 /// Errors of a partition whose leader is not ready yet.
 const NOT_READY: [i16; 3] = [3, 5, 6];
 
@@ -35,6 +36,8 @@ const NOT_READY: [i16; 3] = [3, 5, 6];
 pub(crate) struct Client {
     stream: TcpStream,
     answer: Vec<u8>,
+    /// The answer that is expected again and again.
+    repeated: Vec<u8>,
 }
 
 impl Client {
@@ -44,7 +47,7 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
         stream.set_write_timeout(Some(ANSWER_MAX))?;
-        Ok(Client { stream, answer: Vec::new() })
+        Ok(Client { stream, answer: Vec::new(), repeated: Vec::new() })
     }
 
     /// Sends a frame.
@@ -61,7 +64,39 @@ impl Client {
         Ok(&self.answer)
     }
 
-    fn call<R: Request>(&mut self, version: i16, request: &R) -> io::Result<R::Response> {
+    /// The socket.
+    pub(crate) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Waits for an answer that every other one will have to be like.
+    pub(crate) fn expect_repeated(&mut self) -> io::Result<()> {
+        self.repeated = self.receive()?.to_vec();
+        Ok(())
+    }
+
+    /// Waits for an answer like the first, where one at most is under way.
+    pub(crate) fn receive_repeated(&mut self) -> io::Result<()> {
+        let total = LEN + self.repeated.len();
+        self.answer.resize(total, 0);
+        // In one call, mostly: the client is to cost less than the server.
+        self.stream.read_exact(&mut self.answer)?;
+        self.check_repeated(&self.answer[LEN..])
+    }
+
+    /// Whether an answer is like the first.
+    pub(crate) fn check_repeated(&self, answer: &[u8]) -> io::Result<()> {
+        if answer == self.repeated {
+            return Ok(());
+        }
+        Err(io::Error::other(format!("{answer:x?} is not {:x?}", self.repeated)))
+    }
+
+    pub(crate) fn call<R: Request>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> io::Result<R::Response> {
         self.send(&encode(version, request)?)?;
         let answer = Bytes::copy_from_slice(self.receive()?);
         Ok(decode_response::<R>(version, answer)?.1)
@@ -194,11 +229,11 @@ pub(crate) fn produce_all_frame(
     encode(PRODUCE, &request)
 }
 
-fn encode<R: Request>(version: i16, request: &R) -> io::Result<Bytes> {
+pub(crate) fn encode<R: Request>(version: i16, request: &R) -> io::Result<Bytes> {
     encode_request(version, 1, &StrBytes::from_static_str("bench"), request)
 }
 
-fn topic_name(name: &str) -> TopicName {
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A frame of key 0 (Produce) is written whole to the end of a file with one `pwrite`; one of key 1
 //! (Fetch) is answered with the next piece of that file by `sendfile`; one of key 20 (DeleteTopics)
-//! empties the file. Nothing is decoded, checked or remembered. One connection at a time.
+//! empties the file. Nothing is decoded, checked or remembered. One connection at a time;
+//! `floor_many.rs` serves many.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,10 +16,10 @@ use rustix::net::SendFlags;
 /// Bytes of a file in an answer.
 pub(crate) const PIECE: usize = 1 << 20;
 const BUFFER: usize = 2 << 20;
-const LEN: usize = 4;
+pub(crate) const LEN: usize = 4;
 /// About as long as the answer to a Produce of one partition.
 const ANSWER_LEN: usize = 56;
-const PRODUCE: [u8; 2] = [0, 0];
+pub(crate) const PRODUCE: [u8; 2] = [0, 0];
 const FETCH: [u8; 2] = [0, 1];
 const DELETE: [u8; 2] = [0, 20];
 
@@ -73,13 +74,13 @@ fn serve_one(mut stream: TcpStream, store: &mut Store, buffer: &mut [u8]) -> io:
     }
 }
 
-fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn next_frame(bytes: &[u8]) -> Option<&[u8]> {
     let (len, rest) = bytes.split_first_chunk::<LEN>()?;
     rest.get(..u32::from_be_bytes(*len) as usize)
 }
 
 /// An answer that goes on for `later` bytes.
-fn answer(frame: &[u8], later: usize) -> [u8; ANSWER_LEN] {
+pub(crate) fn answer(frame: &[u8], later: usize) -> [u8; ANSWER_LEN] {
     let mut answer = [0; ANSWER_LEN];
     let len = u32::try_from(ANSWER_LEN - LEN + later).expect("a piece is small");
     answer[..LEN].copy_from_slice(&len.to_be_bytes());

@@ -13,7 +13,7 @@ use ottla_types::Offset;
 use crate::Failure;
 use crate::client::{Client, produce_frame};
 use crate::floor::PIECE;
-use crate::machine::{CLIENT_CPU, on_cpu, record_time, warm_memory};
+use crate::machine::{CLIENT_CPU, GIB, on_cpu, record_time, warm_memory};
 use crate::process::Process;
 use crate::program::{Place, Program};
 use crate::report::{Report, Row};
@@ -24,7 +24,6 @@ const SMALL_RECORD_BYTES: usize = 100;
 const SMALL_REQUESTS: usize = 50_000;
 const PIPELINED: usize = 5;
 const WARM_UP_PASSES: usize = 4;
-const GIB: f64 = (1_u64 << 30) as f64;
 /// Length, key, version, correlation id: the floor looks at no more.
 const FLOOR_FETCH: [u8; 12] = [0, 0, 0, 8, 0, 1, 0, 11, 0, 0, 0, 1];
 const FLOOR_DELETE: [u8; 12] = [0, 0, 0, 8, 0, 20, 0, 6, 0, 0, 0, 1];
@@ -54,7 +53,7 @@ struct Server<'a> {
 
 impl Server<'_> {
     fn is_broker(&self) -> bool {
-        !matches!(self.program, Program::Floor)
+        !self.program.is_floor()
     }
 }
 

@@ -5,11 +5,23 @@ use std::path::Path;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_types::Timestamp;
+use rustix::process::{getpriority_process, setpriority_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Processor of the servers and of the client, when there are two.
 pub(crate) const SERVER_CPU: usize = 0;
 pub(crate) const CLIENT_CPU: usize = 1;
+
+/// Bytes of a GiB.
+pub(crate) const GIB: f64 = (1_u64 << 30) as f64;
+/// By how much load gives way to what is timed on the same processor.
+const NICER: i32 = 10;
+
+/// Lets other threads of this processor go before this one.
+pub(crate) fn be_nicer() -> io::Result<()> {
+    let before = getpriority_process(None)?;
+    Ok(setpriority_process(None, before + NICER)?)
+}
 
 /// Now.
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]

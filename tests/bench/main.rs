@@ -5,13 +5,19 @@
 //! to one processor and the client to another; figures of the same kind are taken in turn, server
 //! by server, so that a disturbance of the machine meets all of them.
 //!
-//! Deliberately absent: latencies. On a machine with two processors they measure the machine.
+//! Deliberately absent: latencies, but for those of heartbeats beside produce. On a machine with
+//! two processors they measure the machine.
 
 mod client;
 mod floor;
+mod floor_many;
+mod group_life;
+mod group_load;
+mod groups;
 mod load;
 mod machine;
 mod many;
+mod open_loop;
 mod process;
 mod program;
 mod report;
@@ -26,7 +32,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use load::{LoadSettings, Loaded};
 use program::Program;
-use report::Report;
+use report::{Report, Row};
+
+/// Lives of a broker in which heartbeats are measured beside produce.
+const PRODUCE_RUNS: usize = 3;
 
 /// What went wrong, for the operator.
 type Failure = Box<dyn std::error::Error>;
@@ -46,12 +55,18 @@ enum Command {
     Validation,
     /// Serves as the floor until it is ended.
     #[command(hide = true)]
-    Floor {
-        #[arg(long)]
-        port: u16,
-        #[arg(long)]
-        dir: PathBuf,
-    },
+    Floor(FloorArguments),
+    /// Serves as the floor of many connections until it is ended.
+    #[command(hide = true)]
+    FloorOfMany(FloorArguments),
+}
+
+#[derive(clap::Args)]
+struct FloorArguments {
+    #[arg(long)]
+    port: u16,
+    #[arg(long)]
+    dir: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -86,9 +101,13 @@ struct RunArguments {
     /// GiB that a restart finds.
     #[arg(long, default_value_t = 4)]
     gib: usize,
+    /// Committed offsets that a restart finds.
+    #[arg(long, default_value_t = 1_000_000)]
+    offsets: usize,
     /// What is measured.
-    #[arg(long, value_delimiter = ',',
-        default_values = ["start", "memory", "bulk", "small", "restart", "many"])]
+    #[arg(long, value_delimiter = ',', default_values = ["start",
+        "memory", "bulk", "small", "restart", "many", "heartbeat", "offset-commit",
+        "idle-groups", "load-offsets", "restart-heartbeat", "heartbeat-under-produce"])]
     only: Vec<Figure>,
 }
 
@@ -107,13 +126,28 @@ enum Figure {
     Restart,
     /// A broker with 10,000 partitions.
     Many,
+    /// Processor time for heartbeats.
+    Heartbeat,
+    /// Processor time for commits of offsets.
+    OffsetCommit,
+    /// Processor time of a broker with 1,000 groups at rest.
+    IdleGroups,
+    /// A start that finds a million committed offsets.
+    LoadOffsets,
+    /// Starts until a member of a group is heard.
+    RestartHeartbeat,
+    /// Latency of heartbeats while others produce.
+    HeartbeatUnderProduce,
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run(arguments) => run(&arguments),
         Command::Validation => validation::measure(),
-        Command::Floor { port, dir } => floor::serve(port, &dir).map_err(Failure::from),
+        Command::Floor(floor) => floor::serve(floor.port, &floor.dir).map_err(Failure::from),
+        Command::FloorOfMany(floor) => {
+            floor_many::serve(floor.port, &floor.dir).map_err(Failure::from)
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -179,6 +213,47 @@ fn measure(arguments: &RunArguments) -> Result<Report, Failure> {
             go_on_after(many::measure_many(broker, &place, partitions, &mut report));
         }
     }
+    measure_groups(arguments, &brokers, &place, &mut report)?;
     report.finish()?;
     Ok(report)
+}
+
+fn measure_groups(
+    arguments: &RunArguments,
+    brokers: &[Program],
+    place: &program::Place,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let wanted = |figure| arguments.only.contains(&figure);
+    let with_floor = [vec![Program::FloorOfMany], brokers.to_vec()].concat();
+    let rows = [(Figure::Heartbeat, Row::Heartbeat), (Figure::OffsetCommit, Row::OffsetCommit)];
+    let rows = rows.into_iter().filter(|(figure, _)| wanted(*figure)).map(|(_, row)| row);
+    let rows: Vec<Row> = rows.collect();
+    if !rows.is_empty() {
+        let mut load = group_load::GroupLoad::start(&with_floor, place, rows)?;
+        load.measure(arguments.passes, report)?;
+        load.stop()?;
+    }
+    if wanted(Figure::IdleGroups) {
+        for program in &with_floor {
+            go_on_after(group_life::measure_idle(program, place, report));
+        }
+    }
+    for broker in brokers {
+        if wanted(Figure::LoadOffsets) {
+            go_on_after(group_life::measure_load(broker, place, arguments.offsets, report));
+        }
+        if wanted(Figure::RestartHeartbeat) {
+            go_on_after(group_life::measure_restarts(broker, place, report));
+        }
+    }
+    if wanted(Figure::HeartbeatUnderProduce) {
+        let bytes = arguments.gib << 31;
+        for program in &with_floor {
+            for _ in 0..PRODUCE_RUNS {
+                go_on_after(group_life::measure_under_produce(program, place, bytes, report));
+            }
+        }
+    }
+    Ok(())
 }

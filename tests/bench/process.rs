@@ -111,6 +111,11 @@ impl Process {
 }
 
 impl CpuTime {
+    /// Seconds since the process began. Threads that ended are not counted.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.seconds_since(&CpuTime::default())
+    }
+
     /// Seconds since `earlier`. Threads that ended in between are not counted.
     pub(crate) fn seconds_since(&self, earlier: &CpuTime) -> f64 {
         let spent = self.0.iter().map(|(id, time)| time - earlier.0.get(id).unwrap_or(&0));

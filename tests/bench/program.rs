@@ -41,6 +41,8 @@ pub(crate) enum Program {
     Kafka(PathBuf),
     /// This binary as the floor.
     Floor,
+    /// This binary as the floor of many connections.
+    FloorOfMany,
 }
 
 /// A program with a data directory of its own.
@@ -55,8 +57,13 @@ impl Program {
         match self {
             Program::Ottla(_) => "Ottla",
             Program::Kafka(_) => "Apache Kafka",
-            Program::Floor => "floor",
+            Program::Floor | Program::FloorOfMany => "floor",
         }
+    }
+
+    /// Whether it does nothing with what it is sent.
+    pub(crate) fn is_floor(&self) -> bool {
+        matches!(self, Program::Floor | Program::FloorOfMany)
     }
 
     /// Makes a fresh data directory, which Ottla formats itself when it starts. Programs that run
@@ -70,7 +77,7 @@ impl Program {
         let installed = Installed { program: self, dir, port: place.port + 2 * slot };
         match self {
             Program::Ottla(_) => {}
-            Program::Floor => fs::create_dir(installed.data())?,
+            Program::Floor | Program::FloorOfMany => fs::create_dir(installed.data())?,
             Program::Kafka(libs) => installed.format(libs)?,
         }
         Ok(installed)
@@ -87,7 +94,8 @@ impl Installed<'_> {
                 command.arg("kafka.Kafka").arg(self.properties());
                 command
             }
-            Program::Floor => self.floor()?,
+            Program::Floor => self.floor("floor")?,
+            Program::FloorOfMany => self.floor("floor-of-many")?,
         };
         Process::spawn(command, self.port, self.dir.join("log"))
     }
@@ -108,12 +116,13 @@ impl Installed<'_> {
         set("advertised.listeners", self.listeners().into());
         set("log.dirs", self.data().into());
         set("log.segment.delete.delay.ms", "0".into());
+        set("group.initial.rebalance.delay.ms", "0".into());
         command
     }
 
-    fn floor(&self) -> io::Result<Command> {
+    fn floor(&self, name: &str) -> io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("floor").arg("--port").arg(self.port.to_string());
+        command.arg(name).arg("--port").arg(self.port.to_string());
         command.arg("--dir").arg(self.data());
         Ok(command)
     }
@@ -123,7 +132,8 @@ impl Installed<'_> {
             "process.roles=broker,controller\nnode.id=1\nlisteners={}\n\
              controller.listener.names=CONTROLLER\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{}\nlog.dirs={}\n\
-             log.segment.delete.delay.ms=0\noffsets.topic.replication.factor=1\n",
+             log.segment.delete.delay.ms=0\noffsets.topic.replication.factor=1\n\
+             group.initial.rebalance.delay.ms=0\n",
             self.listeners(),
             self.port + 1,
             self.data().display()

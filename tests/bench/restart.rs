@@ -10,7 +10,7 @@ use ottla_test_client::record_batch;
 use crate::Failure;
 use crate::client::produce_all_frame;
 use crate::load::batch_of;
-use crate::machine::{now, record_time};
+use crate::machine::{GIB, now, record_time};
 use crate::many::{millis, serve_one, wait_for_leaders};
 use crate::process::Process;
 use crate::program::{Installed, Place, Program};
@@ -23,7 +23,6 @@ const BATCH_BYTES: usize = 64 << 10;
 const RECORD_BYTES: usize = 1024;
 /// Batches in one request.
 const IN_ONE_REQUEST: i32 = 50;
-const GIB: f64 = (1_u64 << 30) as f64;
 /// Restarts after each kind of end.
 const RUNS: usize = 3;
 
