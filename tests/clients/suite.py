@@ -4,6 +4,7 @@ Each stage is a method of `Suite` and runs on what the earlier ones left; the fi
 does not hold ends it all.
 """
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -42,16 +43,22 @@ class Suite:
         lines.write_console(self.jvm, *words)
 
     def admin_tools(self):
-        """Kafka's tools for administrators print what they print with Kafka, on a node of their own."""
+        """Kafka's tools for administrators print what they print with Kafka, on nodes of their own."""
         folder = self.scratch / "tools"
         folder.mkdir()
-        node = brokers.Ottla(folder, self.node.binary)
-        node.config |= brokers.KAFKA_ONLY  # as when it was recorded
-        try:
-            node.start()
-            return f"{tools.compare(self.jvm, node, folder)} answers"
-        finally:
-            node.kill()
+
+        @contextlib.contextmanager
+        def start(session):
+            (folder / session).mkdir()
+            node = brokers.Ottla(folder / session, self.node.binary)
+            node.config |= brokers.KAFKA_ONLY  # as when it was recorded
+            try:
+                node.start()
+                yield node
+            finally:
+                node.kill()
+
+        return f"{tools.compare(self.jvm, start, folder)} answers"
 
     def write(self):
         """Three writers, five codecs, a topic for each pair; topics come into being by use."""
@@ -185,7 +192,7 @@ STAGES = [Suite.write, Suite.read, Suite.offsets, Suite.perf_test, Suite.dump_ou
           Suite.dump_twins, Suite.codecs, Suite.takeover, Suite.give_back, Suite.admin_tools]
 
 
-def record():
+def record(session):
     """Writes down what Kafka's tools print with Apache Kafka."""
     jars, _ = environment()
     with tempfile.TemporaryDirectory(prefix="ottla-record-") as scratch:
@@ -193,7 +200,7 @@ def record():
         node, jvm = brokers.Kafka(scratch, jars), Jvm(jars, scratch)
         try:
             node.start()
-            tools.record(jvm, node, scratch)
+            tools.record(session, jvm, node, scratch)
         finally:
             jvm.kill()
             node.kill()
@@ -228,4 +235,8 @@ def main():
 
 
 if __name__ == "__main__":
-    record() if sys.argv[1:] == ["--record"] else main()
+    if sys.argv[1:2] == ["--record"]:
+        for session in sys.argv[2:] or tools.SESSIONS:
+            record(session)
+    else:
+        main()

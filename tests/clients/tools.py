@@ -1,13 +1,17 @@
-"""A session of an administrator with Kafka's tools, and what they print with Apache Kafka and with Ottla.
+"""Sessions of an administrator with Kafka's tools, and what they print with Apache Kafka and with Ottla.
 
-`data/tools/session.txt` is written by `record` from a run against Apache Kafka 4.3.1; `compare` plays
+`data/tools/NAME.txt` is written by `record` from a run against Apache Kafka 4.3.1; `compare` plays
 it against Ottla. Its lines:
 
     # a comment
     $ TOOL WORD...                 a tool and its words; BROKER, CONTROLLER and @NAME stand for what they are
       | TEXT   ! TEXT   = CODE     what it printed, what it said on standard error, its exit code unless 0
-    @ NAME TEXT                    a file for the tools that follow
-    > TOPIC PARTITION CODEC        six records with fixed times are produced
+    @ NAME TEXT                    a file for the tools that follow; in TEXT, \\n begins a line
+    > TOPIC PARTITION CODEC        eleven records with fixed times are produced
+    + NAME GROUP TOPIC,... K=V...  a Java consumer joins; the line ends when its group has settled
+    ~ NAME GROUP TOPIC,... K=V...  one joins, and nobody lets the others know
+    * NAME TOPIC PARTITION OFFSET [METADATA]    it commits
+    - NAME                         it leaves
 
 Ids, times, ports and directories are masked, and traces of Java's are cut; what else may differ stands in
 `data/tools/differences.txt`, with the reason.
@@ -22,14 +26,17 @@ from processes import HERE
 from records import ANY, to_hex
 
 DATA = HERE / "data" / "tools"
+SESSIONS = ("session", "groups")
 TOOLS = {
     "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
     "kafka-client-metrics": "org.apache.kafka.tools.ClientMetricsCommand",
     "kafka-cluster": "org.apache.kafka.tools.ClusterTool",
     "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
     "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
     "kafka-features": "org.apache.kafka.tools.FeatureCommand",
     "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
+    "kafka-groups": "org.apache.kafka.tools.GroupsCommand",
     "kafka-leader-election": "org.apache.kafka.tools.LeaderElectionCommand",
     "kafka-log-dirs": "org.apache.kafka.tools.LogDirsCommand",
     "kafka-metadata-quorum": "org.apache.kafka.tools.MetadataQuorumCommand",
@@ -37,12 +44,16 @@ TOOLS = {
     "kafka-topics": "org.apache.kafka.tools.TopicCommand",
     "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
 }
+UNORDERED = ("kafka-consumer-groups", "kafka-delete-records", "kafka-groups")
 # Lines of a Java logger, of traces, and of what stands for an exit in Jvm.java.
 NOISE = re.compile(r"\[.*\] (TRACE|DEBUG|INFO|WARN|ERROR) |\s+at |\s+\.\.\. \d+ more|.*the tool exits$")
+# The first line of a list of all options, which says nothing of a broker.
+USAGE = re.compile(r"Option\s+Description")
 # What may differ: a pattern, what is put for it, and of which tool. Runs of blanks count as one.
 MASKS = (
     ("", r"TopicId: [\w-]{22}", "TopicId: ID"),
     ("", r"\b1[78]\d{11}\b", "TIME"),  # milliseconds
+    ("kafka-consumer-groups", r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "-UUID"),
     ("kafka-cluster", r"Cluster ID: \S+", "Cluster ID: ID"),
     ("kafka-features", r"Epoch: \d+", "Epoch: N"),
     ("kafka-metadata-quorum", r"ClusterId: +\S+", "ClusterId: ID"),
@@ -72,17 +83,27 @@ class Session:
         mark, _, rest = line.partition(" ")
         if mark == "@":
             name, _, text = rest.partition(" ")
-            (self.scratch / name).write_text(text)
+            (self.scratch / name).write_text(text.replace("\\n", "\n"))
         elif mark == ">":
             topic, partition, codec = rest.split()
             self.jvm.ask("produce", bootstrap=self.broker.bootstrap, topic=topic, codec=codec,
                          partition=int(partition), records=[to_hex(made) for made in ANY])
+        elif mark in ("+", "~"):
+            name, group, topics, *config = rest.split()
+            self.jvm.ask("join", bootstrap=self.broker.bootstrap, name=name, group=group,
+                         topics=topics, waits=mark == "+", config=dict(one.split("=") for one in config))
+        elif mark == "*":
+            name, topic, partition, offset, *metadata = rest.split()
+            self.jvm.ask("commit", name=name, topic=topic, partition=int(partition),
+                         offset=int(offset), metadata="".join(metadata))
+        elif mark == "-":
+            self.jvm.ask("leave", name=rest)
         elif mark == "$":
             tool, *words = self.words(rest)
             code, out, err = self.jvm.run(TOOLS[tool], *words)
             lines = list(self.masked(tool, out.decode()))
-            if tool == "kafka-delete-records":
-                lines.sort()  # as the answers come
+            if tool in UNORDERED:
+                lines.sort()  # as the answers come, or in the order of a hash
             yield from (f"  | {one}" for one in lines)
             yield from (f"  ! {one}" for one in self.masked(tool, err))
             if code:
@@ -99,6 +120,8 @@ class Session:
         for address in (self.broker.bootstrap, self.broker.controller):
             text = re.sub(rf"\b{address.rpartition(':')[2]}\b", "PORT", text)
         for line in text.splitlines():
+            if USAGE.match(line):
+                break
             if line.strip() and not NOISE.match(line):
                 yield in_order(re.sub(r"\s+", " ", line).strip())
 
@@ -117,10 +140,10 @@ def in_order(line):
     return json.dumps(told)
 
 
-def questions():
-    """The lines of the session that are no answers, each with the answer that is recorded."""
+def questions(name):
+    """The lines of a session that are no answers, each with the answer that is recorded."""
     asked = []
-    for line in (DATA / "session.txt").read_text().splitlines():
+    for line in (DATA / f"{name}.txt").read_text().splitlines():
         if line.startswith("  "):
             asked[-1][1].append(line)
         else:
@@ -128,12 +151,12 @@ def questions():
     return asked
 
 
-def record(jvm, broker, scratch):
+def record(name, jvm, broker, scratch):
     session = Session(jvm, broker, scratch)
     lines = []
-    for line, _ in questions():
+    for line, _ in questions(name):
         lines += [line, *session.play(line)]
-    (DATA / "session.txt").write_text("\n".join(lines) + "\n")
+    (DATA / f"{name}.txt").write_text("\n".join(lines) + "\n")
 
 
 def differences():
@@ -144,22 +167,24 @@ def differences():
             yield not line.startswith("? "), re.compile(question), re.compile(pattern)
 
 
-def compare(jvm, broker, scratch):
-    """Plays the session; gives the number of answers that were the same."""
-    session = Session(jvm, broker, scratch)
+def compare(jvm, start, scratch):
+    """Plays each session with a broker that `start` gives; gives the number of the same answers."""
     allowed = list(differences())
     seen, wrong, played = set(), [], 0
-    for line, expected in questions():
-        found = list(session.play(line))
-        played += line.startswith("$")
-        unexpected = []
-        for one in differing(expected, found):
-            reason = next((at for at, (_, question, pattern) in enumerate(allowed)
-                           if question.search(line) and pattern.fullmatch(one)), None)
-            seen.add(reason)
-            if reason is None:
-                unexpected.append(f"    {one}")
-        wrong += [line, *unexpected] if unexpected else []
+    for name in SESSIONS:
+        with start(name) as broker:
+            session = Session(jvm, broker, scratch)
+            for line, expected in questions(name):
+                found = list(session.play(line))
+                played += line.startswith("$")
+                unexpected = []
+                for one in differing(expected, found):
+                    reason = next((at for at, (_, question, pattern) in enumerate(allowed)
+                                   if question.search(line) and pattern.fullmatch(one)), None)
+                    seen.add(reason)
+                    if reason is None:
+                        unexpected.append(f"    {one}")
+                wrong += [line, *unexpected] if unexpected else []
     check(not wrong, "Kafka's tools say (-: with Kafka, +: with Ottla)\n" + "\n".join(wrong))
     idle = [pattern.pattern for at, (due, _, pattern) in enumerate(allowed)
             if due and at not in seen]

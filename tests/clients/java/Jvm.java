@@ -108,6 +108,9 @@ public final class Jvm {
             case "tool" -> tool(ask);
             case "produce" -> produce(ask);
             case "consume" -> consume(ask);
+            case "join" -> Members.join(ask);
+            case "commit" -> Members.commit(ask);
+            case "leave" -> Members.leave(ask);
             case "start" -> start(ask);
             case "stop" -> stop();
             case "codec_cases" -> Codec.cases(ask);
