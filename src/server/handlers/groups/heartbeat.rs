@@ -27,10 +27,9 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let (header, peer) = (&request.header, request.peer);
     let body: HeartbeatRequest = decode_request(&request.body, header.api_key, header.api_version)?;
     let permissions = Permissions { authorizer: &*services.authorizer, peer };
-    let result = if !permissions.group(Operation::Read, &body.group_id) {
-        Err(ErrorCode::GroupAuthorizationFailed)
-    } else if body.group_id.is_empty() {
-        Err(ErrorCode::InvalidGroupId)
+    let refusal = permissions.refusal(Operation::Read, &body.group_id);
+    let result = if let Some(error) = refusal {
+        Err(error)
     } else {
         let (group, member) = (GroupId::from(&**body.group_id), MemberId::from(&*body.member_id));
         let instance = body.group_instance_id.as_deref();

@@ -42,16 +42,14 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let body: JoinGroupRequest = decode_request(&body, header.api_key, version)?;
     let permissions = Permissions { authorizer: &*services.authorizer, peer };
     let member = MemberId::from(&*body.member_id);
-    let refusal = if !permissions.group(Operation::Read, &body.group_id) {
-        Some((ErrorCode::GroupAuthorizationFailed, MemberId::from("")))
-    } else if body.group_id.is_empty() {
-        Some((ErrorCode::InvalidGroupId, member.clone()))
-    } else if !is_session_allowed(services, body.session_timeout_ms) {
-        Some((ErrorCode::InvalidSessionTimeout, member.clone()))
-    } else {
-        None
-    };
-    if let Some((error, member)) = refusal {
+    let refusal = permissions.refusal(Operation::Read, &body.group_id).or_else(|| {
+        let is_allowed = is_session_allowed(services, body.session_timeout_ms);
+        (!is_allowed).then_some(ErrorCode::InvalidSessionTimeout)
+    });
+    if let Some(error) = refusal {
+        // Whoever may not know of the group is not told his own name, either.
+        let is_denied = error == ErrorCode::GroupAuthorizationFailed;
+        let member = if is_denied { MemberId::from("") } else { member };
         let answer = answer(Joined::refused(error, member), version);
         return Ok(Reply::Now(Response::encode(&header, &answer)));
     }

@@ -33,14 +33,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let version = header.api_version;
     let body: LeaveGroupRequest = decode_request(&body, header.api_key, version)?;
     let permissions = Permissions { authorizer: &*services.authorizer, peer };
-    let refusal = if !permissions.group(Operation::Read, &body.group_id) {
-        Some(ErrorCode::GroupAuthorizationFailed)
-    } else if body.group_id.is_empty() {
-        Some(ErrorCode::InvalidGroupId)
-    } else {
-        None
-    };
-    if let Some(error) = refusal {
+    if let Some(error) = permissions.refusal(Operation::Read, &body.group_id) {
         let answer = LeaveGroupResponse::default().with_error_code(error.code());
         return Ok(Reply::Now(Response::encode(&header, &answer)));
     }

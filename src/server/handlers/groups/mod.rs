@@ -17,7 +17,7 @@ use ottla_coordinator::runtime::GROUPS_TOPIC;
 use ottla_metadata::image::Image;
 use ottla_protocol::messages::StrBytes;
 use ottla_security::{Action, Operation, Resource, ResourceKind};
-use ottla_types::{PartitionId, TopicName, Uuid};
+use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
 
 use super::Permissions;
 use crate::connection::Peer;
@@ -28,6 +28,17 @@ impl Permissions<'_> {
     pub fn group(&self, operation: Operation, name: &str) -> bool {
         let resource = Resource { kind: ResourceKind::Group, name };
         self.allows(Action { operation, resource })
+    }
+
+    /// Why a request about a group is refused before anybody looks for the group.
+    fn refusal(&self, operation: Operation, group: &str) -> Option<ErrorCode> {
+        if !self.group(operation, group) {
+            Some(ErrorCode::GroupAuthorizationFailed)
+        } else if group.is_empty() {
+            Some(ErrorCode::InvalidGroupId)
+        } else {
+            None
+        }
     }
 }
 

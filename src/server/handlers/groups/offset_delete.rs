@@ -33,14 +33,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let Incoming { peer, header, body } = request;
     let body: OffsetDeleteRequest = decode_request(&body, header.api_key, header.api_version)?;
     let permissions = Permissions { authorizer: &*services.authorizer, peer };
-    let refusal = if !permissions.group(Operation::Delete, &body.group_id) {
-        Some(ErrorCode::GroupAuthorizationFailed)
-    } else if body.group_id.is_empty() {
-        Some(ErrorCode::InvalidGroupId)
-    } else {
-        None
-    };
-    if let Some(error) = refusal {
+    if let Some(error) = permissions.refusal(Operation::Delete, &body.group_id) {
         let answer = OffsetDeleteResponse::default().with_error_code(error.code());
         return Ok(Reply::Now(Response::encode(&header, &answer)));
     }

@@ -36,12 +36,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let says_protocol = body.protocol_type.is_some() && body.protocol_name.is_some();
     let refusal = if version >= PROTOCOLS_FROM && !says_protocol {
         Some(ErrorCode::InconsistentGroupProtocol)
-    } else if !permissions.group(Operation::Read, &body.group_id) {
-        Some(ErrorCode::GroupAuthorizationFailed)
-    } else if body.group_id.is_empty() {
-        Some(ErrorCode::InvalidGroupId)
     } else {
-        None
+        permissions.refusal(Operation::Read, &body.group_id)
     };
     if let Some(error) = refusal {
         return Ok(Reply::Now(Response::encode(&header, &answer(Err(error), version))));
