@@ -36,6 +36,7 @@ const CASES: &[&str] = &[
     include_str!("cases/writing.txt"),
     include_str!("cases/admin.txt"),
     include_str!("cases/groups.txt"),
+    include_str!("cases/members.txt"),
 ];
 /// How long Kafka has for an answer, and Ottla where Kafka had one.
 const PATIENCE: Duration = Duration::from_secs(3);
