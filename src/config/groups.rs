@@ -13,6 +13,10 @@ pub struct GroupsConfig {
     pub topic_replicas: Option<i16>,
     /// `offsets.topic.segment.bytes`.
     pub topic_segment_bytes: u32,
+    /// `offsets.topic.compression.codec`: its number in a batch's attributes.
+    pub topic_compression: i16,
+    /// `offsets.commit.timeout.ms`.
+    pub commit_timeout: Duration,
     /// `offset.metadata.max.bytes`.
     pub offset_metadata_max: usize,
     /// `group.min.session.timeout.ms`.
@@ -43,6 +47,9 @@ impl GroupsConfig {
             topic_partitions: values.int("offsets.topic.num.partitions"),
             topic_replicas: is_given.then(|| replicas.unwrap_or(i16::MAX)),
             topic_segment_bytes: values.int("offsets.topic.segment.bytes").unsigned_abs(),
+            topic_compression: i16::try_from(values.int("offsets.topic.compression.codec"))
+                .expect("the table has its range"),
+            commit_timeout: ms("offsets.commit.timeout.ms"),
             offset_metadata_max: values.int("offset.metadata.max.bytes").unsigned_abs() as usize,
             session_timeout_min: ms("group.min.session.timeout.ms"),
             session_timeout_max: ms("group.max.session.timeout.ms"),

@@ -30,6 +30,13 @@ pub(super) const GROUPS: &[ConfigKey] = &[
         "Longest text that may be committed with an offset, in UTF-16 units.",
     ),
     key(
+        "offsets.commit.timeout.ms",
+        Kind::Int { min: 1 },
+        Some("5000"),
+        "How long whoever changes a group waits for its records to be committed, ms; then it hears \
+         that the coordinator is not available.",
+    ),
+    key(
         "offsets.retention.check.interval.ms",
         Kind::Long { min: 1 },
         Some("600000"),
@@ -41,6 +48,12 @@ pub(super) const GROUPS: &[ConfigKey] = &[
         Some("10080"),
         "How long offsets are kept after a group has become empty, or, of a group that never had \
          members or whose members do not read the topic, after they were committed; minutes.",
+    ),
+    key(
+        "offsets.topic.compression.codec",
+        Kind::IntRange { min: 0, max: 4 },
+        Some("0"),
+        "How the coordinator's own batches are compressed: 0 not, 1 gzip, 2 snappy, 3 lz4, 4 zstd.",
     ),
     key(
         "offsets.topic.num.partitions",

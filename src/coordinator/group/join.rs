@@ -46,7 +46,7 @@ impl GroupShard {
             forgotten.push(Change::Group(id.clone(), record));
             self.write(&forgotten, Then::Nothing, out);
         }
-        if !self.has_room_for(&id, &request.member) {
+        if !self.has_room_for(&request) {
             self.remove_member(&id, &request.member, out);
             return refuse(ticket, ErrorCode::GroupMaxSizeReached, NOBODY, out);
         }
@@ -58,10 +58,13 @@ impl GroupShard {
     }
 
     /// Whether the group may take this member (`group.max.size`). While it waits for joins, those
-    /// count that have come: a group above its size loses those that come last.
-    fn has_room_for(&self, id: &GroupId, member: &MemberId) -> bool {
-        let group = self.classic(id).expect("looked up before");
-        let known = group.members().get(member);
+    /// count that have come: a group above its size loses those that come last. A static member has
+    /// its place, also without its id.
+    fn has_room_for(&self, request: &Join) -> bool {
+        let group = self.classic(&request.group).expect("looked up before");
+        let instance = request.instance.as_ref().filter(|_| request.member.is_empty());
+        let place = instance.and_then(|instance| group.members().static_member(instance));
+        let known = group.members().get(place.unwrap_or(&request.member));
         let max = self.config.size_max;
         match group.state() {
             State::Empty => true,

@@ -157,7 +157,7 @@ impl Groups {
         self.inner.runtime.spawn(Plane::Data(0), "forget offsets of topics", async move {
             for shard in groups.all_shards() {
                 if let Ok(mut state) = shard.state.lock() {
-                    state.step(|core, out| core.topics_deleted(&topics, out));
+                    state.topics_deleted(&topics);
                 }
                 groups.append_all(&shard);
             }

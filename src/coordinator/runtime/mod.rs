@@ -13,12 +13,15 @@ mod calls;
 mod load;
 mod port;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use ottla_config::GroupsConfig;
+use ottla_protocol::compression::{Codec, Compression};
 use ottla_runtime::{Plane, Runtime};
 use ottla_types::{
     ErrorCode, MonoTime, Offset, PartitionId, TopicIdPartition, Uuid, java_string_hash,
@@ -161,11 +164,13 @@ impl Groups {
     /// Appends what is to be appended, batch by batch, unless somebody else does so already.
     fn append_all(&self, shard: &Arc<Shard>) {
         let port = &self.inner.port;
+        let compression = Compression::from_code(self.inner.config.topic_compression);
+        let codec = Codec::from(compression.expect("the table of configs has its range"));
         loop {
             let now = self.now();
             let bytes_max = port.batch_bytes_max(shard.partition).unwrap_or(usize::MAX);
             let Ok(mut state) = shard.state.lock() else { return };
-            let Some(batch) = state.next_batch(bytes_max, now) else { return };
+            let Some(batch) = state.next_batch(bytes_max, codec, now) else { return };
             drop(state);
             let appended = port.append(shard.partition, batch.bytes.clone());
             let Ok(mut state) = shard.state.lock() else { return };
@@ -196,8 +201,23 @@ impl Groups {
     /// Waits until the records below `end` are committed.
     fn commit_later(&self, shard: Arc<Shard>, end: Offset, committed: Committed) {
         let (groups, plane) = (self.clone(), self.plane(&shard.partition));
+        let clock = self.inner.runtime.clock().clone();
+        let patience = self.inner.config.commit_timeout;
         let task = async move {
-            let result = committed.await;
+            let mut committed = committed;
+            let in_time = clock.timeout(patience, &mut committed).await;
+            let result = match in_time {
+                Some(result) => result,
+                None => {
+                    if let Ok(mut state) = shard.state.lock() {
+                        state.overdue(end, groups.now());
+                        groups.watch_deadline(&mut state);
+                    }
+                    // What they were told may have made another record: a group rebalances.
+                    groups.append_all(&shard);
+                    committed.await
+                }
+            };
             {
                 let Ok(mut state) = shard.state.lock() else { return };
                 match result {
@@ -243,9 +263,7 @@ impl Groups {
         }
         match loaded {
             Ok((core, end)) => {
-                let now = self.now();
-                state.phase = Phase::Active(Box::new(core));
-                state.step(|core, out| core.loaded(now, end, out));
+                state.begin(core, end, self.now());
                 self.watch_deadline(&mut state);
             }
             Err(error) => {
@@ -337,15 +355,4 @@ fn told_of_append(error: ErrorCode) -> ErrorCode {
 
 fn nanos(at: MonoTime) -> u64 {
     u64::try_from(at.since_start().as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_are_where_kafka_puts_them() {
-        assert_eq!(partition_of("polygenelubricants", 50), PartitionId(0), "of the smallest hash");
-        assert_eq!(partition_of("hello", 50), PartitionId(99_162_322 % 50));
-    }
 }

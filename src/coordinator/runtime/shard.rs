@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchBuilder, BatchKind};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition};
+use ottla_protocol::compression::Codec;
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition, TopicName, Uuid};
 use tokio::sync::oneshot;
 
 use crate::group::{Effects, GroupShard, Now, Then, Ticket, Told, Write};
@@ -43,6 +44,8 @@ pub(super) struct State {
     /// What is done when the records below an offset are committed.
     parked: VecDeque<(Offset, Then)>,
     appending: bool,
+    /// Topics that were deleted while the log is read.
+    deleted: Vec<(TopicName, Uuid)>,
 }
 
 /// Writes that are appended as one batch.
@@ -62,7 +65,25 @@ impl State {
             open: VecDeque::new(),
             parked: VecDeque::new(),
             appending: false,
+            deleted: Vec::new(),
         }
+    }
+
+    /// Topics were deleted: their offsets are forgotten, or will be when they are known.
+    pub(super) fn topics_deleted(&mut self, topics: &[(TopicName, Uuid)]) {
+        match self.phase {
+            Phase::Loading => self.deleted.extend_from_slice(topics),
+            Phase::Active(_) => self.step(|core, out| core.topics_deleted(topics, out)),
+            Phase::Gone => {}
+        }
+    }
+
+    /// The log is read, up to `end`: the shard serves.
+    pub(super) fn begin(&mut self, core: GroupShard, end: Offset, now: Now) {
+        self.phase = Phase::Active(Box::new(core));
+        self.step(|core, out| core.loaded(now, end, out));
+        let deleted = std::mem::take(&mut self.deleted);
+        self.step(|core, out| core.topics_deleted(&deleted, out));
     }
 
     /// The core, if the shard serves.
@@ -119,7 +140,7 @@ impl State {
 
     /// The next batch, which the caller appends; `None` when there is none, or one is under way.
     /// What is longer than any batch may be is given up here.
-    pub(super) fn next_batch(&mut self, bytes_max: usize, now: Now) -> Option<Batch> {
+    pub(super) fn next_batch(&mut self, bytes_max: usize, codec: Codec, now: Now) -> Option<Batch> {
         if self.appending {
             return None;
         }
@@ -129,7 +150,8 @@ impl State {
         }
         let base = self.open.front()?.at;
         let mut builder =
-            BatchBuilder::new(BatchKind::Data, Offset::ZERO, LeaderEpoch(0), now.wall);
+            BatchBuilder::new(BatchKind::Data, Offset::ZERO, LeaderEpoch(0), now.wall)
+                .with_codec(codec);
         let (mut len, mut end, mut thens) = (0, base, Vec::new());
         while let Some(write) = self.open.front()
             && (thens.is_empty() || len + len_of(write) <= bytes_max)
@@ -184,6 +206,20 @@ impl State {
             core.commit(end, out);
             for then in thens {
                 core.finish(now, then, Ok(()), out);
+            }
+        });
+    }
+
+    /// What is below `end` has not been committed in the time that those have who wait for it: they
+    /// hear so, and wait no longer. It stays in the log, and may yet be committed.
+    pub(super) fn overdue(&mut self, end: Offset, now: Now) {
+        let is_due = |(needed, _): &&mut (Offset, Then)| *needed <= end;
+        let parked = self.parked.iter_mut().take_while(is_due);
+        let thens = parked.map(|(_, then)| std::mem::replace(then, Then::Nothing));
+        let thens: Vec<Then> = thens.collect();
+        self.step(|core, out| {
+            for then in thens {
+                core.finish(now, then, Err(ErrorCode::CoordinatorNotAvailable), out);
             }
         });
     }

@@ -1,9 +1,13 @@
-//! Building batches: for the metadata log, for control records, and for clients of tests.
+//! Building batches: for the metadata log, for coordinators, for control records, and for clients of
+//! tests.
+
+use std::io::Write;
 
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use super::{ATTRIBUTES_AT, Attributes, BATCH_OVERHEAD, CRC_AT, LOG_OVERHEAD, MAGIC_V2, crc32c};
 use crate::codec::Writer;
+use crate::compression::{Codec, Compressor};
 
 /// What a batch holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +22,7 @@ pub enum BatchKind {
     Marker,
 }
 
-/// Collects uncompressed records into one batch.
+/// Collects records into one batch.
 pub struct BatchBuilder {
     base_offset: Offset,
     leader_epoch: LeaderEpoch,
@@ -28,6 +32,7 @@ pub struct BatchBuilder {
     producer: (ProducerId, ProducerEpoch, i32),
     records: Writer,
     count: i32,
+    codec: Codec,
 }
 
 impl BatchBuilder {
@@ -54,7 +59,15 @@ impl BatchBuilder {
             producer: (ProducerId::NONE, ProducerEpoch::NONE, -1),
             records: Writer::new(),
             count: 0,
+            codec: Codec::None,
         }
+    }
+
+    /// Compresses the records in the end, unless they would become longer.
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.codec = codec;
+        self
     }
 
     /// Marks the batch as an idempotent producer's; `sequence` is the first record's.
@@ -100,7 +113,7 @@ impl BatchBuilder {
         self.count
     }
 
-    /// Bytes of the batch as it is now.
+    /// Bytes of the batch as it is now, not compressed.
     #[must_use]
     pub fn size(&self) -> usize {
         BATCH_OVERHEAD + self.records.len()
@@ -113,13 +126,15 @@ impl BatchBuilder {
     #[must_use]
     pub fn build(self) -> Vec<u8> {
         assert!(self.count > 0, "a batch holds a record");
-        let mut batch = Writer::with_capacity(self.size());
+        let (records, attributes) = compressed(self.records.into_bytes(), self.codec);
+        let size = BATCH_OVERHEAD + records.len();
+        let mut batch = Writer::with_capacity(size);
         batch.i64(self.base_offset.0);
-        batch.i32((self.size() - LOG_OVERHEAD) as i32);
+        batch.i32((size - LOG_OVERHEAD) as i32);
         batch.i32(self.leader_epoch.0);
         batch.i8(MAGIC_V2);
         batch.u32(0);
-        batch.i16(self.attributes.0);
+        batch.i16(self.attributes.0 | attributes);
         batch.i32(self.count - 1);
         batch.i64(self.timestamp.0);
         batch.i64(self.max_timestamp.0);
@@ -128,12 +143,24 @@ impl BatchBuilder {
         batch.i16(epoch.0);
         batch.i32(sequence);
         batch.i32(self.count);
-        batch.raw(&self.records.into_bytes());
+        batch.raw(&records);
         let mut bytes = batch.into_bytes();
         let crc = crc32c(&bytes[ATTRIBUTES_AT..]);
         bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
         bytes
     }
+}
+
+/// Records by this codec, and its number; as they are when they would become longer.
+fn compressed(records: Vec<u8>, codec: Codec) -> (Vec<u8>, i16) {
+    if codec == Codec::None {
+        return (records, 0);
+    }
+    let in_memory = "memory takes what is written to it";
+    let mut out = Compressor::new(codec, Vec::new()).expect(in_memory);
+    out.write_all(&records).expect(in_memory);
+    let out = out.finish().expect(in_memory);
+    if out.len() < records.len() { (out, codec.compression() as i16) } else { (records, 0) }
 }
 
 fn write_nullable(writer: &mut Writer, bytes: Option<&[u8]>) {
@@ -148,6 +175,8 @@ fn write_nullable(writer: &mut Writer, bytes: Option<&[u8]>) {
 
 #[cfg(test)]
 mod tests {
+    use crate::compression::Compression;
+
     use super::super::{BatchError, BatchHeader, Records, RestampedHeader, TimestampType};
     use super::*;
 
@@ -176,6 +205,30 @@ mod tests {
         assert_eq!((records[1].offset, records[1].timestamp), (Offset(6), Timestamp(1500)));
         let headers: Vec<_> = records[1].headers().map(|h| (h.key, h.value)).collect();
         assert_eq!(headers, [(b"h".as_slice(), Some(b"1".as_slice())), (b"h", None)]);
+    }
+
+    #[test]
+    fn records_are_compressed_unless_they_would_become_longer() {
+        let compressions = (1..=4).map(|code| Compression::from_code(code).expect("a codec"));
+        for compression in compressions {
+            let built = |value: &[u8]| {
+                let kind = BatchKind::Data;
+                let mut builder = BatchBuilder::new(kind, Offset(5), LeaderEpoch(3), Timestamp(1));
+                builder = builder.with_codec(compression.into());
+                builder.push(Some(b"key"), Some(value));
+                builder.build()
+            };
+            let long = built(&[b'x'; 1_000]);
+            let header = BatchHeader::read_checked(&long).expect("valid");
+            assert_eq!(header.attributes.compression(), Some(compression));
+            assert!(long.len() < 300, "{compression:?}: {}", long.len());
+            let records = compression.decompress(&long[BATCH_OVERHEAD..], 2_000).expect("good");
+            let record = Records::new(&header, &records).next().expect("one").expect("good");
+            assert_eq!((record.key, record.value), (Some(&b"key"[..]), Some(&[b'x'; 1_000][..])));
+
+            let short = BatchHeader::read_checked(&built(b"v")).expect("valid");
+            assert_eq!(short.attributes.compression(), Some(Compression::None), "{compression:?}");
+        }
     }
 
     #[test]

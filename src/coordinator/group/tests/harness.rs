@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::{GroupsConfig, NodeConfig};
-use ottla_types::{ErrorCode, MonoTime, Offset, Timestamp};
+use ottla_types::{ErrorCode, MonoTime, Offset, ProducerId, Timestamp};
 
 use super::render;
 use crate::group::{
@@ -15,12 +15,20 @@ use crate::group::{
 /// When a script begins, by the wall clock.
 const BEGIN_MS: i64 = 1_000_000;
 
+/// What a log holds.
+pub(super) enum Logged {
+    /// A record, maybe of a transaction.
+    Record(RecordBytes, Option<ProducerId>),
+    /// The end of a transaction, and whether it counts.
+    Marker(ProducerId, bool),
+}
+
 pub(super) struct Harness {
     pub(super) config: Arc<GroupsConfig>,
     pub(super) shard: GroupShard,
     pub(super) now: Duration,
     /// What was committed.
-    pub(super) log: Vec<RecordBytes>,
+    pub(super) log: Vec<Logged>,
     /// Whether writes wait.
     pub(super) holds: bool,
     held: Vec<Write>,
@@ -97,7 +105,7 @@ impl Harness {
             let Write { at, records, then } = self.held.remove(0);
             let end = at.plus(records.len() as i64);
             assert_eq!(at, Offset(self.log.len() as i64), "writes are in order");
-            self.log.extend(records);
+            self.log.extend(records.into_iter().map(|record| Logged::Record(record, None)));
             self.step(|shard, now, out| {
                 shard.commit(end, out);
                 shard.finish(now, then, Ok(()), out);
@@ -133,15 +141,27 @@ impl Harness {
         self.now = end;
     }
 
-    /// Another coordinator takes over: all that it knows is in the log.
-    pub(super) fn load(&mut self) {
+    /// Another coordinator takes over, with other keys if there are any: all that it knows is in the
+    /// log.
+    pub(super) fn load(&mut self, keys: &[(String, String)]) {
+        if !keys.is_empty() {
+            let config = NodeConfig::new(None, keys);
+            self.config = Arc::new(config.expect("the keys are good").groups);
+        }
         self.held.clear();
         self.step(|shard, _, out| shard.resign(ErrorCode::NotCoordinator, out));
         self.shard = GroupShard::new(self.config.clone());
-        for (offset, record) in (0..).map(Offset).zip(&self.log) {
-            let (key, value) = (&record.key, record.value.as_deref());
-            let record = LoadedRecord { offset, producer: None, key, value };
-            self.shard.load(record).expect("it wrote this itself");
+        for (offset, logged) in (0..).map(Offset).zip(&self.log) {
+            match logged {
+                Logged::Record(record, producer) => {
+                    let (key, value) = (&record.key, record.value.as_deref());
+                    let record = LoadedRecord { offset, producer: *producer, key, value };
+                    self.shard.load(record).expect("it is as Kafka writes it");
+                }
+                Logged::Marker(producer, counts) => {
+                    self.shard.load_marker(offset, *producer, *counts);
+                }
+            }
         }
         let end = Offset(self.log.len() as i64);
         self.step(|shard, now, out| shard.loaded(now, end, out));

@@ -97,7 +97,7 @@ impl Run {
             }
             94..96 => {
                 self.leaders.clear();
-                self.harness.load();
+                self.harness.load(&[]);
             }
             _ => self.wait(),
         }

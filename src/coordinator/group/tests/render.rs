@@ -2,14 +2,51 @@
 
 use std::fmt::Write;
 
+use ottla_protocol::consumer_protocol::ConsumerProtocolSubscription;
 use ottla_protocol::coordinator::group::GroupRecord;
+use ottla_protocol::{Message, Reader};
 use ottla_types::ErrorCode;
 
 use crate::group::classic::{ClassicGroup, Joined, Synced};
-use crate::group::{Answer, RecordBytes, Told};
+use crate::group::{Answer, DescribedGroup, DescribedMember, ListedGroup, RecordBytes, Told};
 
 pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// What a member says about itself: a text, or the topics that a consumer wants to read.
+fn about(bytes: &[u8]) -> String {
+    let mut reader = Reader::new(bytes);
+    match (reader.i16(), ConsumerProtocolSubscription::decode(&mut reader, 0)) {
+        (Ok(0), Ok(subscription)) => {
+            let topics: Vec<String> = subscription.topics.iter().map(ToString::to_string).collect();
+            format!("reads {}", topics.join("/"))
+        }
+        _ => text(bytes),
+    }
+}
+
+pub(super) fn listed(group: &ListedGroup) -> String {
+    let ListedGroup { id, protocol_type, state, kind } = group;
+    format!("{id} {state} kind={kind} type={protocol_type:?}")
+}
+
+pub(super) fn described(group: &DescribedGroup) -> String {
+    let DescribedGroup { state, protocol_type, protocol, members } = group;
+    let member = |member: &DescribedMember| {
+        let instance = member.instance.as_ref().map(|it| format!(" instance={it}"));
+        format!(
+            "\n  {}{} client={} host={} about={:?} assignment={:?}",
+            member.id,
+            instance.unwrap_or_default(),
+            member.client_id,
+            member.client_host,
+            about(&member.metadata),
+            text(&member.assignment),
+        )
+    };
+    let members: String = members.iter().map(member).collect();
+    format!("{state} type={protocol_type:?} protocol={protocol:?}{members}")
 }
 
 pub(super) fn told(told: &Told) -> String {
@@ -44,7 +81,7 @@ fn joined(joined: &Joined) -> String {
         format!("joined id={member} generation={generation} protocol={protocol} leader={leader}");
     if !members.is_empty() {
         let ids: Vec<String> =
-            members.iter().map(|it| format!("{}({})", it.id, text(&it.metadata))).collect();
+            members.iter().map(|it| format!("{}({})", it.id, about(&it.metadata))).collect();
         let _ = write!(line, " members={}", ids.join(","));
     }
     if *skip_assignment {

@@ -3,18 +3,18 @@
 //! | command | does |
 //! |---|---|
 //! | `start [KEY=VALUE]...` | a shard with an empty log; keys are those of `server.properties` |
-//! | `join NAME [id=] [instance=] [protocols=a/b] [version=] ...` | a client of this name joins |
-//! | `sync NAME id= generation= [assign=ID@TEXT/...] ...` | it asks for its assignment |
+//! | `join NAME [id=] [instance=] [protocols=a/b] [topics=a/b] [version=] ...` | a client joins |
+//! | `sync NAME id= generation= [assign=ID@TEXT/...] [protocol=] [type=]` | asks for its assignment |
 //! | `heartbeat ID generation=N [instance=]` | says that it is there |
-//! | `leave ID... [instances=a,b]` | leaves |
-//! | `commit [member=] [generation=] [retention=] TOPIC-PARTITION@OFFSET...` | commits offsets |
-//! | `fetch` | what readers are told of offsets |
+//! | `leave ID... [instances=a,b]` | leaves; an ID may be `ID/INSTANCE` |
 //! | `wait MS` | time passes |
 //! | `hold`, `flush`, `refuse` | writes wait; are committed; are refused |
-//! | `load` | another coordinator takes over |
-//! | `group` | shows the group |
+//! | `load [KEY=VALUE]...` | another coordinator takes over, maybe with other keys |
+//! | `group`, `describe`, `list` | shows the group; what operators are told |
 //!
-//! Everything is about the group `g`.
+//! Those about offsets are in `offsets.rs`. Everything is about the group `g`.
+
+mod offsets;
 
 use std::error::Error;
 use std::path::Path;
@@ -22,34 +22,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use goldenscript::{ArgumentConsumer, Command, Context, Runner};
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicName, Uuid};
+use ottla_protocol::Writer;
+use ottla_types::ErrorCode;
 
 use super::harness::Harness;
 use super::render;
 use crate::group::classic::{Join, Leave, Leaving, Protocols, Sync};
-use crate::group::{FetchedOffset, GroupId, MemberId, OffsetCommit, OffsetToCommit};
+use crate::group::{GroupId, MemberId};
 
 type Output = Result<String, Box<dyn Error>>;
 
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("group/scripts")
+}
+
 #[test]
 fn scripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("group/scripts");
-    let mut count = 0;
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("readable").path();
-        let script = std::fs::read_to_string(&path).expect("readable");
-        let output = goldenscript::generate(&mut Script::default(), &script)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let name = path.file_name().expect("a file").to_string_lossy();
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, &output).expect("writable");
-        } else {
-            assert_eq!(output, script, "{name} differs; UPDATE=1 rewrites it");
-        }
-        assert!(output.lines().count() < 80, "{name} is too long to be read at once");
-        count += 1;
-    }
-    assert!(count >= 15, "{count} scripts");
+    ottla_golden::run(&folder(), 50, Script::default);
+}
+
+#[test]
+fn the_scripts_are_a_book() {
+    ottla_golden::check_book(&folder());
 }
 
 /// A script in the making.
@@ -82,17 +76,15 @@ impl Script {
 
     fn step(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Output {
         match name {
-            "start" => {
-                let pairs = std::iter::from_fn(|| args.next_key());
-                let keys = pairs.map(|(key, value)| (key.to_owned(), value.to_owned()));
-                self.harness = Some(Harness::new(&keys.collect::<Vec<_>>()));
+            "start" => self.harness = Some(Harness::new(&keys(args))),
+            "load" => {
+                let keys = keys(args);
+                self.harness().load(&keys);
             }
             "join" => self.join(args)?,
             "sync" => self.sync(args)?,
             "heartbeat" => return self.heartbeat(args),
             "leave" => self.leave(args),
-            "commit" => self.commit(args)?,
-            "fetch" => return Ok(self.fetch()),
             "wait" => {
                 let time = Duration::from_millis(args.next_pos().ok_or("MS")?.parse()?);
                 self.harness().wait(time);
@@ -106,14 +98,26 @@ impl Script {
                 self.harness().holds = false;
                 self.harness().refuse(ErrorCode::CoordinatorNotAvailable);
             }
-            "load" => self.harness().load(),
             "group" => {
                 let shown = self.harness().shard.classic(&group()).map(render::group);
                 return Ok(shown.unwrap_or("none".to_owned()));
             }
-            _ => return Err(format!("no command {name}").into()),
+            "describe" => {
+                let described = self.harness().shard.describe(&group());
+                return Ok(described.map_or("none".to_owned(), |it| render::described(&it)));
+            }
+            "list" => {
+                let listed = self.harness().shard.list();
+                let lines: Vec<String> = listed.iter().map(render::listed).collect();
+                return Ok(if lines.is_empty() { "none".to_owned() } else { lines.join("\n") });
+            }
+            _ => return self.step_of_offsets(name, args),
         }
-        Ok(std::mem::take(&mut self.harness().told).join("\n"))
+        Ok(self.told())
+    }
+
+    fn told(&mut self) -> String {
+        std::mem::take(&mut self.harness().told).join("\n")
     }
 
     fn join(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<(), Box<dyn Error>> {
@@ -123,11 +127,15 @@ impl Script {
             Ok(Duration::from_millis(ms))
         };
         let (session_timeout, rebalance_timeout) = (ms("session")?, ms("rebalance")?);
+        let about = match args.take_key("topics") {
+            Some(topics) => subscription(topics),
+            None => Bytes::from(args.take_key("meta").unwrap_or(&name).to_owned()),
+        };
         let mut get = |key: &str, default: &str| args.take_key(key).unwrap_or(default).to_owned();
-        let (id, meta) = (get("id", ""), get("meta", &name));
+        let id = get("id", "");
         let protocols = get("protocols", "range");
         let protocols = protocols.split('/').filter(|name| *name != "none");
-        let protocols = protocols.map(|it| (it.to_owned(), Bytes::from(meta.clone()))).collect();
+        let protocols = protocols.map(|it| (it.to_owned(), about.clone())).collect();
         let instance = Some(get("instance", "")).filter(|it| !it.is_empty());
         let version: i16 = get("version", "9").parse()?;
         self.members += u64::from(id.is_empty());
@@ -155,13 +163,16 @@ impl Script {
         let mut get = |key: &str| args.take_key(key).map(str::to_owned);
         let assign = get("assign").unwrap_or_default();
         let assignments = assign.split('/').filter_map(|one| one.split_once('@'));
+        let says = |said: Option<String>, default: &str| {
+            Some(said.unwrap_or(default.to_owned())).filter(|said| said != "none")
+        };
         let request = Sync {
             group: group(),
             member: MemberId::from(get("id").ok_or("id=")?.as_str()),
             instance: get("instance"),
             generation: get("generation").ok_or("generation=")?.parse()?,
-            protocol_type: Some("consumer".to_owned()),
-            protocol: Some(get("protocol").unwrap_or("range".to_owned())),
+            protocol_type: says(get("type"), "consumer"),
+            protocol: says(get("protocol"), "range"),
             assignments: assignments
                 .map(|(id, text)| (MemberId::from(id), Bytes::from(text.to_owned())))
                 .collect(),
@@ -189,51 +200,33 @@ impl Script {
             .map(|it| Leaving { id: MemberId::from(""), instance: Some(it.to_owned()) });
         let mut members: Vec<Leaving> = instances.collect();
         while let Some(id) = args.next_pos() {
-            members.push(Leaving { id: MemberId::from(id), instance: None });
+            let (id, instance) = match id.split_once('/') {
+                Some((id, instance)) => (id, Some(instance.to_owned())),
+                None => (id, None),
+            };
+            members.push(Leaving { id: MemberId::from(id), instance });
         }
         let request = Leave { group: group(), members };
         let ticket = self.harness().ticket("leave");
         self.harness().step(|shard, now, out| shard.leave(now, &request, ticket, out));
     }
+}
 
-    fn commit(&mut self, args: &mut ArgumentConsumer<'_>) -> Result<(), Box<dyn Error>> {
-        let generation = args.take_key("generation").map_or(Ok(-1), str::parse)?;
-        let member = args.take_key("member").unwrap_or_default().to_owned();
-        let retention_ms = args.take_key("retention").map(str::parse).transpose()?;
-        let mut offsets = Vec::new();
-        while let Some(one) = args.next_pos() {
-            let (place, offset) = one.split_once('@').ok_or("TOPIC-PARTITION@OFFSET")?;
-            let (topic, partition) = place.split_once('-').ok_or("TOPIC-PARTITION@OFFSET")?;
-            offsets.push(OffsetToCommit {
-                topic: TopicName::from(topic),
-                topic_id: Uuid::ZERO,
-                partition: PartitionId(partition.parse()?),
-                offset: Offset(offset.parse()?),
-                leader_epoch: LeaderEpoch::NONE,
-                metadata: String::new(),
-            });
-        }
-        let request = OffsetCommit {
-            group: group(),
-            member: MemberId::from(member.as_str()),
-            instance: None,
-            generation,
-            tells_missing_group: true,
-            retention_ms,
-            offsets,
-        };
-        let ticket = self.harness().ticket("commit");
-        self.harness().step(|shard, now, out| shard.commit_offsets(now, &request, ticket, out));
-        Ok(())
-    }
+fn keys(args: &mut ArgumentConsumer<'_>) -> Vec<(String, String)> {
+    let pairs = std::iter::from_fn(|| args.next_key());
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
 
-    fn fetch(&mut self) -> String {
-        let offsets = self.harness().shard.fetch_all_offsets(&group(), false);
-        let line = |(key, offset): (crate::group::OffsetKey, FetchedOffset)| {
-            let FetchedOffset::Offset(offset) = offset else { unreachable!("nothing is pending") };
-            format!("{}-{}:{}", key.topic, key.partition, offset.offset)
-        };
-        let lines: Vec<String> = offsets.into_iter().map(line).collect();
-        if lines.is_empty() { "nothing".to_owned() } else { lines.join(" ") }
+/// What a consumer says about itself: the topics it wants to read.
+fn subscription(topics: &str) -> Bytes {
+    let topics: Vec<&str> = topics.split('/').collect();
+    let mut out = Writer::new();
+    out.i16(0);
+    out.i32(topics.len() as i32);
+    for topic in topics {
+        out.i16(topic.len() as i16);
+        out.raw(topic.as_bytes());
     }
+    out.i32(-1);
+    out.into_bytes().into()
 }

@@ -46,22 +46,7 @@ type Output = Result<String, Box<dyn Error>>;
 #[test]
 fn scripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("controller/scripts");
-    let mut count = 0;
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("readable").path();
-        let script = std::fs::read_to_string(&path).expect("readable");
-        let output = goldenscript::generate(&mut Script::default(), &script)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let name = path.file_name().expect("a file").to_string_lossy();
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&path, &output).expect("writable");
-        } else {
-            assert_eq!(output, script, "{name} differs; UPDATE=1 rewrites it");
-        }
-        assert!(output.lines().count() < 80, "{name} is too long to be read at once");
-        count += 1;
-    }
-    assert!(count >= 20, "{count} scripts");
+    ottla_golden::run(&folder, 20, Script::default);
 }
 
 /// A script in the making.

@@ -1,0 +1,190 @@
+//! Shards over a log in memory that commits when it is told to, under simulated time.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_config::{GroupsConfig, NodeConfig};
+use ottla_protocol::batch::{BATCH_OVERHEAD, BatchHeader};
+use ottla_protocol::compression::Compression;
+use ottla_runtime::Runtime;
+use ottla_runtime::sim::SimWorld;
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicIdPartition, TopicName, Uuid};
+use tokio::sync::oneshot;
+
+use super::{Appended, Groups, LogPort, partition_of};
+use crate::group::{FetchedOffset, GroupId, MemberId, OffsetCommit, OffsetKey, OffsetToCommit};
+
+const TOPIC: Uuid = Uuid([7; 16]);
+
+/// The one partition.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    batches: Vec<Bytes>,
+    end: Offset,
+    /// Whether batches wait to be committed.
+    holds: bool,
+    held: Vec<oneshot::Sender<()>>,
+}
+
+impl Log {
+    fn commit(&self) {
+        let held = std::mem::take(&mut self.0.lock().unwrap().held);
+        held.into_iter().for_each(|waiting| waiting.send(()).unwrap());
+    }
+}
+
+impl LogPort for Log {
+    fn append(&self, _: TopicIdPartition, batch: Bytes) -> Result<Appended, ErrorCode> {
+        let mut log = self.0.lock().unwrap();
+        let base = log.end;
+        let mut bytes = batch.to_vec();
+        bytes[..8].copy_from_slice(&base.0.to_be_bytes());
+        log.end = BatchHeader::read_checked(&bytes).expect("a batch").next_offset();
+        log.batches.push(bytes.into());
+        let committed = log.holds.then(|| -> super::Committed {
+            let (committed, waiting) = oneshot::channel();
+            log.held.push(committed);
+            Box::pin(async move { waiting.await.map_err(|_| ErrorCode::NotCoordinator) })
+        });
+        Ok(Appended { base, committed })
+    }
+
+    fn batch_bytes_max(&self, _: TopicIdPartition) -> Result<usize, ErrorCode> {
+        Ok(1 << 20)
+    }
+
+    fn read(&self, _: TopicIdPartition, from: Offset) -> Result<Bytes, ErrorCode> {
+        let log = self.0.lock().unwrap();
+        let is_behind = |batch: &&Bytes| BatchHeader::read(batch).unwrap().next_offset() > from;
+        Ok(log.batches.iter().find(is_behind).cloned().unwrap_or_default())
+    }
+
+    fn bounds(&self, _: TopicIdPartition) -> Result<(Offset, Offset), ErrorCode> {
+        Ok((Offset::ZERO, self.0.lock().unwrap().end))
+    }
+}
+
+fn config(keys: &[(&str, &str)]) -> GroupsConfig {
+    let keys: Vec<_> =
+        keys.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    NodeConfig::new(None, &keys).expect("the keys are good").groups
+}
+
+fn in_world<F: Future>(main: impl FnOnce(Runtime) -> F) -> F::Output {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
+    tokio.block_on(async {
+        let world = SimWorld::new(1);
+        main(Runtime::simulated(&world.node("n"))).await
+    })
+}
+
+fn commit(topic: &str, offset: i64) -> OffsetCommit {
+    let offset = OffsetToCommit {
+        topic: TopicName::from(topic),
+        topic_id: Uuid::ZERO,
+        partition: PartitionId(0),
+        offset: Offset(offset),
+        leader_epoch: LeaderEpoch::NONE,
+        metadata: "x".repeat(200),
+    };
+    OffsetCommit {
+        group: GroupId::from("g"),
+        member: MemberId::from(""),
+        instance: None,
+        generation: -1,
+        tells_missing_group: true,
+        retention_ms: None,
+        offsets: vec![offset],
+    }
+}
+
+fn committed(groups: &Groups, topic: &str) -> Option<Offset> {
+    let group = GroupId::from("g");
+    let key = OffsetKey { group: group.clone(), topic: topic.into(), partition: PartitionId(0) };
+    match groups.read(&group, |shard| shard.fetch_offset(&key, Uuid::ZERO, false)) {
+        Ok(FetchedOffset::Offset(found)) => Some(found.offset),
+        _ => None,
+    }
+}
+
+#[test]
+fn who_waits_longer_than_the_commit_timeout_is_told_and_the_record_stays() {
+    in_world(|runtime| async move {
+        let log = Log::default();
+        let keys = config(&[("offsets.commit.timeout.ms", "700")]);
+        let groups = Groups::start(&runtime, keys, Box::new(log.clone()));
+        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        log.0.lock().unwrap().holds = true;
+
+        let since = runtime.clock().now();
+        let told = groups.commit_offsets(commit("t", 5)).await;
+        let waited = runtime.clock().now().since(since);
+        assert_eq!(told, Err(ErrorCode::CoordinatorNotAvailable));
+        assert!(waited >= Duration::from_millis(700), "{waited:?}");
+        assert!(waited < Duration::from_millis(900), "{waited:?}");
+        assert_eq!(committed(&groups, "t"), None, "it is not committed");
+
+        log.commit();
+        runtime.clock().sleep(Duration::from_millis(1)).await;
+        assert_eq!(committed(&groups, "t"), Some(Offset(5)), "it was in the log");
+    });
+}
+
+#[test]
+fn batches_have_the_codec_of_the_config() {
+    for code in 0..=4 {
+        in_world(|runtime| async move {
+            let log = Log::default();
+            let text = code.to_string();
+            let keys = config(&[("offsets.topic.compression.codec", &text)]);
+            let groups = Groups::start(&runtime, keys.clone(), Box::new(log.clone()));
+            groups.lead(TOPIC, 1, &[PartitionId(0)]);
+            groups.commit_offsets(commit("t", 5)).await.expect("it is committed");
+            let batch = log.0.lock().unwrap().batches[0].clone();
+            let header = BatchHeader::read_checked(&batch).expect("a batch");
+            assert_eq!(header.attributes.compression(), Compression::from_code(code));
+            assert_eq!(batch.len() > BATCH_OVERHEAD + 200, code == 0, "{code}: {}", batch.len());
+
+            let again = Groups::start(&runtime, keys, Box::new(log));
+            again.lead(TOPIC, 1, &[PartitionId(0)]);
+            runtime.clock().sleep(Duration::from_millis(1)).await;
+            assert_eq!(committed(&again, "t"), Some(Offset(5)), "it is read again");
+        });
+    }
+}
+
+#[test]
+fn offsets_of_topics_that_are_deleted_during_a_load_are_forgotten() {
+    in_world(|runtime| async move {
+        let log = Log::default();
+        let groups = Groups::start(&runtime, config(&[]), Box::new(log.clone()));
+        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        for topic in ["goes", "stays"] {
+            groups.commit_offsets(commit(topic, 5)).await.expect("it is committed");
+        }
+
+        let again = Groups::start(&runtime, config(&[]), Box::new(log));
+        again.lead(TOPIC, 1, &[PartitionId(0)]);
+        again.topics_deleted(vec![(TopicName::from("goes"), Uuid([1; 16]))]);
+        let group = GroupId::from("g");
+        let loads = again.read(&group, |_| ());
+        assert_eq!(loads, Err(ErrorCode::CoordinatorLoadInProgress), "it is still loaded");
+        runtime.clock().sleep(Duration::from_millis(1)).await;
+        assert_eq!(committed(&again, "stays"), Some(Offset(5)));
+        assert_eq!(committed(&again, "goes"), None);
+    });
+}
+
+#[test]
+fn groups_are_where_kafka_puts_them() {
+    assert_eq!(partition_of("polygenelubricants", 50), PartitionId(0), "of the smallest hash");
+    assert_eq!(partition_of("hello", 50), PartitionId(99_162_322 % 50));
+}
