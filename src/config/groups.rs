@@ -31,6 +31,12 @@ pub struct GroupsConfig {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
+    /// `group.consumer.session.timeout.ms`.
+    pub consumer_session_timeout: Duration,
+    /// `group.share.session.timeout.ms`.
+    pub share_session_timeout: Duration,
+    /// `group.streams.session.timeout.ms`.
+    pub streams_session_timeout: Duration,
     /// How long a member that joined anew may take until its rebalance ends; Kafka has no key.
     pub new_member_join_timeout: Duration,
 }
@@ -63,6 +69,9 @@ impl GroupsConfig {
                     .long("offsets.retention.check.interval.ms")
                     .map_or(u64::MAX, i64::unsigned_abs),
             ),
+            consumer_session_timeout: ms("group.consumer.session.timeout.ms"),
+            share_session_timeout: ms("group.share.session.timeout.ms"),
+            streams_session_timeout: ms("group.streams.session.timeout.ms"),
             new_member_join_timeout: Duration::from_mins(5),
         }
     }

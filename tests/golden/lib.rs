@@ -1,5 +1,5 @@
-//! Folders of golden scripts: each `*.txt` is a text of commands and of what they answer. A run that
-//! answers otherwise fails, or, with `UPDATE=1`, rewrites the script: read the diff.
+//! Folders of golden scripts: each `*.txt` is a text of commands and of what they answer. A run
+//! that answers otherwise fails, or, with `UPDATE=1`, rewrites the script: read the diff.
 //!
 //! A script is short enough to be read at once. A folder that is a book has a `README.md`, which
 //! names each of its scripts once, in the order in which they are to be read; each begins with a

@@ -1,5 +1,7 @@
 //! What every file says about itself.
 
+use std::collections::BTreeSet;
+
 use crate::{assert_none, root, rust_files, without_tests};
 
 #[test]
@@ -72,4 +74,50 @@ fn tests_that_documents_name_are_there() {
         named.partition(|name| tests.contains(&format!("\nfn {name}()")));
     assert!(kept.len() > 30, "only {} tests are named", kept.len());
     assert_none(&gone.into_iter().map(str::to_owned).collect::<Vec<_>>());
+}
+
+/// docs/groups.md says where each scenario of Kafka's tests, and each request in each state, is
+/// looked at: scenes, tests and rows of the oracle that have to be there.
+#[test]
+fn what_the_page_of_groups_names_is_there() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("readable");
+    let tests: String =
+        ["src", "tests"].into_iter().flat_map(rust_files).map(|(_, text)| text).collect();
+    let rows: String =
+        ["groups", "members"].map(|name| read(&format!("tests/oracle/cases/{name}.txt"))).concat();
+    let scenes = root().join("src/coordinator/group/scripts");
+    let is_row = |name: &str| {
+        let Some((api, row)) = name.split_once(" / ") else { return false };
+        let title = format!("\n{api}\n");
+        let of_api = rows.split(&title).skip(1);
+        let heads = of_api.flat_map(|text| text.lines().take_while(|line| line.starts_with(' ')));
+        let mut heads = heads.filter_map(|line| line.strip_prefix("    "));
+        heads.any(|head| head.split([':', '[', '~']).next().is_some_and(|it| it.trim() == row))
+    };
+    let is_there = |name: &str| {
+        is_row(name)
+            || scenes.join(format!("{name}.txt")).exists()
+            || tests.contains(&format!("fn {name}()"))
+    };
+    let (mut named, mut scenarios, mut wrong) = (0, BTreeSet::new(), Vec::new());
+    for line in read("docs/groups.md").lines().filter(|line| line.starts_with("| ")) {
+        let [_, what, cells @ ..] = &line.split('|').collect::<Vec<_>>()[..] else { continue };
+        for name in cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+            named += 1;
+            if !is_there(name) {
+                wrong.push(format!("{name} is not there"));
+            }
+        }
+        if what.contains("Test: ") {
+            let says = cells.concat();
+            if !says.contains('`') && !says.contains("not built: ") {
+                wrong.push(format!("{what} is looked at nowhere"));
+            }
+            if !scenarios.insert(what.trim().to_owned()) {
+                wrong.push(format!("{what} is there twice"));
+            }
+        }
+    }
+    assert!(named > 350 && scenarios.len() > 300, "{named} and {}", scenarios.len());
+    assert_none(&wrong);
 }

@@ -5,6 +5,12 @@ use crate::key::{ConfigKey, Kind};
 
 pub(super) const GROUPS: &[ConfigKey] = &[
     key(
+        "group.consumer.session.timeout.ms",
+        Kind::Int { min: 1 },
+        Some("45000"),
+        "How long after a load silent members of groups of KIP-848 stay, ms.",
+    ),
+    key(
         "group.initial.rebalance.delay.ms",
         Kind::Int { min: 0 },
         Some("3000"),
@@ -22,6 +28,18 @@ pub(super) const GROUPS: &[ConfigKey] = &[
         Kind::Int { min: 0 },
         Some("6000"),
         "Shortest time that a member may ask to be silent, ms.",
+    ),
+    key(
+        "group.share.session.timeout.ms",
+        Kind::Int { min: 1 },
+        Some("45000"),
+        "How long after a load silent members of share groups stay, ms.",
+    ),
+    key(
+        "group.streams.session.timeout.ms",
+        Kind::Int { min: 1 },
+        Some("45000"),
+        "How long after a load silent members of streams groups stay, ms.",
     ),
     key(
         "offset.metadata.max.bytes",

@@ -233,8 +233,8 @@ impl GroupShard {
     }
 }
 
-/// Offsets that one write forgets.
-const FORGOTTEN_AT_ONCE: usize = 500;
+/// Most records that one write forgets.
+pub(super) const FORGOTTEN_AT_ONCE: usize = 500;
 
 impl ClassicGroup {
     /// Whether its members read a topic, or may do so.

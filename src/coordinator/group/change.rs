@@ -30,6 +30,8 @@ pub enum Change {
     NoGroup(GroupId),
     /// What another group's record said is forgotten.
     NoOther(GroupId, Bytes),
+    /// What the record of another group's member said is forgotten.
+    NoOtherMember(Bytes),
 }
 
 impl Change {
@@ -58,7 +60,9 @@ impl Change {
                 (GroupRecord::GroupMetadata(group_key(id), Some(value.clone())), GROUP_VERSION)
             }
             Change::NoGroup(id) => (GroupRecord::GroupMetadata(group_key(id), None), GROUP_VERSION),
-            Change::NoOther(_, key) => return RecordBytes { key: key.clone(), value: None },
+            Change::NoOther(_, key) | Change::NoOtherMember(key) => {
+                return RecordBytes { key: key.clone(), value: None };
+            }
         };
         let (key, value) = record.encode(version);
         RecordBytes { key: key.into(), value: value.map(Bytes::from) }
@@ -116,6 +120,8 @@ impl GroupShard {
                 }
             }
             Change::NoGroup(id) => self.slots.remove(id, at),
+            // Members are not looked at before it is kept that they are out.
+            Change::NoOtherMember(_) => {}
             Change::NoOther(id, _) => {
                 if self.slots.get(id).is_some() {
                     self.slots.remove(id, at);

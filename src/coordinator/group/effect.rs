@@ -5,6 +5,7 @@ use ottla_types::{ErrorCode, Offset};
 
 use super::classic::{Joined, Synced};
 use super::join::StaticReplaced;
+use super::names::GroupId;
 use super::sync::Assigned;
 
 /// Names who waits for an answer.
@@ -58,6 +59,8 @@ pub enum Then {
     Nothing,
     /// An answer.
     Answer(Ticket, Answer),
+    /// The members of a group of another protocol are out.
+    OthersGone(GroupId),
     /// A generation's assignments are told.
     Assigned(Box<Assigned>),
     /// A static member is told that it took another one's place.

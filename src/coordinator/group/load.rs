@@ -205,6 +205,7 @@ impl GroupShard {
         self.end = end;
         self.keep_offsets_in_groups(now);
         self.await_all_members(now, out);
+        self.await_others(now);
         self.expect_expiry(now);
     }
 
@@ -220,5 +221,33 @@ impl GroupShard {
         for id in missing {
             self.load_classic(ClassicGroup::new(id, now.wall));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ottla_config::NodeConfig;
+
+    use super::*;
+
+    fn load(key: &[u8], value: Option<&[u8]>) -> Result<(), RecordError> {
+        let config = NodeConfig::new(None, &[]).expect("the defaults are good").groups;
+        let record = LoadedRecord { offset: Offset(5), producer: None, key, value };
+        let mut shard = GroupShard::new(Arc::new(config));
+        let loaded = shard.load(record);
+        assert_eq!(shard.end(), Offset(6));
+        loaded
+    }
+
+    #[test]
+    fn what_is_newer_is_passed_over_and_what_is_damaged_is_not() {
+        let offset = [0, 1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 0];
+        assert!(load(&offset, None).is_ok(), "a deletion of what is not there");
+        assert!(load(&offset, Some(&[0, 99])).is_err(), "a version that is not known");
+        assert!(load(&offset, Some(&[0, 3, 0])).is_err(), "a value that is cut");
+        assert!(load(&offset[..9], None).is_err(), "a key that is cut");
+        assert!(load(&[0, 99, 1, 2], Some(&[1])).is_ok(), "a type that is not known");
     }
 }

@@ -12,7 +12,8 @@
 //!   is gone has lost joins that were under way, and members join again. So a [`ClassicGroup`] is
 //!   changed in place, as Kafka's is, and what depends on a record waits for it in a [`Then`].
 //! - A group of another protocol (KIP-848, KIP-932, KIP-1071), from a directory that Kafka wrote,
-//!   keeps its name: it is told, its offsets are served, and its records stay in the log.
+//!   keeps its name: it is told, its offsets are served, and its records stay in the log, but for
+//!   those of its members, who are silent ([`others`]).
 //!
 //! Invariants (`check`): an offset belongs to a group that exists; a group of the slots has its
 //! members here; nothing is committed behind `end`.
@@ -29,6 +30,7 @@ mod leave;
 mod load;
 mod names;
 mod offsets;
+mod others;
 mod rebalance;
 mod sync;
 #[cfg(test)]
@@ -143,6 +145,7 @@ impl GroupShard {
         match then {
             Then::Nothing => {}
             Then::Answer(ticket, answer) => out.answer(ticket, result.map(|()| answer)),
+            Then::OthersGone(id) => self.others_gone(now, id, result),
             Then::Assigned(assigned) => self.assigned(now, *assigned, result, out),
             Then::StaticReplaced(replaced) => self.static_replaced(now, *replaced, result, out),
         }

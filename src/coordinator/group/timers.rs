@@ -15,6 +15,8 @@ pub enum TimerKey {
     Join(GroupId),
     /// The members of a group must have asked for their assignment.
     Sync(GroupId),
+    /// The members of a group of another protocol must have been heard of, and were not.
+    Others(GroupId),
     /// Offsets that nobody needs are to be looked for.
     Expiry,
 }

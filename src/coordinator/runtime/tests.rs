@@ -12,7 +12,7 @@ use ottla_runtime::sim::SimWorld;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicIdPartition, TopicName, Uuid};
 use tokio::sync::oneshot;
 
-use super::{Appended, Groups, LogPort, partition_of};
+use super::{Appended, Groups, LogPort, partition_of, told_of_append};
 use crate::group::{FetchedOffset, GroupId, MemberId, OffsetCommit, OffsetKey, OffsetToCommit};
 
 const TOPIC: Uuid = Uuid([7; 16]);
@@ -187,4 +187,59 @@ fn offsets_of_topics_that_are_deleted_during_a_load_are_forgotten() {
 fn groups_are_where_kafka_puts_them() {
     assert_eq!(partition_of("polygenelubricants", 50), PartitionId(0), "of the smallest hash");
     assert_eq!(partition_of("hello", 50), PartitionId(99_162_322 % 50));
+}
+
+#[test]
+fn a_shard_that_is_not_here_says_so() {
+    in_world(|runtime| async move {
+        let groups = Groups::start(&runtime, config(&[]), Box::new(Log::default()));
+        let (group, member) = (GroupId::from("g"), MemberId::from("m"));
+        let beat = |groups: &Groups| groups.heartbeat(&group, (&member, None), 1);
+        assert_eq!(beat(&groups), Err(ErrorCode::NotCoordinator), "there is no topic yet");
+        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        assert_eq!(beat(&groups), Err(ErrorCode::UnknownMemberId), "it is here");
+        groups.lead(TOPIC, 1, &[]);
+        let refused = Err(ErrorCode::NotCoordinator);
+        assert_eq!(beat(&groups), refused);
+        assert_eq!(groups.commit_offsets(commit("t", 5)).await, refused.map(|()| Vec::new()));
+        assert_eq!(groups.delete(&group).await, refused);
+        assert_eq!(groups.delete_offsets(&group, &[]).await, refused.map(|()| Vec::new()));
+        assert_eq!(groups.read(&group, |_| ()), refused);
+        assert_eq!(groups.list(), Ok(Vec::new()), "of those that are here");
+    });
+}
+
+#[test]
+fn a_shard_that_is_loaded_says_so() {
+    in_world(|runtime| async move {
+        let log = Log::default();
+        let groups = Groups::start(&runtime, config(&[]), Box::new(log.clone()));
+        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        groups.commit_offsets(commit("t", 5)).await.expect("it is committed");
+        let again = Groups::start(&runtime, config(&[]), Box::new(log));
+        again.lead(TOPIC, 1, &[PartitionId(0)]);
+        let (group, member) = (GroupId::from("g"), MemberId::from("m"));
+        let refused = Err(ErrorCode::CoordinatorLoadInProgress);
+        assert_eq!(again.heartbeat(&group, (&member, None), 1), refused);
+        assert_eq!(again.delete(&group).await, refused);
+        assert_eq!(again.list(), refused.map(|()| Vec::new()), "not all are known");
+        runtime.clock().sleep(Duration::from_millis(1)).await;
+        assert_eq!(again.list().map(|all| all.len()), Ok(1));
+    });
+}
+
+#[test]
+fn errors_of_the_log_are_told_as_by_kafka() {
+    for (of_log, told) in [
+        (ErrorCode::UnknownTopicOrPartition, ErrorCode::CoordinatorNotAvailable),
+        (ErrorCode::NotEnoughReplicas, ErrorCode::CoordinatorNotAvailable),
+        (ErrorCode::RequestTimedOut, ErrorCode::CoordinatorNotAvailable),
+        (ErrorCode::NotLeaderOrFollower, ErrorCode::NotCoordinator),
+        (ErrorCode::KafkaStorageError, ErrorCode::NotCoordinator),
+        (ErrorCode::MessageTooLarge, ErrorCode::UnknownServerError),
+        (ErrorCode::RecordListTooLarge, ErrorCode::UnknownServerError),
+        (ErrorCode::InvalidRequest, ErrorCode::InvalidRequest),
+    ] {
+        assert_eq!(told_of_append(of_log), told, "{of_log}");
+    }
 }

@@ -1,5 +1,5 @@
-//! Building batches: for the metadata log, for coordinators, for control records, and for clients of
-//! tests.
+//! Building batches: for the metadata log, for coordinators, for control records, and for clients
+//! of tests.
 
 use std::io::Write;
 

@@ -221,3 +221,33 @@ impl GroupsTopic {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ottla_config::NodeConfig;
+
+    use super::*;
+
+    #[test]
+    fn the_topic_of_groups_has_kafkas_settings() {
+        let topic = |keys: &[(String, String)], alive| {
+            let config = NodeConfig::new(None, keys).expect("the keys are good");
+            GroupsTopic::new(config.groups).topic(alive)
+        };
+        let made = topic(&[], 1);
+        assert_eq!((made.partitions, made.replication_factor), (50, 1), "of one broker");
+        assert_eq!(topic(&[], 5).replication_factor, 3, "of several");
+        let configs = made.configs.into_iter().map(|(name, value)| format!("{name}={value:?}"));
+        assert_eq!(
+            configs.collect::<Vec<_>>(),
+            [
+                "cleanup.policy=Some(\"compact\")",
+                "compression.type=Some(\"producer\")",
+                "segment.bytes=Some(\"104857600\")",
+            ]
+        );
+        let key = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let made = topic(&[key("offsets.topic.replication.factor", "2")], 1);
+        assert_eq!(made.replication_factor, 2, "as it is given, though there is one broker");
+    }
+}

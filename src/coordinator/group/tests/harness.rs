@@ -141,8 +141,8 @@ impl Harness {
         self.now = end;
     }
 
-    /// Another coordinator takes over, with other keys if there are any: all that it knows is in the
-    /// log.
+    /// Another coordinator takes over, with other keys if there are any: all that it knows is in
+    /// the log.
     pub(super) fn load(&mut self, keys: &[(String, String)]) {
         if !keys.is_empty() {
             let config = NodeConfig::new(None, keys);

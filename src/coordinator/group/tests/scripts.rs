@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `start [KEY=VALUE]...` | a shard with an empty log; keys are those of `server.properties` |
 //! | `join NAME [id=] [instance=] [protocols=a/b] [topics=a/b] [version=] ...` | a client joins |
-//! | `sync NAME id= generation= [assign=ID@TEXT/...] [protocol=] [type=]` | asks for its assignment |
+//! | `sync NAME id= generation= [assign=ID@TEXT/...] ...` | asks for its assignment |
 //! | `heartbeat ID generation=N [instance=]` | says that it is there |
 //! | `leave ID... [instances=a,b]` | leaves; an ID may be `ID/INSTANCE` |
 //! | `wait MS` | time passes |
