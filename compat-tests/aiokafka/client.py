@@ -8,7 +8,8 @@ import threading
 import aiokafka
 from aiokafka.admin import (AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete)
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError, for_code
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "harness"))
 import serve  # noqa: E402
@@ -22,12 +23,14 @@ class Client:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._endurance = None
+        self._members = {}
 
     def _wait(self, coroutine, seconds=3 * SECONDS):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
 
     def hello(self):
-        return {"version": aiokafka.__version__, "cannot": ["null-headers"]}
+        return {"version": aiokafka.__version__, "cannot": ["null-headers"],
+                "own": {"group-fencing": "its heartbeats do not name the static member"}}
 
     async def _producer(self, **options):
         producer = aiokafka.AIOKafkaProducer(bootstrap_servers=self._bootstrap, **options)
@@ -175,6 +178,59 @@ class Client:
 
     def calm(self):
         return self._endurance.calm()
+
+    def join(self, member, cooperative, log, **options):
+        if cooperative:
+            raise serve.Unoffered("client: its rebalances are eager")
+        over = asyncio.Event()
+        running = asyncio.run_coroutine_threadsafe(
+            poll(self._bootstrap, serve.Log(log), over, **options), self._loop)
+        self._members[member] = over, running
+
+    def leave(self, member):
+        over, running = self._members.pop(member)
+        self._loop.call_soon_threadsafe(over.set)
+        running.result(20)
+
+
+async def poll(bootstrap, log, over, group, topics, pattern, instance, session, heartbeat):
+    """A member of a group, until `over`."""
+    consumer = aiokafka.AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, group_id=group, group_instance_id=instance,
+        auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=100,
+        session_timeout_ms=session, heartbeat_interval_ms=heartbeat, metadata_max_age_ms=1000,
+        partition_assignment_strategy=[RangePartitionAssignor])
+    listener = Listener(log)
+    consumer.subscribe(topics, pattern, listener)
+    await consumer.start()
+    while not over.is_set():
+        try:
+            polled = await consumer.getmany(timeout_ms=100)
+            async with listener.busy:
+                for one in (one for owner, messages in polled.items() for one in messages
+                            if owner in listener.owned):
+                    log.record(one.topic, one.partition, one.offset)
+                if listener.owned.intersection(polled):
+                    await consumer.commit()
+        except KafkaError as error:
+            log.error(error)
+    await consumer.stop()
+
+
+class Listener(aiokafka.ConsumerRebalanceListener):
+    """Rebalances come while records are processed: they wait until these are committed."""
+
+    def __init__(self, log):
+        self.log, self.busy, self.owned = log, asyncio.Lock(), set()
+
+    async def on_partitions_revoked(self, taken):
+        async with self.busy:
+            self.owned -= set(taken)
+            self.log.taken(taken)
+
+    async def on_partitions_assigned(self, given):
+        self.owned |= set(given)
+        self.log.given(given)
 
 
 serve.serve(Client(sys.argv[1]))

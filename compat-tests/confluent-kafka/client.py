@@ -1,5 +1,6 @@
 """confluent-kafka, librdkafka for Python, as the harness asks it."""
 
+import contextlib
 import pathlib
 import sys
 import time
@@ -18,6 +19,7 @@ class Client:
         self.common = {"bootstrap.servers": bootstrap}
         self.admin = ck_admin.AdminClient(self.common)
         self.endurance = None
+        self.members = serve.Members()
 
     def hello(self):
         return {"version": ck.__version__}
@@ -158,6 +160,53 @@ class Client:
 
     def calm(self):
         return self.endurance.calm()
+
+    def join(self, member, group, topics, pattern, instance, cooperative, session, heartbeat, log):
+        consumer = ck.Consumer(self.common | {
+            "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
+            "session.timeout.ms": session, "heartbeat.interval.ms": heartbeat,
+            "fetch.wait.max.ms": 100, "topic.metadata.refresh.interval.ms": 1000,
+            "partition.assignment.strategy": "cooperative-sticky" if cooperative else "range",
+            **({"group.instance.id": instance} if instance else {})})
+        self.members.join(member, log, lambda log, over: self.poll(
+            consumer, topics or [pattern], log, over))
+
+    @staticmethod
+    def poll(consumer, topics, log, over):
+        done = {}  # offsets to commit: a rebalance refuses them while it is under way
+
+        def commit():
+            offsets = [ck.TopicPartition(*one, offset) for one, offset in done.items()]
+            for one in consumer.commit(offsets=offsets, asynchronous=False) if offsets else ():
+                if not one.error:
+                    del done[one.topic, one.partition]
+                elif one.error.code() != ck.KafkaError.REBALANCE_IN_PROGRESS:
+                    log.error(one.error)
+
+        def taken(_, partitions):
+            with contextlib.suppress(ck.KafkaException):
+                commit()
+            for one in partitions:
+                done.pop((one.topic, one.partition), None)
+            log.taken(partitions)
+
+        consumer.subscribe(topics, on_assign=lambda _, given: log.given(given), on_revoke=taken,
+                           on_lost=lambda _, lost: (done.clear(), log.taken(lost)))
+        while not over.is_set():
+            message = consumer.poll(0.1)
+            try:
+                if message is not None and message.error():
+                    raise ck.KafkaException(message.error())
+                if message is not None:
+                    log.record(message.topic(), message.partition(), message.offset())
+                    done[message.topic(), message.partition()] = message.offset() + 1
+                commit()
+            except ck.KafkaException as error:
+                log.error(error)
+        consumer.close()
+
+    def leave(self, member):
+        self.members.leave(member)
 
 
 serve.serve(Client(sys.argv[1]))

@@ -311,7 +311,7 @@ func main() {
 			version := goserve.Version("github.com/twmb/franz-go")
 			return map[string]any{"version": version, "no_offset_is_end": true}, nil
 		},
-		"produce": produce, "consume": consume, "unknown_topic": unknownTopic,
+		"produce": produce, "consume": consume, "join": join, "leave": members.Leave, "unknown_topic": unknownTopic,
 		"list_topics": listTopics, "describe_topic": describeTopic, "create_topic": createTopic,
 		"delete_topic": deleteTopic, "describe_cluster": describeCluster,
 		"list_offsets": func(q goserve.Question) (any, error) {

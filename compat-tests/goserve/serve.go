@@ -65,6 +65,17 @@ type Question struct {
 	Then       []Record          `json:"then"`
 	At         json.RawMessage   `json:"at"`
 	Configs    map[string]string `json:"configs"`
+
+	// Of members of groups; times in ms.
+	Member      string   `json:"member"`
+	Group       string   `json:"group"`
+	Topics      []string `json:"topics"`
+	Pattern     string   `json:"pattern"`
+	Instance    string   `json:"instance"`
+	Cooperative bool     `json:"cooperative"`
+	Session     int      `json:"session"`
+	Heartbeat   int      `json:"heartbeat"`
+	Log         string   `json:"log"`
 }
 
 // Number is `at` as a number, and Word is `at` as a word; the other is -1 or empty.

@@ -4,9 +4,12 @@ The answer is {"ok": ...}, {"error": "text of the client"}, or {"unoffered": "wh
 client has no call for. What an adapter prints on standard error goes to its log.
 """
 
+import contextlib
 import json
+import os
 import pathlib
 import queue
+import signal
 import subprocess
 import threading
 
@@ -79,8 +82,20 @@ class Adapter:
             raise ClientError(" ".join(answer["error"].split())[:300])
         return answer["ok"]
 
+    def signal(self, number):
+        """To the process, and to those that it has started."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, number)
+
+    def pause(self):
+        self.signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.signal(signal.SIGCONT)
+
     def stop(self):
         if self.process is not None:
-            self.process.kill()
+            self.signal(signal.SIGKILL)
             self.process.wait()
             self.process = None

@@ -16,7 +16,6 @@ KAFKA_ONLY = {
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
-    "group.initial.rebalance.delay.ms": "0",
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "500",
 }
@@ -69,6 +68,8 @@ class Local:
             "log.dirs": str(self.data),
             # The records' times are of 2023.
             "log.retention.ms": "-1",
+            # A group's first members need not be waited for.
+            "group.initial.rebalance.delay.ms": "0",
         }
         self.process = None
 

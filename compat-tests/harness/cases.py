@@ -65,9 +65,8 @@ class Subject:
         return next((what for what in self.hello.get("cannot", ()) if CANNOT[what](made)), None)
 
     def reader(self):
-        """Who reads what this client wrote: itself, if it reads without a group, and exactly."""
-        able = self.hello.get("consumes", True) and not self.hello.get("empty_is_null", False)
-        return self.adapter if able else self.eyes
+        """Who reads what this client wrote: itself, if it tells empty from null."""
+        return self.eyes if self.hello.get("empty_is_null", False) else self.adapter
 
     def codecs(self):
         """What it can read, whoever wrote it."""
@@ -297,12 +296,6 @@ def from_time(subject):
         at = int(time.time() * 1000)
         subject.produce(topic, made[6:])
     subject.expect(made[6:], subject.consume(topic, 4, start="time", at=at))
-
-
-@case("group")
-def group(_):
-    """To subscribe as a member of a group, to be given partitions, and to commit offsets."""
-    raise Needs("groups")
 
 
 @case("list-topics")

@@ -1,7 +1,8 @@
 """Runs clients against a broker and prints a line for each capability.
 
-`ok NAME`, `FAIL NAME reason`, or `needs NAME what`: nothing is passed over in silence. In front
-of NAME stands the client, if there are several.
+`ok NAME`, `FAIL NAME reason`, `needs NAME what`, or `own NAME reason` for what a client gets wrong by
+itself, with Apache Kafka too: nothing is passed over in silence. In front of NAME stands the client, if
+there are several.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import uuid
 
 import brokers
 import cases
+import cases_groups
 import endurance
 import raw
 import records
@@ -29,7 +31,7 @@ EYES = "confluent-kafka"
 
 
 class Results:
-    """What was seen: (client, capability) to "ok", "FAIL reason" or "needs what"."""
+    """What was seen: (client, capability) to "ok", "FAIL reason", "needs what" or "own reason"."""
 
     def __init__(self, several):
         self.several = several
@@ -41,6 +43,9 @@ class Results:
         """`outcome` is None for success, else the exception."""
         word = "ok" if outcome is None else "needs" if isinstance(outcome, Needs) else "FAIL"
         reason = "" if outcome is None else str(outcome)
+        if name in subject.hello.get("own", ()) and word != "needs":
+            # Not held to it; it was tried all the same.
+            word, reason = "own", f"{subject.hello['own'][name]} (now: {word} {reason})"
         with self.lock:
             self.seen[subject.name, name] = f"{word} {reason}".strip()
             self.seconds[subject.name, name] = seconds
@@ -78,6 +83,31 @@ def all_cases(subject, apis, results, only):
             run_case(subject, name, results, act, subject)
 
 
+def all_plays(subjects, apis, results, only):
+    """The plays of groups, all at the same time: clients wait most of it."""
+    plays = [several for several in cases_groups.PLAYS if not only or set(only) & set(several)]
+    mixed = not only or cases_groups.MIXED in only
+    lacking = [name for key, name in cases_groups.APIS.items() if key not in apis]
+
+    def one(subject, several):
+        since = time.monotonic()
+
+        def tell(name, outcome):
+            results.tell(subject, name, outcome, time.monotonic() - since)
+        if lacking:
+            for name in several:
+                tell(name, Needs(f"broker: {', '.join(lacking)}"))
+        else:
+            cases_groups.run(subject, several, tell)
+
+    with concurrent.futures.ThreadPoolExecutor(len(subjects) * (len(plays) + 1)) as pool:
+        told = [pool.submit(one, subject, several) for several in plays for subject in subjects]
+        if mixed:
+            told.append(pool.submit(cases_groups.mixed, subjects, results.tell))
+        for each in told:
+            each.result()
+
+
 def shared_by(subject):
     """Writes what all exchange, once with each codec; gives what readers have to find."""
     topic = subject.topic("shared")
@@ -97,8 +127,10 @@ def read_shared(reader, writer, shared):
     # A reader that lacks the last codecs leaves out their records.
     made = [one for one in made if one["codec"] in reader.codecs()]
     found = reader.consume(topic, len(made))
-    if reader.hello.get("empty_is_null", False):
-        made, found = (list(map(records.empty_as_null, several)) for several in (made, found))
+    for lost, seen in (("empty_is_null", records.empty_as_null),
+                       ("headers_unordered", records.headers_by_name)):
+        if reader.hello.get(lost, False):
+            made, found = (list(map(seen, several)) for several in (made, found))
     wrong = records.difference(made, found, writer.fields())
     if wrong is not None:
         raise Failed(wrong)
@@ -129,7 +161,8 @@ def faults(subjects, broker, results, names):
     for name in names:
         if isinstance(broker, brokers.Running):
             for subject in subjects:
-                results.tell(subject, name, Needs("a broker of the harness's own"))
+                for one in (name, f"group-{name}"):
+                    results.tell(subject, one, Needs("a broker of the harness's own"))
         else:
             endurance.endure(subjects, broker, name, results.tell)
 
@@ -140,6 +173,7 @@ def play(subjects, broker, options, results):
         list(pool.map(lambda one: all_cases(one, apis, results, options.case), subjects))
         if not options.case:
             exchange(subjects, pool, results)
+    all_plays(subjects, apis, results, options.case)
 
 
 @contextlib.contextmanager
@@ -163,7 +197,8 @@ def clients(names, broker, scratch):
 
 def play_all(options, results, scratch):
     """Everything that is asked for; gives what the clients say about themselves."""
-    names = [name for name in endurance.NAMES if not options.case or name in options.case]
+    names = [name for name in endurance.NAMES
+             if not options.case or {name, f"group-{name}"} & set(options.case)]
     broker = the_broker(options, scratch)
     with clients(options.clients, broker, scratch) as subjects:
         play(subjects, broker, options, results)
@@ -229,7 +264,7 @@ def main():
             print(f"{took:6.1f} s  {client} {name}")
     verdict = table.write_or_check(options, hellos, results.seen)
     failed = results.count("FAIL")
-    passed, skipped = results.count("ok"), results.count("needs")
+    passed, skipped = results.count("ok"), results.count("needs") + results.count("own")
     print(f"compat: {passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(not verdict if options.check else failed > 0)
 

@@ -1,20 +1,26 @@
-"""Restart and kill -9 under way: all clients produce with acks=all, and go on.
+"""Restart and kill -9 under way: all clients produce with acks=all, consume in groups, and go on.
 
 One restart of the broker serves all clients at once. Each sends bursts of numbered records; a
 burst that fails is not sent again by the harness, only by the client itself. Afterwards each
-record that was acknowledged must be there.
+record that was acknowledged must be there. Each has a group of two members, too: what they had
+committed is still committed, and they go on with what comes then, without a record twice.
 """
 
+import concurrent.futures
 import time
 
 from adapter import Failed, Needs, check
+from cases_groups import Endured
 
 WARM, AT_ONCE = 100, 2000
 NAMES = {"restart": "restart", "kill-9": "kill_and_start"}
+GROUP_NAMES = [f"group-{name}" for name in NAMES]
 
 
-def endure(subjects, broker, name, results):
-    """`results` is told (client, name, outcome) for each client."""
+def endure(subjects, broker, name, tell):
+    """`tell` hears (client, name, outcome) for each client."""
+    grouped = {subject: Endured(subject, name) for subject in subjects}
+    of_groups(grouped, name, tell, Endured.before)
     going = {}
     for subject in subjects:
         try:
@@ -22,23 +28,36 @@ def endure(subjects, broker, name, results):
             subject.ask("endure", topic=topic)
             going[subject] = topic
         except (Failed, Needs) as reason:
-            results(subject, name, reason)
-    progress(going, name, results, dict.fromkeys(going, WARM), broker.seconds)
-    if not going:
-        return
+            tell(subject, name, reason)
+    progress(going, name, tell, dict.fromkeys(going, WARM), broker.seconds)
     getattr(broker, NAMES[name])()
     # What was under way may still be told; more than that is a producer that goes on.
     after = {subject: subject.ask("endured") + WARM for subject in going}
-    progress(going, name, results, after, broker.seconds)
+    progress(going, name, tell, after, broker.seconds)
     for subject, topic in going.items():
         try:
             everything_is_there(subject, topic)
-            results(subject, name, None)
+            tell(subject, name, None)
         except (Failed, Needs) as reason:
-            results(subject, name, reason)
+            tell(subject, name, reason)
+    of_groups(grouped, name, tell, Endured.after)
+    for subject in grouped:
+        tell(subject, f"group-{name}", None)
 
 
-def progress(going, name, results, wanted, seconds):
+def of_groups(grouped, name, tell, act):
+    """With all groups at the same time; those that fail are told, and out."""
+    def one(subject):
+        try:
+            act(grouped[subject])
+        except (Failed, Needs) as reason:
+            del grouped[subject]
+            tell(subject, f"group-{name}", reason)
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(grouped))) as pool:
+        list(pool.map(one, list(grouped)))
+
+
+def progress(going, name, tell, wanted, seconds):
     """Waits until each has had so many acknowledgements; who does not is out."""
     deadline = time.monotonic() + seconds
     for subject in list(going):
@@ -49,7 +68,7 @@ def progress(going, name, results, wanted, seconds):
                 time.sleep(0.05)
         except (Failed, Needs) as reason:
             del going[subject]
-            results(subject, name, reason)
+            tell(subject, name, reason)
 
 
 def everything_is_there(subject, topic):

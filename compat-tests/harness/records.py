@@ -63,6 +63,11 @@ def empty_as_null(made):
             "headers": [(name, value or None) for name, value in made["headers"]]}
 
 
+def headers_by_name(made):
+    """The record as a client sees it that keeps the order of headers of one name only."""
+    return {**made, "headers": sorted(made["headers"], key=lambda pair: pair[0])}
+
+
 def difference(expected, found, fields=("key", "value", "headers", "timestamp")):
     """One line about the first difference, or None."""
     for number, (left, right) in enumerate(zip(expected, found)):

@@ -2,6 +2,7 @@
 // producer that endures restarts of the broker. Bytes travel as base64.
 'use strict'
 
+const fs = require('node:fs')
 const readline = require('node:readline')
 
 const BURST = 20
@@ -48,6 +49,38 @@ class Endurance {
   }
 }
 
+// What happens to a member of a group, in a file that a kill does not take (groups.py). Assignments
+// come whole: these clients know no others.
+class Log {
+  constructor(path) {
+    this.file = fs.openSync(path, 'a')
+    this.owned = []
+  }
+
+  line(mark, text) {
+    fs.writeSync(this.file, `${mark} ${text}\n`)
+  }
+
+  given(partitions) {
+    this.taken()
+    this.owned = partitions
+    this.line('+', partitions.join(' '))
+  }
+
+  taken() {
+    if (this.owned.length > 0) this.line('-', this.owned.join(' '))
+    this.owned = []
+  }
+
+  record(topic, partition, offset) {
+    this.line('.', `${topic}:${partition} ${offset}`)
+  }
+
+  error(error) {
+    this.line('!', causes(error).map(one => one.message).join('; ').replace(/\s+/g, ' '))
+  }
+}
+
 // An error with all that stand behind it.
 const causes = error => [error, error.cause, ...(error.errors ?? [])].filter(Boolean)
   .flatMap(one => (one === error ? [one] : causes(one)))
@@ -74,4 +107,4 @@ async function serve(ops) {
   process.exit(0)
 }
 
-module.exports = { Endurance, Unoffered, pack, record, serve, sleep }
+module.exports = { Endurance, Log, Unoffered, pack, record, serve, sleep }

@@ -69,6 +69,60 @@ class Endurance:
         return {"acked": self.acked, "errors": self.errors}
 
 
+class Log:
+    """What happens to a member of a group, in a file that a kill does not take (groups.py)."""
+
+    def __init__(self, path):
+        self._file = open(path, "ab", buffering=0)
+
+    def _line(self, mark, text):
+        self._file.write(f"{mark} {text}\n".encode())
+
+    def _partitions(self, mark, several):
+        self._line(mark, " ".join(f"{one.topic}:{one.partition}" for one in several))
+
+    def given(self, partitions):
+        self._partitions("+", partitions)
+
+    def taken(self, partitions):
+        self._partitions("-", partitions)
+
+    def record(self, topic, partition, offset):
+        self._line(".", f"{topic}:{partition} {offset}")
+
+    def error(self, error):
+        self._line("!", " ".join(f"{type(error).__name__} {error}".split()))
+
+
+class Members:
+    """Members of groups, each with a thread of its own that polls until it is to leave.
+
+    `act(log, over)` opens, polls until the event `over`, and closes.
+    """
+
+    def __init__(self):
+        self._members = {}
+
+    def join(self, member, path, act):
+        log, over = Log(path), threading.Event()
+
+        def run():
+            try:
+                act(log, over)
+            except Exception as error:
+                log.error(error)
+        thread = threading.Thread(target=run, daemon=True)
+        self._members[member] = over, thread
+        thread.start()
+
+    def leave(self, member, seconds=20):
+        over, thread = self._members.pop(member)
+        over.set()
+        thread.join(seconds)
+        if thread.is_alive():
+            raise TimeoutError(f"a member does not leave within {seconds} s")
+
+
 def serve(client):
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a library prints is no answer

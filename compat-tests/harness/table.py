@@ -33,7 +33,6 @@ ROWS = [(f"produce {codec}: acks 0, 1, all", [f"{codec}-acks-{acks}" for acks in
     ("topics created by use", "auto-create"),
     ("consume from start, end", "from-start from-end"),
     ("consume from offset, time", "from-offset from-time"),
-    ("consumer groups", "group"),
     ("list, describe topics", "list-topics describe-topic"),
     ("create, delete topics", "create-topic delete-topic"),
     ("create partitions", "create-partitions"),
@@ -43,11 +42,20 @@ ROWS = [(f"produce {codec}: acks 0, 1, all", [f"{codec}-acks-{acks}" for acks in
     ("describe, alter configs", "describe-configs alter-configs"),
     ("broker restart under way", "restart"),
     ("broker kill -9 under way", "kill-9"),
+    ("group of 1, 2, 10 members", "group-1 group-2 group-10"),
+    ("members join and leave under way", "group-rolling"),
+    ("the same, each record once", "group-rolling-once"),
+    ("static member restarts, is fenced", "group-static group-fencing"),
+    ("cooperative rebalance", "group-cooperative"),
+    ("member paused past its session, killed", "group-paused group-killed"),
+    ("topics by pattern, new ones too", "group-pattern group-pattern-later"),
+    ("group goes on after restart, kill -9", "group-restart group-kill-9"),
+    ("several clients in one group", "group-mixed"),
 )]
 LEGEND = (
-    "✓: works. n of m: so many of the row's cases. groups: the client reads, or does this, as "
-    "member of a consumer group only, which its program does not try yet. API: the broker lacks "
-    "the request ([docs/apis.md](docs/apis.md)). –: the client offers no such thing. FAIL: does not work.")
+    "✓: works. n of m: so many of the row's cases. API: the broker lacks the request ([docs/apis.md](docs/apis.md)). –: the client offers "
+    "no such thing. own: the client's own mistake, with Apache Kafka too (its folder in "
+    "[compat-tests](compat-tests/README.md) says which). FAIL: does not work.")
 
 
 def cell(outcomes):
@@ -65,10 +73,10 @@ def cell(outcomes):
 def kind(outcome):
     if outcome == "ok":
         return "✓"
-    if outcome.startswith("needs groups"):
-        return "groups"
     if outcome.startswith("needs broker"):
         return "API"
+    if outcome.startswith("own"):
+        return "own"
     return "–" if outcome.startswith("needs") else "FAIL"
 
 

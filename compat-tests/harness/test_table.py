@@ -8,14 +8,19 @@ import types
 import unittest
 
 import cases
+import cases_groups
 import endurance
 import table
+
+
+EVERY = {*cases.CASES, *cases_groups.names(), cases_groups.MIXED, *endurance.NAMES,
+         *endurance.GROUP_NAMES}
 
 
 def seen_by_all():
     """What a run tells in which everything works."""
     hellos = {name: {"version": "1.0"} for name in table.COLUMNS}
-    names = [*cases.CASES, *endurance.NAMES, *(f"read-{name}" for name in table.COLUMNS)]
+    names = [*EVERY, *(f"read-{name}" for name in table.COLUMNS)]
     return hellos, {(client, name): "ok" for client in hellos for name in names}
 
 
@@ -54,13 +59,13 @@ class Table(unittest.TestCase):
         self.assertFalse(self.holds())
 
     def test_a_table_that_hides_what_failed(self):
-        for outcome in ("FAIL it hangs", "needs client: no such call", "needs groups"):
+        for outcome in ("FAIL it hangs", "needs client: no such call", "needs broker: X"):
             self.seen["kcat", "headers"] = outcome
             self.assertFalse(self.holds(), outcome)
 
     def test_every_case_is_in_the_table(self):
         shown = {name for _, names in table.ROWS for name in names}
-        self.assertEqual(shown, {*cases.CASES, *endurance.NAMES})
+        self.assertEqual(shown, EVERY)
 
     def test_what_nobody_saw_is_no_success(self):
         del self.seen["kcat", "headers"]

@@ -71,6 +71,8 @@ public final class Compat {
         OPS.put("endure", Compat::endure);
         OPS.put("endured", ask -> endurance.count());
         OPS.put("calm", ask -> endurance.calm());
+        OPS.put("join", ask -> Members.join(common(), ask));
+        OPS.put("leave", Members::leave);
     }
 
     public static void main(String[] args) throws Exception {

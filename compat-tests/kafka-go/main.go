@@ -327,9 +327,13 @@ func main() {
 		"hello": func(goserve.Question) (any, error) {
 			version := goserve.Version("github.com/segmentio/kafka-go")
 			return map[string]any{"version": version, "idempotent": false,
-				"empty_is_null": true}, nil
+				"empty_is_null": true, "tells_partitions": false,
+				"own": map[string]string{
+					"group-rolling-once": "it hears of a rebalance when others have its partitions",
+					"group-mixed":        "its subscription says version 1 and lacks what that has",
+				}}, nil
 		},
-		"produce": produce, "consume": consume, "unknown_topic": unknownTopic,
+		"produce": produce, "consume": consume, "join": join, "leave": members.Leave, "unknown_topic": unknownTopic,
 		"list_offsets": listOffsets, "list_topics": listTopics, "describe_topic": describeTopic,
 		"create_topic": createTopic, "delete_topic": deleteTopic,
 		"describe_cluster": describeCluster, "create_partitions": createPartitions,

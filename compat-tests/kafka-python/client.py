@@ -6,7 +6,9 @@ import time
 
 import kafka
 from kafka.admin import ConfigResource, KafkaAdminClient
-from kafka.errors import for_code
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.errors import KafkaError, for_code
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "harness"))
 import serve  # noqa: E402
@@ -19,9 +21,11 @@ class Client:
         self._bootstrap = bootstrap
         self._admin = KafkaAdminClient(bootstrap_servers=bootstrap)
         self._endurance = None
+        self._members = serve.Members()
 
     def hello(self):
-        return {"version": kafka.__version__, "cannot": ["null-headers"]}
+        return {"version": kafka.__version__, "cannot": ["null-headers"],
+                "own": {"group-pattern-later": "now and then it does not join again"}}
 
     def _producer(self, **options):
         return kafka.KafkaProducer(bootstrap_servers=self._bootstrap, **options)
@@ -129,6 +133,42 @@ class Client:
 
     def calm(self):
         return self._endurance.calm()
+
+    def join(self, member, group, topics, pattern, instance, cooperative, session, heartbeat, log):
+        consumer = kafka.KafkaConsumer(
+            bootstrap_servers=self._bootstrap, group_id=group, group_instance_id=instance,
+            auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=100,
+            session_timeout_ms=session, heartbeat_interval_ms=heartbeat, metadata_max_age_ms=1000,
+            partition_assignment_strategy=[
+                CooperativeStickyAssignor if cooperative else RangePartitionAssignor])
+
+        def poll(log, over):
+            consumer.subscribe(topics, pattern, Listener(log))
+            while not over.is_set():
+                try:
+                    polled = consumer.poll(timeout_ms=100)
+                    for one in (one for messages in polled.values() for one in messages):
+                        log.record(one.topic, one.partition, one.offset)
+                    if polled:
+                        consumer.commit()
+                except KafkaError as error:
+                    log.error(error)
+            consumer.close()
+        self._members.join(member, log, poll)
+
+    def leave(self, member):
+        self._members.leave(member)
+
+
+class Listener(kafka.ConsumerRebalanceListener):
+    def __init__(self, log):
+        self.log = log
+
+    def on_partitions_assigned(self, given):
+        self.log.given(given)
+
+    def on_partitions_revoked(self, taken):
+        self.log.taken(taken)
 
 
 serve.serve(Client(sys.argv[1]))

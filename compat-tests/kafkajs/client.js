@@ -1,10 +1,10 @@
-// kafkajs, as the harness asks it. Its consumer reads as member of a group only. Codecs other than
-// gzip are plugged in, as its documentation says.
+// kafkajs, as the harness asks it. Its consumer reads as member of a group only, so each question to
+// consume is a group of its own. Codecs other than gzip are plugged in, as its documentation says.
 'use strict'
 
 const { createRequire } = require('node:module')
 const path = require('node:path')
-const { Endurance, Unoffered, record, serve } = require('../harness/serve.js')
+const { Endurance, Log, Unoffered, pack, record, serve } = require('../harness/serve.js')
 
 const load = createRequire(path.join(process.env.OTTLA_CACHE, 'kafkajs', 'client.js'))
 const { Kafka, CompressionTypes, CompressionCodecs, ConfigResourceTypes, Partitioners, logLevel } =
@@ -28,6 +28,7 @@ const CODECS = {
   lz4: CompressionTypes.LZ4,
   zstd: CompressionTypes.ZSTD,
 }
+const SECONDS = 15
 const ACKS = { 0: 0, 1: 1, all: -1 }
 
 const client = new Kafka({
@@ -37,7 +38,9 @@ const client = new Kafka({
   retry: { retries: 3, initialRetryTime: 100 },
 })
 const admin = client.admin()
+const members = new Map()
 let endurance
+let groups = 0
 
 async function withProducer(options, act) {
   const createPartitioner = Partitioners.DefaultPartitioner
@@ -56,28 +59,115 @@ function message(made, partition) {
   return { key, value, headers: named, timestamp: String(timestamp), partition }
 }
 
+// Headers are an object: the order of different names is lost, and a name that comes twice is a list.
+function shown({ offset, timestamp, key, value, headers }) {
+  const pairs = Object.entries(headers ?? {})
+    .flatMap(([name, values]) => [values].flat().map(one => [name, pack(one)]))
+  const packed = { key: pack(key), value: pack(value), headers: pairs }
+  return { offset: Number(offset), timestamp: Number(timestamp), ...packed }
+}
+
+async function produce({ topic, partition, codec, acks, idempotent, auto_create, records }) {
+  const options = { idempotent, allowAutoTopicCreation: auto_create }
+  return withProducer(options, async producer => {
+    const messages = records.map(made => message(made, partition))
+    const compression = CODECS[codec]
+    const told = await producer.send({ topic, messages, acks: ACKS[acks], compression })
+    if (acks === '0') return []
+    const base = Number(told[0].baseOffset)
+    return messages.map((_, at) => base + at)
+  })
+}
+
+async function listed(topic, partition, at) {
+  const listed = typeof at === 'string'
+    ? await admin.fetchTopicOffsets(topic)
+    : await admin.fetchTopicOffsetsByTimestamp(topic, at)
+  const found = listed.find(one => one.partition === partition)
+  return Number(at === 'earliest' ? found.low : found.offset)
+}
+
+async function consume({ topic, partition, count, start, at, then }) {
+  const ends = { start: 'earliest', end: 'latest' }
+  const offset = start === 'offset' ? at : await listed(topic, partition, ends[start] ?? at)
+  if (then.length > 0) await produce({ topic, partition, codec: 'none', acks: 'all', records: then })
+  const groupId = `read-${topic}-${process.pid}-${groups++}`
+  const consumer = client.consumer({ groupId, maxWaitTimeInMs: 100 })
+  const found = []
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    await new Promise((done, failed) => {
+      const late = () => failed(new Error(`${found.length} records came, not ${count}`))
+      setTimeout(late, SECONDS * 1000).unref()
+      const eachMessage = async one => {
+        if (one.partition !== partition || Number(one.message.offset) < offset) return
+        found.push(shown(one.message))
+        if (found.length >= count) done()
+      }
+      consumer.run({ autoCommit: false, eachMessage }).catch(failed)
+      consumer.seek({ topic, partition, offset: String(offset) })
+    })
+  } finally {
+    await consumer.disconnect()
+  }
+  return found.slice(0, count)
+}
+
+async function join({ member, group, topics, pattern, instance, cooperative, session, heartbeat,
+  log: path }) {
+  if (instance) throw new Unoffered('client: no static members')
+  if (cooperative) throw new Unoffered('client: its rebalances are eager')
+  const log = new Log(path)
+  const consumer = client.consumer({
+    groupId: group,
+    sessionTimeout: session,
+    heartbeatInterval: heartbeat,
+    maxWaitTimeInMs: 100,
+    retry: { retries: 50, initialRetryTime: 100, maxRetryTime: 500 },
+  })
+  members.set(member, { consumer, log })
+  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
+    log.given(Object.entries(payload.memberAssignment)
+      .flatMap(([topic, partitions]) => partitions.map(one => `${topic}:${one}`)))
+  })
+  consumer.on(consumer.events.REBALANCING, () => log.taken())
+  consumer.on(consumer.events.CRASH, ({ payload }) => log.error(payload.error))
+  const run = async () => {
+    await consumer.connect()
+    await consumer.subscribe({ topics: pattern ? [new RegExp(pattern)] : topics, fromBeginning: true })
+    await consumer.run({
+      autoCommitThreshold: 1,
+      eachMessage: async ({ topic, partition, message }) => {
+        log.record(topic, partition, message.offset)
+      },
+    })
+  }
+  run().catch(error => log.error(error))
+}
+
+async function leave({ member }) {
+  const { consumer, log } = members.get(member)
+  members.delete(member)
+  await consumer.disconnect()
+  log.taken()
+}
+
 const ops = {
   hello: () => ({
     version: load('kafkajs/package.json').version,
-    consumes: false,
+    headers_unordered: true,
+    assignor: "its assignor's name is its own",
+    pattern_once: 'a pattern is looked up when it subscribes',
     cannot: ['repeated-headers', 'null-headers'],
     idempotent: false,
     no_offset_is_end: true,
   }),
 
-  produce: ({ topic, partition, codec, acks, idempotent, auto_create, records }) =>
-    withProducer({ idempotent, allowAutoTopicCreation: auto_create }, async producer => {
-      const messages = records.map(made => message(made, partition))
-      const compression = CODECS[codec]
-      const told = await producer.send({ topic, messages, acks: ACKS[acks], compression })
-      if (acks === '0') return []
-      const base = Number(told[0].baseOffset)
-      return messages.map((_, at) => base + at)
-    }),
-
-  consume: () => {
-    throw new Unoffered('groups')
-  },
+  produce,
+  consume,
+  join,
+  leave,
 
   unknown_topic: ({ topic }) =>
     withProducer({ allowAutoTopicCreation: false, retry: { retries: 1 } }, producer =>
@@ -110,13 +200,7 @@ const ops = {
     }
   },
 
-  async list_offsets({ topic, partition, at }) {
-    const listed = typeof at === 'string'
-      ? await admin.fetchTopicOffsets(topic)
-      : await admin.fetchTopicOffsetsByTimestamp(topic, at)
-    const found = listed.find(one => one.partition === partition)
-    return Number(at === 'earliest' ? found.low : found.offset)
-  },
+  list_offsets: ({ topic, partition, at }) => listed(topic, partition, at),
 
   async delete_records({ topic, partition, offset }) {
     // It looks for the leader before it asks for metadata: without this call it finds none.

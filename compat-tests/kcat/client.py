@@ -8,6 +8,8 @@ import pathlib
 import re
 import subprocess
 import sys
+import threading
+from collections import namedtuple
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "harness"))
 import serve  # noqa: E402
@@ -22,6 +24,7 @@ class Client:
     def __init__(self, bootstrap):
         self.base = ["kcat", "-b", bootstrap, "-m", "10"]
         self.endurance = None
+        self.members = {}
 
     def run(self, *words, stdin=b"", seconds=SECONDS):
         done = subprocess.run([*self.base, *words], input=stdin, capture_output=True,
@@ -32,7 +35,11 @@ class Client:
 
     def hello(self):
         shown = subprocess.run(["kcat", "-V"], capture_output=True, timeout=SECONDS).stdout
-        return {"version": re.search(rb"Version (\S+)", shown)[1].decode(), "timestamps": False}
+        return {"version": re.search(rb"Version (\S+)", shown)[1].decode(), "timestamps": False,
+                "own": dict.fromkeys(["group-rolling", "group-rolling-once"],
+                                     "records are lost when it is stopped among them")
+                | dict.fromkeys(["group-restart", "group-kill-9"],
+                                "it ends when it has lost all connections")}
 
     def produce(self, topic, partition, codec, acks, idempotent, max_bytes, auto_create, records):
         options = ["-P", "-t", topic, "-p", str(partition), "-z", codec, "-D", END,
@@ -115,6 +122,42 @@ class Client:
 
     def calm(self):
         return self.endurance.calm()
+
+    def join(self, member, group, topics, pattern, instance, cooperative, session, heartbeat, log):
+        """A process of kcat, which prints records into the log; it commits by itself, soon."""
+        options = {"auto.offset.reset": "earliest", "auto.commit.interval.ms": 50,
+                   "session.timeout.ms": session, "heartbeat.interval.ms": heartbeat,
+                   "fetch.wait.max.ms": 100, "topic.metadata.refresh.interval.ms": 1000,
+                   "partition.assignment.strategy":
+                   "cooperative-sticky" if cooperative else "range"}
+        if instance:
+            options["group.instance.id"] = instance
+        words = [word for key, value in options.items() for word in ("-X", f"{key}={value}")]
+        process = subprocess.Popen(
+            [*self.base, "-G", group, *words, "-u", "-f", r". %t:%p %o\n", *(topics or [pattern])],
+            stdin=subprocess.DEVNULL, stdout=open(log, "ab"), stderr=subprocess.PIPE)
+        reader = threading.Thread(target=listen, args=(process.stderr, serve.Log(log)))
+        reader.start()
+        self.members[member] = process, reader
+
+    def leave(self, member):
+        process, reader = self.members.pop(member)
+        process.terminate()
+        process.wait(SECONDS)
+        reader.join()
+
+
+def listen(lines, log):
+    """What kcat says on standard error, as lines of the log."""
+    for line in lines:
+        line = line.decode(errors="replace").rstrip()
+        print(line, file=sys.stderr, flush=True)
+        if " rebalanced" in line:
+            one = namedtuple("one", "topic partition")
+            several = [one(*found) for found in re.findall(r"(\S+) \[(\d+)\]", line)]
+            (log.taken if "revoke" in line else log.given)(several)
+        elif "ERROR" in line or "FATAL" in line:
+            log.error(RuntimeError(line))
 
 
 def parsed(printed):

@@ -6,7 +6,7 @@ const { createRequire } = require('node:module')
 const path = require('node:path')
 const { pathToFileURL } = require('node:url')
 const zlib = require('node:zlib')
-const { Endurance, Unoffered, pack, record, serve } = require('../harness/serve.js')
+const { Endurance, Log, Unoffered, pack, record, serve } = require('../harness/serve.js')
 
 const load = createRequire(path.join(process.env.OTTLA_CACHE, 'platformatic', 'client.js'))
 const ACKS = { 0: 0, 1: 1, all: -1 }
@@ -25,6 +25,7 @@ const base = {
 }
 let lib
 let admin
+const members = new Map()
 let endurance
 
 async function withClient(client, act) {
@@ -127,15 +128,69 @@ async function consume({ topic, partition, count, start, at, then }) {
   })
 }
 
+async function join({ member, group, topics, pattern, instance, cooperative, session, heartbeat,
+  log: path }) {
+  if (pattern) throw new Unoffered('client: no patterns')
+  if (cooperative) throw new Unoffered('client: its rebalances are eager')
+  const log = new Log(path)
+  const consumer = new lib.Consumer({
+    ...base,
+    retries: 100,
+    groupId: group,
+    sessionTimeout: session,
+    rebalanceTimeout: session,
+    heartbeatInterval: heartbeat,
+    ...(instance ? { groupInstanceId: instance } : {}),
+  })
+  members.set(member, { consumer, log })
+  consumer.on('consumer:group:join', ({ assignments }) => {
+    log.given((assignments ?? [])
+      .flatMap(({ topic, partitions }) => partitions.map(one => `${topic}:${one}`)))
+  })
+  consumer.on('consumer:group:rebalance', () => log.taken())
+  consumer.on('error', error => log.error(error))
+  const run = async () => {
+    const stream = await consumer.consume({
+      topics,
+      mode: 'committed',
+      fallbackMode: 'earliest',
+      autocommit: false,
+      maxWaitTime: 100,
+    })
+    stream.on('error', error => log.error(error))
+    for await (const { topic, partition, offset, commit } of stream) {
+      log.record(topic, partition, offset)
+      await commit()
+    }
+  }
+  run().catch(error => log.error(error))
+}
+
+async function leave({ member }) {
+  const { consumer, log } = members.get(member)
+  members.delete(member)
+  await consumer.close(true)
+  log.taken()
+}
+
 const ops = {
   hello: () => ({
     version: load('./node_modules/@platformatic/kafka/package.json').version,
     // Its snappy knows bare blocks, not the framing of Java's and most other clients.
     codecs: ['none', 'gzip', 'lz4'],
+    own: {
+      'group-rolling-once': 'what it has read before a rebalance it gives again after it',
+      'group-static': 'it leaves the group when it is closed, static or not',
+      'group-fencing': 'it leaves the group when it is closed, static or not',
+      'group-kill-9': 'an answer with tagged fields, as Fetch has then, cannot be read by it',
+    },
+    assignor: 'it has no assignor "range"',
   }),
 
   produce,
   consume,
+  join,
+  leave,
 
   unknown_topic: ({ topic }) =>
     withClient(new lib.Producer({ ...base, retries: 1, autocreateTopics: false }), producer =>

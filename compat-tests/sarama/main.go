@@ -312,7 +312,7 @@ func main() {
 		"hello": func(goserve.Question) (any, error) {
 			return map[string]any{"version": goserve.Version("github.com/IBM/sarama")}, nil
 		},
-		"produce": produce, "consume": consume, "unknown_topic": unknownTopic,
+		"produce": produce, "consume": consume, "join": join, "leave": members.Leave, "unknown_topic": unknownTopic,
 		"list_offsets": listOffsets, "list_topics": listTopics,
 		"describe_topic": admin(describeTopic), "create_topic": admin(createTopic),
 		"delete_topic": admin(deleteTopic), "describe_cluster": admin(describeCluster),

@@ -3,6 +3,8 @@
 //! Answers are `{"ok": …}`, `{"error": "text"}` or `{"unoffered": "why"}`. Its admin client has no
 //! calls to describe the cluster or a topic; metadata tell it.
 
+mod members;
+
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +24,8 @@ use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
+
+use members::Members;
 
 type Failure = Box<dyn std::error::Error>;
 type Told = Result<Value, Failure>;
@@ -46,6 +50,8 @@ const CALLS: &[(&str, fn(&mut Client, &Value) -> Told)] = &[
     ("endure", Client::endure),
     ("endured", Client::endured),
     ("calm", Client::calm),
+    ("join", |client, ask| client.members.join(client.config(&[]), ask)),
+    ("leave", |client, ask| client.members.leave(ask)),
 ];
 
 /// What was acknowledged to the producer that endures, and the word to end.
@@ -61,6 +67,7 @@ struct Client {
     bootstrap: String,
     runtime: tokio::runtime::Runtime,
     endurance: Arc<Endurance>,
+    members: Members,
 }
 
 fn text<'a>(question: &'a Value, field: &str) -> &'a str {
@@ -391,7 +398,8 @@ fn shown(message: &impl Message) -> Value {
 fn main() -> Result<(), Failure> {
     let bootstrap = std::env::args().nth(1).ok_or("usage: adapter HOST:PORT")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut client = Client { bootstrap, runtime, endurance: Arc::default() };
+    let mut client =
+        Client { bootstrap, runtime, endurance: Arc::default(), members: Members::default() };
     for line in std::io::stdin().lock().lines() {
         let question: Value = serde_json::from_str(&line?)?;
         let op = CALLS.iter().find(|(name, _)| *name == text(&question, "op"));

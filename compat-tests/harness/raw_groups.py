@@ -1,0 +1,135 @@
+"""Three more requests by hand: what the broker says about a group, and records for its members.
+
+DescribeGroups v0 tells members and assignments, OffsetFetch v1 what is committed; Produce v3
+writes to many partitions at once, so that no client's producer stands between a case and its time.
+"""
+
+import struct
+import time
+
+import raw
+from raw import text
+
+PRODUCE, OFFSET_FETCH, DESCRIBE_GROUPS = 0, 9, 15
+
+
+class Reader:
+    """The fields of an answer, one after the other."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, form):
+        found, = struct.unpack_from(form, self.data, self.at)
+        self.at += struct.calcsize(form)
+        return found
+
+    def bytes(self, form):
+        length = max(self.take(form), 0)
+        self.at += length
+        return self.data[self.at - length:self.at]
+
+    def text(self):
+        return self.bytes(">h").decode()
+
+    def each(self):
+        return range(self.take(">i"))
+
+
+def describe_group(bootstrap, group):
+    """The state, and each member's partitions by its id; "" where nobody can say yet."""
+    answer = Reader(raw.ask(bootstrap, DESCRIBE_GROUPS, 0, struct.pack(">i", 1) + text(group)))
+    [_] = answer.each()
+    error = answer.take(">h")
+    answer.text()
+    state = answer.text()
+    answer.text(), answer.text()
+    members = {}
+    for _ in answer.each():
+        member = answer.text()
+        answer.text(), answer.text(), answer.bytes(">i")
+        members[member] = assigned(answer.bytes(">i"))
+    return ("" if error else state), members
+
+
+def assigned(data):
+    """The (topic, partition) pairs of an assignment of the consumer's protocol."""
+    if not data:
+        return []
+    fields = Reader(data)
+    fields.take(">h")
+    found = []
+    for _ in fields.each():
+        topic = fields.text()
+        found += [(topic, fields.take(">i")) for _ in fields.each()]
+    return found
+
+
+def committed(bootstrap, group, partitions):
+    """The committed offset of each (topic, partition), -1 where there is none."""
+    body = text(group) + struct.pack(">i", len(partitions))
+    for topic, partition in partitions:
+        body += text(topic) + struct.pack(">ii", 1, partition)
+    answer = Reader(raw.ask(bootstrap, OFFSET_FETCH, 1, body))
+    found = {}
+    for _ in answer.each():
+        topic = answer.text()
+        for _ in answer.each():
+            partition, offset = answer.take(">i"), answer.take(">q")
+            answer.text()
+            found[topic, partition] = -1 if answer.take(">h") else offset
+    return found
+
+
+def produce(bootstrap, partitions, count):
+    """Appends `count` records to each (topic, partition), with acks=all."""
+    body = struct.pack(">hhii", -1, -1, 10_000, len(partitions))
+    records = batch([b"%d" % number for number in range(count)])
+    for topic, partition in partitions:
+        body += text(topic) + struct.pack(">iii", 1, partition, len(records)) + records
+    answer = Reader(raw.ask(bootstrap, PRODUCE, 3, body))
+    for _ in answer.each():
+        topic = answer.text()
+        for _ in answer.each():
+            partition, error = answer.take(">i"), answer.take(">h")
+            answer.take(">q"), answer.take(">q")
+            if error:
+                raise ConnectionError(f"produce to {topic}:{partition} says error {error}")
+
+
+def batch(values):
+    now = int(time.time() * 1000)
+    records = b"".join(record(number, value) for number, value in enumerate(values))
+    body = struct.pack(">hiqqqhii", 0, len(values) - 1, now, now, -1, -1, -1, len(values))
+    body += records
+    return struct.pack(">qiibI", 0, len(body) + 9, -1, 2, crc32c(body)) + body
+
+
+def record(number, value):
+    body = b"\0\0" + varint(number) + varint(-1) + varint(len(value)) + value + varint(0)
+    return varint(len(body)) + body
+
+
+def varint(number):
+    number = number << 1 ^ number >> 63
+    found = b""
+    while number > 0x7F:
+        found += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return found + bytes([number])
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xFF]
+    return crc ^ 0xFFFFFFFF
+
+
+def crc_entry(byte):
+    for _ in range(8):
+        byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+    return byte
+
+
+TABLE = list(map(crc_entry, range(256)))
