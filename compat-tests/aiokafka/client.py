@@ -198,7 +198,8 @@ async def poll(bootstrap, log, over, group, topics, pattern, instance, session, 
     consumer = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=bootstrap, group_id=group, group_instance_id=instance,
         auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=100,
-        session_timeout_ms=session, heartbeat_interval_ms=heartbeat, metadata_max_age_ms=1000,
+        session_timeout_ms=session, heartbeat_interval_ms=heartbeat,
+        metadata_max_age_ms=1000 if pattern else 60_000,
         partition_assignment_strategy=[RangePartitionAssignor])
     listener = Listener(log)
     consumer.subscribe(topics, pattern, listener)

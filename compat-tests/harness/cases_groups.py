@@ -6,6 +6,7 @@ clients run at the same time: they are made of waiting. Needs of the broker: the
 
 import functools
 import re
+import traceback
 
 import raw_groups
 from adapter import Failed, Needs, check
@@ -36,8 +37,11 @@ def run(subject, several, tell):
     try:
         for _ in PLAYS[several](subject):
             tell(left.pop(0), None)
-    except (Failed, Needs, OSError) as reason:
-        outcome = reason if isinstance(reason, (Failed, Needs)) else Failed(repr(reason))
+    except (Failed, Needs) as reason:
+        outcome = reason
+    except Exception as error:  # the harness's own mistake is no success either
+        traceback.print_exc()
+        outcome = Failed(repr(error))
     for name in left:
         tell(name, outcome)
         if isinstance(outcome, Failed):

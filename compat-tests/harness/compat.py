@@ -1,8 +1,8 @@
 """Runs clients against a broker and prints a line for each capability.
 
-`ok NAME`, `FAIL NAME reason`, `needs NAME what`, or `own NAME reason` for what a client gets wrong by
-itself, with Apache Kafka too: nothing is passed over in silence. In front of NAME stands the client, if
-there are several.
+`ok NAME`, `FAIL NAME reason`, `needs NAME what`, or `own NAME reason` for what a client gets wrong
+by itself, with Apache Kafka too: nothing is passed over in silence. In front of NAME stands the
+client, if there are several.
 """
 
 import argparse

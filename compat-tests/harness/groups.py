@@ -126,7 +126,8 @@ class Group:
     def unsettled(self, members):
         state, found = raw_groups.describe_group(self.bootstrap, self.name)
         if state != "Stable" or len(found) != len(members):
-            return f"{state or 'no'} group of {len(found)} members, not a stable one of {len(members)}"
+            return (f"{state or 'no'} group of {len(found)} members, "
+                    f"not a stable one of {len(members)}")
         owned = sorted(one for partitions in found.values() for one in partitions)
         if owned != sorted(self.ends):
             return f"the broker tells owners of {owned}"

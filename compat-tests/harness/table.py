@@ -53,8 +53,8 @@ ROWS = [(f"produce {codec}: acks 0, 1, all", [f"{codec}-acks-{acks}" for acks in
     ("several clients in one group", "group-mixed"),
 )]
 LEGEND = (
-    "✓: works. n of m: so many of the row's cases. API: the broker lacks the request ([docs/apis.md](docs/apis.md)). –: the client offers "
-    "no such thing. own: the client's own mistake, with Apache Kafka too (its folder in "
+    "✓: works. n of m: so many of the row's cases. API: the broker lacks the request "
+    "([docs/apis.md](docs/apis.md)). –: the client offers no such thing. own: the client's own mistake, with Apache Kafka too (its folder in "
     "[compat-tests](compat-tests/README.md) says which). FAIL: does not work.")
 
 

@@ -37,7 +37,7 @@ final class Members {
         config.put("session.timeout.ms", ask.get("session").asText());
         config.put("heartbeat.interval.ms", ask.get("heartbeat").asText());
         config.put("fetch.max.wait.ms", "100");
-        config.put("metadata.max.age.ms", "1000");
+        config.put("metadata.max.age.ms", ask.get("pattern").isNull() ? "60000" : "1000");
         config.put("partition.assignment.strategy", ask.get("cooperative").asBoolean()
             ? CooperativeStickyAssignor.class.getName() : RangeAssignor.class.getName());
         if (!ask.get("instance").isNull()) {
