@@ -13,6 +13,7 @@ mod mutated;
 mod names;
 mod notice;
 mod pressure;
+mod quorum;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
