@@ -1,10 +1,11 @@
-//! What Apache Kafka was asked (`tests/oracle/golden.txt`), as inputs of the decoders of requests:
+//! What Apache Kafka was asked (`tests/oracle/golden*.txt`), as inputs of the decoders of requests:
 //! every version, with fields empty, filled and wrong.
 
 use ottla_protocol::ApiKey;
 
 /// Key, version, name of the row, body of the request, and what Kafka answered.
-const GOLDEN: &str = include_str!("../oracle/golden.txt");
+const GOLDEN: &str =
+    concat!(include_str!("../oracle/golden.txt"), include_str!("../oracle/golden-quorum.txt"));
 /// Longest input: rows about limits are long, and are damaged elsewhere.
 const LEN_MAX: usize = 2_000;
 

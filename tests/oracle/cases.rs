@@ -19,7 +19,8 @@
 //!
 //! Behind them, every version of every API is asked with all defaults, and with every field filled
 //! in three ways; the newest version of each with a body that is cut, with one that goes on, and
-//! under a version that does not exist. `without: some, most` leaves some of these out for an API.
+//! under a version that does not exist. `without: some, most` leaves some of these out for an API,
+//! `without: all` all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -101,6 +102,7 @@ pub fn parse(texts: &[&str], schemas: &Schemas) -> Result<Vec<Case>, String> {
     for api in schemas.values() {
         let is_wanted = |name: &str| {
             !without.contains(&(api.key, name.to_owned()))
+                && !without.contains(&(api.key, "all".to_owned()))
                 && !cases.iter().any(|case| case.api == api.key && case.name == name)
         };
         let of_all = of_every_api(api).into_iter().filter(|case| is_wanted(&case.name));

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::Listener;
 use crate::cases::Known;
 use crate::value::Value;
 
@@ -244,7 +245,10 @@ fn with_names(value: &Value, names: &BTreeMap<[u8; 16], &str>) -> Value {
     }
 }
 
-/// A line of `differences.txt`: `API / ROW / PATH: reason`. Behind a row's name may stand versions
+/// What rows of the quorum's listener begin with in `differences.txt`.
+const OF_QUORUM: &str = "quorum: ";
+
+/// A line of `differences.txt`: `API / ROW / PATH: reason`, behind `quorum: ` for that listener. Behind a row's name may stand versions
 /// (`[4-]`); a `*` at its end, or at that of a path, stands for any end. Elements of lists may be
 /// called by name (`results{4 1}.configs{log.dirs}`), or are meant all. `answer` as a path is
 /// whether, and how, there is an answer at all. A line that begins with `? ` is an open question:
@@ -262,8 +266,13 @@ pub struct Declared {
 ///
 /// # Errors
 /// The line that cannot be read.
-pub fn declared(text: &str) -> Result<Vec<Declared>, String> {
+pub fn declared(text: &str, listener: Listener) -> Result<Vec<Declared>, String> {
     let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let lines = lines.filter_map(|line| match (line.strip_prefix(OF_QUORUM), listener) {
+        (Some(line), Listener::Quorum) => Some(line),
+        (None, Listener::Clients) => Some(line),
+        _ => None,
+    });
     let read = |line: &str| {
         let is_open = line.starts_with("? ");
         let line = line.trim_start_matches("? ");

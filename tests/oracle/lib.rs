@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   schemas.txt  (from Kafka's classes)  ─┐
-//!   cases/*.txt  (what is asked)         ─┼─ record ─ Kafka ─> golden.txt
+//!   cases/*.txt  (what is asked)         ─┼─ record ─ Kafka ─> golden.txt, golden-quorum.txt
 //!   differences.txt (what differs, why)  ─┴─ replay ─ Ottla ─> a report
 //! ```
 //!
-//! `scripts/oracle record` starts Kafka and writes `golden.txt`; `tests/it/oracle.rs` asks Ottla
-//! the same, in the same order, and needs no Java. The first rows bring both sides into the same
+//! Each of a node's two listeners has its rows and its recording, made with a Kafka of its own.
+//! `scripts/oracle record` starts Kafka and writes them; `tests/it/oracle.rs` asks Ottla the same, in the same order, and needs no Java. The first rows bring both sides into the same
 //! state. Requests for an API that Ottla does not show yet are counted and not sent. Whoever adds
 //! an API adds rows, records, and gets a failing test until the answers are Kafka's.
 
@@ -29,15 +29,6 @@ use schema::{Schemas, Version};
 
 const API_VERSIONS: i16 = 18;
 const SCHEMAS: &str = include_str!("schemas.txt");
-/// In the order in which they are asked.
-const CASES: &[&str] = &[
-    include_str!("cases/state.txt"),
-    include_str!("cases/reading.txt"),
-    include_str!("cases/writing.txt"),
-    include_str!("cases/admin.txt"),
-    include_str!("cases/groups.txt"),
-    include_str!("cases/members.txt"),
-];
 /// How long Kafka has for an answer, and Ottla where Kafka had one.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often, and with which pause, is asked again what settles.
@@ -46,18 +37,51 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 /// How long is waited for an answer that Kafka did not give either.
 const SILENCE: Duration = Duration::from_millis(150);
 
-fn tables() -> Result<(Schemas, Vec<Case>), String> {
+/// A listener of the node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Listener {
+    /// That of clients.
+    Clients,
+    /// That of the quorum, which tools ask as well (`--bootstrap-controller`).
+    Quorum,
+}
+
+impl Listener {
+    /// What is asked, in this order.
+    fn cases(self) -> &'static [&'static str] {
+        match self {
+            Listener::Clients => &[
+                include_str!("cases/state.txt"),
+                include_str!("cases/reading.txt"),
+                include_str!("cases/writing.txt"),
+                include_str!("cases/admin.txt"),
+                include_str!("cases/groups.txt"),
+                include_str!("cases/members.txt"),
+            ],
+            Listener::Quorum => &[include_str!("cases/quorum.txt")],
+        }
+    }
+
+    fn golden(self) -> &'static str {
+        match self {
+            Listener::Clients => include_str!("golden.txt"),
+            Listener::Quorum => include_str!("golden-quorum.txt"),
+        }
+    }
+}
+
+fn tables(listener: Listener) -> Result<(Schemas, Vec<Case>), String> {
     let schemas = schema::parse(SCHEMAS)?;
-    let cases = cases::parse(CASES, &schemas)?;
+    let cases = cases::parse(listener.cases(), &schemas)?;
     Ok((schemas, cases))
 }
 
-/// Asks Kafka everything; gives the golden file.
+/// Asks Kafka everything on one of its listeners; gives the golden file.
 ///
 /// # Errors
 /// A row that cannot be read, or a broker that is gone.
-pub fn record(address: SocketAddr) -> Result<String, String> {
-    let (schemas, cases) = tables()?;
+pub fn record(listener: Listener, address: SocketAddr) -> Result<String, String> {
+    let (schemas, cases) = tables(listener)?;
     let mut asker = Asker::new(address, PATIENCE);
     let (mut known, mut golden) = (Known::default(), String::new());
     let shown = asker.shown(&schemas[&API_VERSIONS])?;
@@ -68,9 +92,10 @@ pub fn record(address: SocketAddr) -> Result<String, String> {
         let api = &schemas[&case.api];
         let version = &api.versions[&number];
         let request = case.request(version, number, &known)?;
-        let answer = ask_patiently(&mut asker, case, number, version, &request)?;
+        let place = format!("{} / {} v{number}", api.name, case.name);
+        let answer = ask_patiently(&mut asker, case, number, version, &request);
+        let answer = answer.map_err(|error| format!("{place}: {error}"))?;
         if let (Answer::Body(bytes), Some(of)) = (&answer, answered(api, case, number)) {
-            let place = format!("{} / {} v{number}", api.name, case.name);
             let said = read(bytes, of).map_err(|error| format!("{place}: {error}"))?;
             known.learn(&case.name, &said);
         }

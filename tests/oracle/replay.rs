@@ -9,10 +9,10 @@ use crate::exchange::{Answer, Asker, Exchange, answered, read};
 use crate::schema::{Api, Type, hex};
 use crate::value::Value;
 use crate::{
-    API_VERSIONS, PATIENCE, SETTLE_PAUSE, SILENCE, has_to_settle, in_order, sent_as, tables,
+    API_VERSIONS, Listener, PATIENCE, SETTLE_PAUSE, SILENCE, has_to_settle, in_order, sent_as,
+    tables,
 };
 
-const GOLDEN: &str = include_str!("golden.txt");
 const DIFFERENCES: &str = include_str!("differences.txt");
 
 /// What a replay found.
@@ -67,13 +67,14 @@ struct Replay {
     report: Report,
 }
 
-/// Asks Ottla what was asked of Kafka, and compares.
+/// Asks a listener of Ottla's what Kafka's was asked, and compares.
 ///
 /// # Errors
 /// A golden file that is not what the tables say, or a broker that is gone.
-pub fn replay(address: SocketAddr) -> Result<Report, String> {
-    let (schemas, cases) = tables()?;
-    let golden = GOLDEN
+pub fn replay(listener: Listener, address: SocketAddr) -> Result<Report, String> {
+    let (schemas, cases) = tables(listener)?;
+    let golden = listener
+        .golden()
         .lines()
         .map(|line| Exchange::from_line(line).ok_or_else(|| format!("golden.txt: {line:.80}")));
     let golden: Vec<_> = golden.collect::<Result<_, _>>()?;
@@ -83,7 +84,7 @@ pub fn replay(address: SocketAddr) -> Result<Report, String> {
         hurried: Asker::new(address, SILENCE),
         theirs: Known::default(),
         ours: Known::default(),
-        declared: declared(DIFFERENCES)?,
+        declared: declared(DIFFERENCES, listener)?,
         needed: BTreeSet::new(),
         unsettled: BTreeSet::new(),
         report: Report::default(),
@@ -117,10 +118,10 @@ pub fn replay(address: SocketAddr) -> Result<Report, String> {
 ///
 /// # Errors
 /// A golden file that cannot be read.
-pub fn show(api: &str, name: &str) -> Result<String, String> {
-    let (schemas, cases) = tables()?;
+pub fn show(listener: Listener, api: &str, name: &str) -> Result<String, String> {
+    let (schemas, cases) = tables(listener)?;
     let mut shown = Vec::new();
-    for line in GOLDEN.lines() {
+    for line in listener.golden().lines() {
         let it = Exchange::from_line(line).ok_or_else(|| format!("golden.txt: {line:.80}"))?;
         let of = &schemas[&it.api];
         let case = cases.iter().find(|case| case.api == it.api && case.name == it.name);

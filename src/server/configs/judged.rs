@@ -76,8 +76,14 @@ pub(crate) fn judge(
         asked.iter().map(Asked::id).filter(|id| !seen.insert(*id)).collect();
     let mut resources = Vec::new();
     let mut refusals = Vec::new();
+    let on_controller = permissions.peer.listener.is_controller();
     for resource in asked {
-        let judged = if twice.contains(&resource.id()) {
+        let is_unknown = resource.kind != BROKER_LOGGER && kept(resource.kind).is_none();
+        let judged = if on_controller && is_unknown {
+            // There it is asked first, and the client's version is blamed.
+            let text = format!("Unknown resource type {}.", resource.kind);
+            Err(Refusal::new(ErrorCode::UnsupportedVersion, text))
+        } else if twice.contains(&resource.id()) {
             Err(Refusal::request("Each resource must appear at most once."))
         } else {
             judge.resource(resource)

@@ -52,6 +52,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
             } else {
                 brokers(&image, listener, services, body.include_fenced_brokers)
             };
+            answer.endpoint_type = endpoint_type(on_controller);
             let id = services.identity.cluster_id.clone();
             answer.cluster_id = StrBytes::from_string(id);
             if body.include_cluster_authorized_operations {
@@ -65,8 +66,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
             answer
         }
     };
-    let shown = if version == 0 { BROKERS } else { endpoint_type(on_controller) };
-    Ok(Reply::Now(Response::encode(header, &answer.with_endpoint_type(shown))))
+    Ok(Reply::Now(Response::encode(header, &answer)))
 }
 
 fn endpoint_type(on_controller: bool) -> i8 {

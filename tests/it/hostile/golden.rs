@@ -1,4 +1,4 @@
-//! What Apache Kafka was asked (`tests/oracle/golden.txt`), damaged: every API in every version,
+//! What Apache Kafka was asked (`tests/oracle/golden*.txt`), damaged: every API in every version,
 //! with fields empty, filled and wrong, of which no good one is left.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,10 @@ use super::case::framed;
 use super::mutated::{Bad, Dice, damage};
 
 /// Key, version, name of the row, body of the request, and what Kafka answered.
-const GOLDEN: &str = include_str!("../../oracle/golden.txt");
+const GOLDEN: &str = concat!(
+    include_str!("../../oracle/golden.txt"),
+    include_str!("../../oracle/golden-quorum.txt")
+);
 const CLIENT_ID: &[u8] = b"golden";
 
 /// A request of the file as it was sent, without its length.

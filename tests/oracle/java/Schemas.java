@@ -15,7 +15,7 @@ import org.apache.kafka.common.protocol.types.TaggedFields;
 import org.apache.kafka.common.protocol.types.Type;
 
 /**
- * Prints what Kafka's classes say about the wire: for every API of the broker's listener and every
+ * Prints what Kafka's classes say about the wire: for every API of a listener and every
  * version the fields of the request and of the answer, and the request with all defaults. The
  * grammar is in tests/oracle/schema.rs.
  */
@@ -36,7 +36,9 @@ public final class Schemas {
 
     public static void main(String[] args) {
         for (ApiMessageType api : ApiMessageType.values()) {
-            if (!api.listeners().contains(ListenerType.BROKER)) continue;
+            boolean isOffered = api.listeners().contains(ListenerType.BROKER)
+                || api.listeners().contains(ListenerType.CONTROLLER);
+            if (!isOffered) continue;
             short last = api.highestSupportedVersion(false);
             System.out.println("api " + api.apiKey() + " " + api.name + " "
                 + api.lowestSupportedVersion() + " " + last);

@@ -21,7 +21,7 @@ use ottla_raft::core::{
 use ottla_raft::driver::Answered;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, Uuid};
 
-use super::{ask, only, replica, top_level};
+use super::{ask, check_cluster, only, replica, top_level};
 use crate::dispatch::Reply;
 use crate::response::Response;
 use crate::services::Services;
@@ -33,8 +33,10 @@ const HIGH_WATERMARK_FROM: i16 = 18;
 #[must_use]
 pub fn fetch(services: &Services, header: RequestHeader, body: FetchRequest) -> Reply {
     let quorum = services.quorum.clone();
+    let of_cluster = check_cluster(services, body.cluster_id.as_ref());
     Reply::Later(Box::pin(async move {
-        let answered = match question(&body, header.api_version) {
+        let question = of_cluster.and_then(|()| question(&body, header.api_version));
+        let answered = match question {
             Ok((question, bytes_max)) => {
                 let cluster_id = body.cluster_id.as_ref().map(ToString::to_string);
                 ask(&quorum, cluster_id, question, bytes_max).await

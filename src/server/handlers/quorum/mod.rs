@@ -45,6 +45,17 @@ pub fn check_sender(services: &Services, request: &Incoming<'_>) -> Result<(), E
     }
 }
 
+/// Whether the sender means this cluster, if it names one: it is asked before all else.
+fn check_cluster<T: std::ops::Deref<Target = str>>(
+    services: &Services,
+    cluster_id: Option<&T>,
+) -> Result<(), ErrorCode> {
+    match cluster_id {
+        Some(id) if **id != *services.identity.cluster_id => Err(ErrorCode::InconsistentClusterId),
+        _ => Ok(()),
+    }
+}
+
 /// The only element, if there is exactly one.
 fn only<T>(elements: &[T]) -> Option<&T> {
     match elements {

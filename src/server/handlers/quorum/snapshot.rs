@@ -19,7 +19,7 @@ use ottla_raft::core::{FetchSnapshot, OffsetAndEpoch, ReplyBody, Request};
 use ottla_raft::driver::Answered;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 
-use super::{METADATA_TOPIC, ask, check_sender, only, replica, top_level};
+use super::{METADATA_TOPIC, ask, check_cluster, check_sender, only, replica, top_level};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::response::Response;
@@ -43,7 +43,9 @@ pub fn fetch_snapshot(services: &Services, request: Incoming<'_>) -> Decoded<Rep
     let header = request.header.clone();
     let body: FetchSnapshotRequest =
         decode_request(&request.body, header.api_key, header.api_version)?;
-    let question = check_sender(services, &request).map_err(Refusal::Whole);
+    let question = check_sender(services, &request)
+        .and_then(|()| check_cluster(services, body.cluster_id.as_ref()))
+        .map_err(Refusal::Whole);
     let question = question.and_then(|()| question_of(&body));
     let quorum = services.quorum.clone();
     Ok(Reply::Later(Box::pin(async move {
