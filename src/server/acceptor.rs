@@ -24,6 +24,8 @@ pub async fn accept(services: Arc<Services>, listener: Listener, id: ListenerId)
                 if !wait.is_zero() {
                     clock.sleep(wait).await;
                 }
+                // Others may have come meanwhile, on other listeners.
+                connections.room(id.index()).await;
                 admit(&services, connection, id);
             }
             Err(error) => {
