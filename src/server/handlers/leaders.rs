@@ -49,6 +49,12 @@ impl Leaders {
         }
     }
 
+    /// For a listener of a node that has only these.
+    #[cfg(test)]
+    pub fn for_test(images: ImageCell, config: Arc<NodeConfig>, listener: ListenerId) -> Leaders {
+        Leaders { images, config, listener }
+    }
+
     /// Who leads a partition, if a Fetch that ended with this error is to be told.
     #[must_use]
     pub fn after_fetch(

@@ -240,3 +240,118 @@ fn partition_answer(outcome: PartitionOutcome) -> PartitionProduceResponse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use ottla_config::NodeConfig;
+    use ottla_metadata::ImageCell;
+    use ottla_metadata::image::{Image, Touched};
+    use ottla_protocol::ApiKey;
+    use ottla_protocol::messages::Decodable;
+    use ottla_protocol::metadata::{
+        Endpoint, MetadataRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord,
+    };
+    use ottla_types::{LeaderEpoch, NodeId, PartitionId, Uuid};
+
+    use super::*;
+    use crate::response::Chunk;
+    use crate::services::ListenerId;
+
+    const TOPIC: Uuid = Uuid([7; 16]);
+
+    /// Broker 2 is there, and broker 3 is fenced.
+    fn broker(id: i32) -> MetadataRecord {
+        let (name, host) = ("PLAINTEXT".to_owned(), format!("host-{id}"));
+        RegisterBrokerRecord {
+            broker_id: NodeId(id),
+            end_points: vec![Endpoint { name, host, port: 9092, security_protocol: 0 }],
+            rack: Some("r".to_owned()),
+            fenced: id == 3,
+            ..Default::default()
+        }
+        .into()
+    }
+
+    /// Partitions 0, 1 and 2 are led by broker 2, 3 by broker 3, 4 by nobody.
+    fn leaders() -> Leaders {
+        let mut records =
+            vec![broker(2), broker(3), TopicRecord { name: "t".into(), topic_id: TOPIC }.into()];
+        for (partition, leader) in [(0, 2), (1, 2), (2, 2), (3, 3), (4, -1)] {
+            records.push(
+                PartitionRecord {
+                    partition_id: PartitionId(partition),
+                    topic_id: TOPIC,
+                    replicas: vec![NodeId(2), NodeId(3)],
+                    leader: NodeId(leader),
+                    leader_epoch: LeaderEpoch(5),
+                    ..Default::default()
+                }
+                .into(),
+            );
+        }
+        let (mut image, mut touched) = (Image::default(), Touched::default());
+        for record in &records {
+            image.replay(record, &mut touched).expect("the records fit");
+        }
+        let images = ImageCell::default();
+        images.store(Arc::new(image));
+        let config = NodeConfig::new(None, &[]).expect("defaults are valid");
+        Leaders::for_test(images, Arc::new(config), ListenerId::Broker(0))
+    }
+
+    fn answered(version: i16, errors: &[(i32, ErrorCode)]) -> ProduceResponse {
+        let outcome = |(index, code): &(i32, ErrorCode)| PartitionOutcome {
+            index: *index,
+            result: Err((*code).into()),
+        };
+        let topic = match version {
+            13.. => TopicRef::Id(TOPIC),
+            _ => TopicRef::Name(StrBytes::from_static_str("t")),
+        };
+        let outcomes =
+            vec![TopicOutcome { topic, partitions: errors.iter().map(outcome).collect() }];
+        let header = RequestHeader {
+            api_key: ApiKey::Produce,
+            api_version: version,
+            correlation_id: 1,
+            client_id: StrBytes::new(),
+        };
+        let response = answer(&header, outcomes, &leaders());
+        let [Chunk::Bytes(bytes)] = response.chunks.as_slice() else { panic!("one piece") };
+        // Behind its length and its header.
+        let front = if version >= 9 { 9 } else { 8 };
+        let mut body: Bytes = bytes.slice(front..);
+        let decoded = ProduceResponse::decode(&mut body, version).expect("it is one");
+        assert!(body.is_empty(), "{body:?}");
+        decoded
+    }
+
+    #[test]
+    fn who_asks_the_wrong_broker_is_told_the_leader() {
+        let wrong = ErrorCode::NotLeaderOrFollower;
+        for version in 8..=13 {
+            let errors = [(0, wrong), (1, ErrorCode::CorruptMessage), (2, wrong), (3, wrong)];
+            let answer = answered(version, &[errors.as_slice(), &[(4, wrong)]].concat());
+            let told: Vec<_> = answer.responses[0]
+                .partition_responses
+                .iter()
+                .map(|it| (it.current_leader.leader_id.0, it.current_leader.leader_epoch))
+                .collect();
+            let endpoints: Vec<_> = answer
+                .node_endpoints
+                .iter()
+                .map(|it| (it.node_id.0, it.host.as_str(), it.port, it.rack.as_deref()))
+                .collect();
+            if version < 10 {
+                assert_eq!((told, endpoints), (vec![(-1, -1); 5], vec![]), "v{version}");
+                continue;
+            }
+            // Only those who lead elsewhere are named, and where one is that is there, once.
+            assert_eq!(told, [(2, 5), (-1, -1), (2, 5), (3, 5), (-1, 5)], "v{version}");
+            assert_eq!(endpoints, [(2, "host-2", 9092, Some("r"))], "v{version}");
+        }
+    }
+}
