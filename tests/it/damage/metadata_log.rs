@@ -2,13 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
 use ottla_types::ErrorCode;
 
 use super::{BOTH, End, batches, find, flip, metadata_log, resize};
-use crate::node::{Node, Setup, binary};
+use crate::node::{Node, Setup, binary, wait_until};
 use crate::requests::{create, error, metadata_of};
 
 /// A node with the topics `first`, `second` and `third`, which has ended.
@@ -49,6 +47,21 @@ fn put_back(path: &Path, bytes: &[u8]) {
     resize(path, 0, bytes);
 }
 
+/// The offset of the batch in which a text stands.
+fn offset_of(log: &Path, text: &str) -> i64 {
+    let (bytes, at) = (fs::read(log).unwrap(), find(log, text));
+    let start = *batches(log).iter().rfind(|start| **start < at).unwrap();
+    i64::from_be_bytes(bytes[start..start + 8].try_into().unwrap())
+}
+
+/// Up to where the log is noted to be durable.
+fn noted_end(setup: &Setup) -> i64 {
+    let noted = fs::read_to_string(setup.data().join("recovery-point-offset-checkpoint"));
+    let noted = noted.unwrap_or_default();
+    let line = noted.lines().find_map(|line| line.strip_prefix("__cluster_metadata 0 "));
+    line.map_or(-1, |end| end.parse().unwrap())
+}
+
 #[test]
 fn a_broken_batch_with_sound_ones_behind_it_stops_the_start() {
     for end in BOTH {
@@ -87,8 +100,9 @@ fn a_log_that_ends_below_what_was_committed_stops_the_start() {
         let mut node = ended(end);
         if end == End::Kill {
             node.start_again();
-            // What is durable is noted within a second.
-            sleep(Duration::from_millis(1_500));
+            wait_until("it is noted that all topics are durable", || {
+                noted_end(&node.setup) > offset_of(&metadata_log(&node.setup), "third")
+            });
             node.process().kill();
         }
         let log = metadata_log(&node.setup);
