@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -75,17 +76,45 @@ impl Drop for TempDir {
     }
 }
 
-/// A port that nobody listens on, and that no other node of this run gets.
-pub fn free_port() -> u16 {
+/// A port that is held for somebody, also against other runs on this machine: between the look and
+/// the start of the node, another run's node might take it, and answer in its place.
+struct HeldPort {
+    port: u16,
+    _lock: File,
+}
+
+impl HeldPort {
+    /// Holds a port, if nobody else does or listens on it.
+    fn try_hold(port: u16) -> Option<HeldPort> {
+        let folder = std::env::temp_dir().join("ottla-it-ports");
+        fs::create_dir_all(&folder).unwrap();
+        let lock = File::create(folder.join(port.to_string())).unwrap();
+        lock.try_lock().ok()?;
+        TcpListener::bind(("127.0.0.1", port)).ok()?;
+        Some(HeldPort { port, _lock: lock })
+    }
+}
+
+/// A port that nobody listens on, and that no other node gets as long as it is held.
+fn hold_port() -> HeldPort {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = std::process::id() % u32::from(PORTS.end - PORTS.start);
     loop {
         let offset = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = PORTS.start + ((first + offset) % u32::from(PORTS.end - PORTS.start)) as u16;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        if let Some(held) = HeldPort::try_hold(port) {
+            return held;
         }
     }
+}
+
+/// A port that nobody listens on, and that no other node gets while this process runs.
+pub fn free_port() -> u16 {
+    static HELD: Mutex<Vec<HeldPort>> = Mutex::new(Vec::new());
+    let held = hold_port();
+    let port = held.port;
+    HELD.lock().unwrap().push(held);
+    port
 }
 
 /// A name that no other test uses.
@@ -108,12 +137,14 @@ pub struct Setup {
     dir: TempDir,
     /// Port for clients and for the quorum.
     pub ports: [u16; 2],
+    _held: [HeldPort; 2],
     overrides: Vec<(String, String)>,
 }
 
 impl Setup {
     pub fn new() -> Setup {
-        let ports = [free_port(), free_port()];
+        let held = [hold_port(), hold_port()];
+        let ports = [held[0].port, held[1].port];
         let overrides = [
             // The records of these tests are of 2023.
             ("log.retention.ms", "-1"),
@@ -121,7 +152,7 @@ impl Setup {
             ("group.initial.rebalance.delay.ms", "0"),
         ];
         let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-        Setup { dir: TempDir::new(), ports, overrides }
+        Setup { dir: TempDir::new(), ports, _held: held, overrides }
     }
 
     pub fn with(mut self, key: &str, value: impl ToString) -> Setup {

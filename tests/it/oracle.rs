@@ -6,8 +6,8 @@ use ottla_oracle::{Listener, Report};
 use crate::node::{Node, Setup};
 
 /// Fewest requests that are compared: the tables only grow.
-const CLIENTS_COMPARED_MIN: usize = 2_800;
-const QUORUM_COMPARED_MIN: usize = 120;
+const CLIENTS_COMPARED_MIN: usize = 3_700;
+const QUORUM_COMPARED_MIN: usize = 430;
 
 /// APIs that are not built, and what each of them waits for. Their requests are recorded, and compared
 /// from the day on which they are shown.
