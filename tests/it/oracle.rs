@@ -1,5 +1,5 @@
-//! The differential oracle (`tests/oracle`): what Apache Kafka 4.3.1 answered, Ottla answers, on each
-//! of its listeners.
+//! The differential oracle (`tests/oracle`): what Apache Kafka 4.3.1 answered, Ottla answers, on
+//! each of its listeners.
 
 use ottla_oracle::{Listener, Report};
 
@@ -9,8 +9,8 @@ use crate::node::{Node, Setup};
 const CLIENTS_COMPARED_MIN: usize = 3_700;
 const QUORUM_COMPARED_MIN: usize = 430;
 
-/// APIs that are not built, and what each of them waits for. Their requests are recorded, and compared
-/// from the day on which they are shown.
+/// APIs that are not built, and what each of them waits for. Their requests are recorded, and
+/// compared from the day on which they are shown.
 const NOT_BUILT: &[(&str, &[&str])] = &[
     (
         "transactions",

@@ -248,11 +248,11 @@ fn with_names(value: &Value, names: &BTreeMap<[u8; 16], &str>) -> Value {
 /// What rows of the quorum's listener begin with in `differences.txt`.
 const OF_QUORUM: &str = "quorum: ";
 
-/// A line of `differences.txt`: `API / ROW / PATH: reason`, behind `quorum: ` for that listener. Behind a row's name may stand versions
-/// (`[4-]`); a `*` at its end, or at that of a path, stands for any end. Elements of lists may be
-/// called by name (`results{4 1}.configs{log.dirs}`), or are meant all. `answer` as a path is
-/// whether, and how, there is an answer at all. A line that begins with `? ` is an open question:
-/// it may turn out to be needless.
+/// A line of `differences.txt`: `API / ROW / PATH: reason`, behind `quorum: ` for that listener.
+/// Behind a row's name may stand versions (`[4-]`); a `*` at its end, or at that of a path, stands
+/// for any end. Elements of lists may be called by name (`results{4 1}.configs{log.dirs}`), or are
+/// meant all. `answer` as a path is whether, and how, there is an answer at all. A line that begins
+/// with `? ` is an open question: it may turn out to be needless.
 pub struct Declared {
     is_open: bool,
     line: String,

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Each of a node's two listeners has its rows and its recording, made with a Kafka of its own.
-//! `scripts/oracle record` starts Kafka and writes them; `tests/it/oracle.rs` asks Ottla the same, in the same order, and needs no Java. The first rows bring both sides into the same
-//! state. Requests for an API that Ottla does not show yet are counted and not sent. Whoever adds
-//! an API adds rows, records, and gets a failing test until the answers are Kafka's.
+//! `scripts/oracle record` starts Kafka and writes them; `tests/it/oracle.rs` asks Ottla the same,
+//! in the same order, and needs no Java. The first rows bring both sides into the same state.
+//! Requests for an API that Ottla does not show yet are counted and not sent. Whoever adds an API
+//! adds rows, records, and gets a failing test until the answers are Kafka's.
 
 mod cases;
 mod compare;
