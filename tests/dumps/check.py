@@ -13,6 +13,9 @@ import dumps
 from processes import Jvm, environment
 
 DEPTH_MAX = 3
+# Every record of groups that Ottla writes, by type and version: offsets, with a time to expire and
+# without, and groups; and that they are forgotten.
+WRITTEN = {("1", "1"), ("1", "4"), ("1", None), ("2", "3"), ("2", None)}
 
 
 def log_directories(folder, depth=0):
@@ -36,6 +39,13 @@ def main():
             print(f"dumps: {len(directories)} directories, {found.logs} segments with "
                   f"{found.records} records, {found.beside} files beside them: no complaint, "
                   f"{time.monotonic() - since:.1f} s")
+            kinds = ", ".join(f"{of}/{version} {count}" for (of, version), count
+                              in sorted(found.kinds.items(), key=str))
+            print(f"dumps: records of groups by type and version: {kinds}")
+            missing = WRITTEN - found.kinds.keys()
+            if missing:
+                print(f"dumps: FAILED: no test has left records of {missing}")
+                code = 1
             if not (directories and found.records and found.metadata):
                 print("dumps: FAILED: there is nothing in them")
                 code = 1

@@ -8,6 +8,8 @@ Passed over, because the tool ends at preallocated zeros: directories of deleted
 the caller leaves out: directories whose broker was killed.
 """
 
+import collections
+import json
 import re
 
 GOOD = re.compile(
@@ -55,11 +57,26 @@ def dump(tool, files, *options, may_have_gaps=lambda path: False):
     return printed
 
 
+def kinds_of(decoded):
+    """How many records of groups there are of each type and version; "None" is a deletion."""
+    kinds = collections.Counter()
+    for line in decoded.decode().split("\n"):
+        if not line.startswith("| offset: ") or "endTxnMarker: " in line:
+            continue
+        key, _, value = line.partition(" key: ")[2].partition(" payload: ")
+        if not key.startswith('{"type":"'):
+            raise Complaint(f"DumpLogSegments cannot decode {line[:300]}")
+        version = json.loads(value)["version"] if value.startswith("{") else None
+        kinds[json.loads(key)["type"], version] += 1
+    return kinds
+
+
 class Found:
-    """What was read: numbers, and the metadata as text."""
+    """What was read: numbers, kinds of records of groups, and the metadata as text."""
 
     def __init__(self):
         self.logs = self.records = self.beside = 0
+        self.kinds = {}
         self.metadata = b""
 
 
@@ -84,6 +101,9 @@ def dump_everything(tool, directories, decodes=True, may_have_gaps=lambda path: 
     found.beside = len(beside)
     dump(tool, beside)
     dump(tool, files(folders, "index"), "--index-sanity-check")
+    groups = [path for path in data if decodes and path.name.startswith("__consumer_offsets-")]
+    decoded = dump(tool, files(groups, "log"), "--offsets-decoder", may_have_gaps=may_have_gaps)
+    found.kinds = kinds_of(decoded)
     checkpoints = files(quorum, "checkpoint") if decodes else []
     checkpoints += [file for directory in directories if decodes
                     for file in directory.glob("bootstrap.checkpoint")]

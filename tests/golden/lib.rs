@@ -18,6 +18,7 @@ const LINES_MAX: usize = 80;
 /// When a script answers otherwise than it says, or is too long.
 pub fn run<R: Runner>(folder: &Path, least: usize, runner: impl Fn() -> R) {
     let scripts = scripts(folder);
+    let mut differ = Vec::new();
     for name in &scripts {
         let path = folder.join(name);
         let script = std::fs::read_to_string(&path).expect("readable");
@@ -25,10 +26,14 @@ pub fn run<R: Runner>(folder: &Path, least: usize, runner: impl Fn() -> R) {
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&path, &output).expect("writable");
-        } else {
-            assert_eq!(output, script, "{name} differs; UPDATE=1 rewrites it");
+        } else if output != script {
+            differ.push((name, output.clone(), script));
         }
         assert!(output.lines().count() < LINES_MAX, "{name} is too long to be read at once");
+    }
+    if let Some((name, output, script)) = differ.first() {
+        let names: Vec<&str> = differ.iter().map(|(name, ..)| name.as_str()).collect();
+        assert_eq!(output, script, "{name} differs, of {names:?}; UPDATE=1 rewrites them");
     }
     assert!(scripts.len() >= least, "{} scripts", scripts.len());
 }

@@ -15,6 +15,7 @@ import traceback
 from brokers import Failed, Java, check
 from contents import check_contents
 from control import control
+from live import PARTITIONS, Live
 from story import Story
 
 VERSIONS = ("3.9.2", "4.3.1", "4.4.0")
@@ -82,12 +83,41 @@ def the_other_way(story):
     story.same_stored(stored, story.stop(story.how), changes)
 
 
+def with_live_groups(story):
+    """Kafka → Ottla → the same Kafka, with members of groups that are connected all the while"""
+    home, live = story.home, Live(story)
+    home.format_kafka()
+    home.start_kafka()
+    try:
+        live.start()
+        live.go_on("with Kafka")
+        before = live.go_on("with Kafka, settled")
+        story.stop(story.how)
+        home.start_ottla()
+        live.same(before, live.go_on("with Ottla"), "with Ottla")
+        live.leave("dynamic-2")
+        live.leave("static-2")
+        live.join("dynamic-3", {})
+        live.join("static-3", {"group.instance.id": "desk-2"})
+        live.go_on("with Ottla, after others came")
+        changed = live.go_on("with Ottla, settled")
+        stored = story.stop(story.how)
+        home.start_kafka()
+        live.same(changed, live.go_on("with Kafka again"), "with Kafka again")
+        story.no_complaints()
+        story.stop()
+    finally:
+        live.end()
+    story.figures = {"records": PARTITIONS * live.sent, "metadata": len(stored["image"]["lines"])}
+
+
 # Each story, and how many log directories it has.
-STORIES = {there_and_back: 1, with_snapshots: 3, the_other_way: 2}
+STORIES = {there_and_back: 1, with_snapshots: 3, the_other_way: 2, with_live_groups: 2}
 CASES = [(story, version, how) for version in VERSIONS for story in STORIES
          for how in ("clean", "kill")]
 CONTROLS = [(control, version, how) for version in VERSIONS for how in ("clean", "kill")]
-SHORT = [(there_and_back, "4.3.1", "clean"), (the_other_way, "4.3.1", "kill")]
+SHORT = [(there_and_back, "4.3.1", "clean"), (the_other_way, "4.3.1", "kill"),
+         (with_live_groups, "4.3.1", "kill")]
 
 
 def name_of(case):

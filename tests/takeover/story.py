@@ -22,6 +22,8 @@ ALLOWED = [
      "the zeros of a preallocated segment are no batches: Kafka's own after its kill -9"),
     (r"Could not find offset index file corresponding to log file",
      "Ottla writes the index of a short segment when it ends; after kill -9 Kafka rebuilds it"),
+    (r"Failed to load metadata from __consumer_offsets-\d+ .* is no longer the leader",
+     "the leader's epoch rises while Kafka starts after a kill -9, and it loads the groups again"),
     (r"controller event queue overloaded", "about time, not about files: the machine is busy"),
 ]
 # Where DeleteRecords lets one partition of each story begin.

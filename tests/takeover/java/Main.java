@@ -54,6 +54,12 @@ public final class Main {
             case "delete_records" -> Fill.deleteRecords(
                 bootstrap, ask.get("topic").asText(), ask.get("before").asLong());
             case "share" -> share(ask.get("step").asText(), bootstrap);
+            case "members_begin" -> Members.begin(ask);
+            case "members_send" -> Members.send(ask);
+            case "members_join" -> Members.join(ask);
+            case "members_leave" -> Members.leave(ask);
+            case "members_end" -> Members.end();
+            case "members" -> Members.look();
             case "go_on" -> Populate.goOn(bootstrap);
             case "image" -> ImageLines.of(Path.of(ask.get("dir").asText()));
             default -> throw new IllegalArgumentException(ask.toString());
