@@ -36,6 +36,7 @@ class Running:
     """Somebody else's broker: it is not restarted, and its files are not looked at."""
 
     data = None
+    plays = 24
 
     def __init__(self, bootstrap):
         self.bootstrap = bootstrap
@@ -53,6 +54,8 @@ class Local:
 
     # How long a start may take, and the clients' way back to it.
     seconds = 60
+    # How many groups it is asked to form at the same time.
+    plays = 24
 
     def __init__(self, scratch):
         scratch = pathlib.Path(scratch)
@@ -132,6 +135,7 @@ class Kafka(Local):
     name = "Apache Kafka"
     stopped = 143
     seconds = 240  # after a kill it looks through the logs of all topics of all clients
+    plays = 6
 
     def __init__(self, scratch, jars):
         super().__init__(scratch)

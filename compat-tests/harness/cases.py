@@ -4,6 +4,7 @@ A case ends well, or raises `Failed` with one sentence, or `Needs` with what is 
 are named by client, case and run, so that a broker may be used again.
 """
 
+import copy
 import re
 import struct
 import time
@@ -50,6 +51,9 @@ CANNOT = {
 class Subject:
     """A client in front of a broker, with what cases do to both."""
 
+    # Seconds until what a group does not become is a failure.
+    patience = 40
+
     def __init__(self, adapter, broker, run, eyes):
         self.adapter, self.broker, self.run, self.eyes = adapter, broker, run, eyes
         self.name = adapter.name
@@ -59,6 +63,14 @@ class Subject:
     def greet(self):
         """What the client says about itself; needed before anything else."""
         self.hello = self.ask("hello")
+
+    def hurried(self, names):
+        """The same with little patience, if it is known to get one of these capabilities wrong."""
+        if not set(names) & set(self.hello.get("own", ())):
+            return self
+        hurried = copy.copy(self)
+        hurried.patience = 12  # two sessions
+        return hurried
 
     def missing(self, made):
         """Why the client cannot send this record, or None."""

@@ -1,7 +1,7 @@
 """What is asked of every client as member of groups: one function a play, for several capabilities.
 
-A play is a generator: with each `yield` the next of its capabilities is proven. All plays of all
-clients run at the same time: they are made of waiting. Needs of the broker: the classic protocol.
+A play is a generator: with each `yield` the next of its capabilities is proven. Many plays
+run at the same time: they are made of waiting. Needs of the broker: the classic protocol.
 """
 
 import functools
@@ -35,7 +35,7 @@ def run(subject, several, tell):
     left = list(several)
     outcome = Failed("was not asked")
     try:
-        for _ in PLAYS[several](subject):
+        for _ in PLAYS[several](subject.hurried(several)):
             tell(left.pop(0), None)
     except (Failed, Needs) as reason:
         outcome = reason
@@ -248,7 +248,8 @@ class Endured:
     """A group of a client that lives through a restart of the broker."""
 
     def __init__(self, subject, fault):
-        self.group = Group(subject, f"group-{fault}")
+        name = f"group-{fault}"
+        self.group = Group(subject.hurried([name]), name)
 
     def before(self):
         for member in ("one", "two"):

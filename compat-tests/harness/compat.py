@@ -22,6 +22,7 @@ import cases
 import cases_groups
 import endurance
 import raw
+import raw_groups
 import records
 import table
 from adapter import CLIENTS, Adapter, Failed, Needs
@@ -84,8 +85,9 @@ def all_cases(subject, apis, results, only):
 
 
 def all_plays(subjects, apis, results, only):
-    """The plays of groups, all at the same time: clients wait most of it."""
+    """The plays of groups, many at the same time: clients wait most of it. The longest go first."""
     plays = [several for several in cases_groups.PLAYS if not only or set(only) & set(several)]
+    plays.sort(key=lambda several: "group-killed" not in several)
     mixed = not only or cases_groups.MIXED in only
     lacking = [name for key, name in cases_groups.APIS.items() if key not in apis]
 
@@ -100,7 +102,9 @@ def all_plays(subjects, apis, results, only):
         else:
             cases_groups.run(subject, several, tell)
 
-    with concurrent.futures.ThreadPoolExecutor(len(subjects) * (len(plays) + 1)) as pool:
+    if plays and not lacking:
+        raw_groups.wait_until_coordinated(subjects[0].broker.bootstrap)
+    with concurrent.futures.ThreadPoolExecutor(subjects[0].broker.plays) as pool:
         told = [pool.submit(one, subject, several) for several in plays for subject in subjects]
         if mixed:
             told.append(pool.submit(cases_groups.mixed, subjects, results.tell))

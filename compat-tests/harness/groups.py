@@ -19,7 +19,6 @@ from adapter import Adapter, Failed, check
 # Of the broker's shortest session, so that a broker as it comes can be asked; and how soon members
 # hear of a rebalance.
 SESSION, HEARTBEAT = 6_000, 300
-PATIENCE = 40
 
 
 class Seen:
@@ -88,7 +87,7 @@ class Group:
     def leave(self, member):
         """The client closes the member, in its own way."""
         process = self.members.pop(member)
-        process.ask("leave", seconds=PATIENCE, member=f"{self.name}-{member}")
+        process.ask("leave", seconds=self.subject.patience, member=f"{self.name}-{member}")
 
     def seen(self, member):
         return Seen(self.files[member])
@@ -175,7 +174,7 @@ class Group:
 
     def until(self, problem):
         """Waits until `problem` gives None."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.subject.patience
         while True:
             try:
                 told = problem()

@@ -11,7 +11,7 @@ import time
 
 METADATA, API_VERSIONS, CREATE_TOPICS = 3, 18, 19
 ALREADY_EXISTS = 36
-SECONDS = 10
+SECONDS = 30
 
 
 def ask(bootstrap, api, version, body):

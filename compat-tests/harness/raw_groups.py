@@ -1,7 +1,8 @@
-"""Three more requests by hand: what the broker says about a group, and records for its members.
+"""Four more requests by hand: what the broker says about a group, and records for its members.
 
-DescribeGroups v0 tells members and assignments, OffsetFetch v1 what is committed; Produce v3
-writes to many partitions at once, so that no client's producer stands between a case and its time.
+FindCoordinator v0 says when groups can be formed, DescribeGroups v0 tells members and assignments,
+OffsetFetch v1 what is committed; Produce v3 writes to many partitions at once, so that no client's
+producer stands between a case and its time.
 """
 
 import struct
@@ -10,7 +11,7 @@ import time
 import raw
 from raw import text
 
-PRODUCE, OFFSET_FETCH, DESCRIBE_GROUPS = 0, 9, 15
+PRODUCE, OFFSET_FETCH, FIND_COORDINATOR, DESCRIBE_GROUPS = 0, 9, 10, 15
 
 
 class Reader:
@@ -34,6 +35,15 @@ class Reader:
 
     def each(self):
         return range(self.take(">i"))
+
+
+def wait_until_coordinated(bootstrap, seconds=60):
+    """Until groups have a coordinator: the first one who asks has to wait for the topic of all."""
+    deadline = time.monotonic() + seconds
+    while Reader(raw.ask(bootstrap, FIND_COORDINATOR, 0, text("any"))).take(">h"):
+        if time.monotonic() > deadline:
+            raise TimeoutError("there is no coordinator")
+        time.sleep(0.1)
 
 
 def describe_group(bootstrap, group):

@@ -59,7 +59,7 @@ class Table(unittest.TestCase):
         self.assertFalse(self.holds())
 
     def test_a_table_that_hides_what_failed(self):
-        for outcome in ("FAIL it hangs", "needs client: no such call", "needs broker: X"):
+        for outcome in ("FAIL it hangs", "own it hangs", "needs client: no such call", "needs broker: X"):
             self.seen["kcat", "headers"] = outcome
             self.assertFalse(self.holds(), outcome)
 
