@@ -250,6 +250,10 @@ impl GroupShard {
             self.keep_alive(now, &id, &old);
             return;
         }
+        if group.state() == State::PreparingRebalance {
+            // Another rebalance began meanwhile: it is told with all others how that one ends.
+            return;
+        }
         let Some(ticket) = group.await_join(&member, None) else { return };
         let is_leader = group.leader() == Some(&member);
         let mut told = group.joined(&member, skips && is_leader);

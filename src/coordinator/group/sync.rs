@@ -1,6 +1,8 @@
 //! SyncGroup: members ask for their assignments, and the leader brings them.
 //!
 //! - Everybody waits until the leader's assignments are kept in the log; then the group is stable.
+//! - The leader's first assignments count: what it brings when it asks again is not looked at, be the
+//!   first ones kept or on their way.
 //! - A member that asks in a stable group is told what it has.
 //! - If the assignments cannot be kept, everybody is told, and joins again.
 
@@ -46,7 +48,8 @@ impl GroupShard {
                     out.answer(before, Err(ErrorCode::RebalanceInProgress));
                 }
                 self.has_synced(&id, &request.member);
-                if is_leader {
+                let group = self.classic_mut(&id).expect("looked up before");
+                if is_leader && group.begin_assigning() {
                     self.keep_assignments(request, out);
                 }
             }

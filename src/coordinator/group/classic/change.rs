@@ -237,6 +237,12 @@ impl ClassicGroup {
         self.pending_sync.remove(id);
     }
 
+    /// Whether this generation's assignment is to be sent to the log: only the first one, for that
+    /// is told, and the last one in the log would be loaded.
+    pub(in crate::group) fn begin_assigning(&mut self) -> bool {
+        self.assigning.replace(self.generation) != Some(self.generation)
+    }
+
     /// Members that have not asked for their assignment.
     pub(in crate::group) fn not_synced(&self) -> Vec<MemberId> {
         self.pending_sync.iter().cloned().collect()

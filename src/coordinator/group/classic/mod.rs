@@ -82,6 +82,8 @@ pub struct ClassicGroup {
     pending_join: BTreeSet<MemberId>,
     /// Members that have not asked for their assignment in this generation.
     pending_sync: BTreeSet<MemberId>,
+    /// The last generation whose assignment was sent to the log.
+    assigning: Option<i32>,
     /// Whether somebody joined since the initial delay was set last.
     new_member_added: bool,
     /// How much longer the initial delay may become.
@@ -106,6 +108,7 @@ impl ClassicGroup {
             members: Members::default(),
             pending_join: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
+            assigning: None,
             new_member_added: false,
             delay_left: Duration::ZERO,
             subscribed: None,
