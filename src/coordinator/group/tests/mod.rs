@@ -1,6 +1,7 @@
-//! Scripts that teach the protocol, and random runs.
+//! Scripts that teach the protocol, what every request does in every state, and random runs.
 
 mod harness;
 mod random;
 mod render;
 mod scripts;
+mod transitions;

@@ -27,7 +27,7 @@ use ottla_types::ErrorCode;
 
 use super::harness::Harness;
 use super::render;
-use crate::group::classic::{Join, Leave, Leaving, Protocols, Sync};
+use crate::group::classic::{ClassicGroup, Join, Leave, Leaving, Protocols, Sync};
 use crate::group::{GroupId, MemberId};
 
 type Output = Result<String, Box<dyn Error>>;
@@ -48,7 +48,7 @@ fn the_scripts_are_a_book() {
 
 /// A script in the making.
 #[derive(Default)]
-struct Script {
+pub(super) struct Script {
     harness: Option<Harness>,
     /// Members so far; a new one's id ends in its number.
     members: u64,
@@ -70,6 +70,11 @@ impl Runner for Script {
 }
 
 impl Script {
+    /// The group as it is.
+    pub(super) fn classic(&self) -> Option<&ClassicGroup> {
+        self.harness.as_ref()?.shard.classic(&group())
+    }
+
     fn harness(&mut self) -> &mut Harness {
         self.harness.as_mut().expect("a script begins with start")
     }
