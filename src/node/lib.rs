@@ -26,5 +26,5 @@ mod topic_configs;
 
 pub use format::FormatError;
 pub use protections::Unprotected;
-pub use start::{NodeParts, Stopped, run};
+pub use start::{GroupLogsHook, NodeParts, Stopped, run};
 pub use start_error::StartError;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
+use ottla_coordinator::runtime::LogPort;
 use ottla_coordinator::{Groups, ProducerIds};
 use ottla_metadata::ImageCell;
 use ottla_metadata::active::{MetadataSetup, Published, SnapshotPolicy};
@@ -50,13 +51,23 @@ pub struct NodeParts {
     pub authorizer: Arc<dyn Authorizer>,
     /// Called once the logs are open, before clients can connect.
     pub on_open: Box<dyn FnOnce(&Replicas) + Send>,
+    /// Stands between the group coordinator and its logs.
+    pub group_logs: GroupLogsHook,
 }
+
+/// Puts something between the group coordinator and its logs.
+pub type GroupLogsHook = Box<dyn FnOnce(Box<dyn LogPort>) -> Box<dyn LogPort> + Send>;
 
 impl NodeParts {
     /// The parts of an ordinary node.
     #[must_use]
     pub fn new(config: NodeConfig) -> NodeParts {
-        NodeParts { config, authorizer: Arc::new(AllowAll), on_open: Box::new(|_| {}) }
+        NodeParts {
+            config,
+            authorizer: Arc::new(AllowAll),
+            on_open: Box::new(|_| {}),
+            group_logs: Box::new(|logs| logs),
+        }
     }
 }
 
@@ -65,7 +76,7 @@ impl NodeParts {
 /// # Errors
 /// Why it did not start, or had to end.
 pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartError> {
-    let NodeParts { config, authorizer, on_open } = parts;
+    let NodeParts { config, authorizer, on_open, group_logs } = parts;
     let config = Arc::new(config);
     for (key, nearest) in &config.unknown_keys {
         let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
@@ -85,6 +96,7 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
     let told = ToldFailures::default();
+    let hooks = Hooks { on_open, group_logs };
     let watch = DirWatch {
         clock: node.runtime.clock().clone(),
         timeout: node.config.dir_failure_timeout,
@@ -96,7 +108,7 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     tokio::select! {
         biased;
         reason = watch.run(&watched.0, &watched.1) => Err(StartError::Fenced(reason)),
-        result = node.serve(sockets, endpoints, dir_events, on_open, stop) => result,
+        result = node.serve(sockets, endpoints, dir_events, hooks, stop) => result,
     }
 }
 
@@ -110,6 +122,12 @@ struct Node {
     /// Those of clients, and those of the quorum.
     connections: (Connections, Connections),
     replicas: Replicas,
+}
+
+/// What whoever embeds the node takes part in.
+struct Hooks {
+    on_open: Box<dyn FnOnce(&Replicas) + Send>,
+    group_logs: GroupLogsHook,
 }
 
 /// What is told about log directories.
@@ -138,10 +156,11 @@ impl Node {
         sockets: Sockets,
         endpoints: Vec<VoterEndpoint>,
         dir_events: DirEvents,
-        on_open: Box<dyn FnOnce(&Replicas) + Send>,
+        hooks: Hooks,
         stop: impl Future<Output = std::io::Result<()>>,
     ) -> Result<Stopped, StartError> {
-        let followers = self.start_followers(endpoints, dir_events).await;
+        let logs = self.group_logs(hooks.group_logs);
+        let followers = self.start_followers(endpoints, dir_events, logs).await;
         let followers = followers.or_else(|error| self.leave_as_found(error))?;
         let services = self.services(&followers);
         let Followers { images, mut broker, open_logs, quorum, .. } = followers;
@@ -155,7 +174,7 @@ impl Node {
             lock(&accepting).extend(tasks);
             self.open_logs(open_logs).await;
             opened.store(true, Ordering::Relaxed);
-            on_open(&self.replicas);
+            (hooks.on_open)(&self.replicas);
             self.dirs.all().for_each(|dir| dir.leave_note());
             broker.unfence().await.map_err(StartError::Register)?;
             self.replicas.start_housekeeping();
@@ -241,6 +260,7 @@ impl Node {
         &self,
         endpoints: Vec<VoterEndpoint>,
         dir_events: DirEvents,
+        group_logs: Box<dyn LogPort>,
     ) -> Result<Followers, StartError> {
         let (events, events_in) = mpsc::unbounded_channel();
         let setup = settings::quorum(&self.config, &self.dirs, &self.cluster_id, endpoints)?;
@@ -265,8 +285,7 @@ impl Node {
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
         let images = ImageCell::default();
         let (open_logs, open_logs_in) = oneshot::channel();
-        let logs = GroupLogs { runtime: runtime.clone(), replicas: self.replicas.clone() };
-        let groups = Groups::start(runtime, self.config.groups.clone(), Box::new(logs));
+        let groups = Groups::start(runtime, self.config.groups.clone(), group_logs);
         let publisher = Publisher {
             node: self.config.node_id,
             defaults: self.config.topic_defaults.clone(),
@@ -306,6 +325,11 @@ impl Node {
         };
         runtime.spawn_vital(Plane::Control, "assignments", assignments.run());
         Ok(Followers { images, groups, broker, open_logs, quorum, controller })
+    }
+
+    fn group_logs(&self, hook: GroupLogsHook) -> Box<dyn LogPort> {
+        let (runtime, replicas) = (self.runtime.clone(), self.replicas.clone());
+        hook(Box::new(GroupLogs { runtime, replicas }))
     }
 
     fn services(&self, followers: &Followers) -> Arc<Services> {

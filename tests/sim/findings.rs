@@ -38,6 +38,20 @@ pub struct Stats {
     pub configs: u64,
     /// Commits of offsets that were acknowledged.
     pub commits: u64,
+    /// Joins of members that were acknowledged.
+    pub joins: u64,
+    /// Assignments that members were told.
+    pub assignments: u64,
+    /// Members that learned that they are none any more.
+    pub expelled: u64,
+    /// Members that learned that another one took their place.
+    pub fenced: u64,
+    /// Requests that were sent again, late, and answered.
+    pub replays: u64,
+    /// Records of groups that their log refused.
+    pub refusals: u64,
+    /// Groups that settled.
+    pub settled: u64,
     /// Elections won.
     pub elections: u64,
 }
@@ -59,6 +73,13 @@ impl AddAssign for Stats {
         self.deletions += other.deletions;
         self.configs += other.configs;
         self.commits += other.commits;
+        self.joins += other.joins;
+        self.assignments += other.assignments;
+        self.expelled += other.expelled;
+        self.fenced += other.fenced;
+        self.replays += other.replays;
+        self.refusals += other.refusals;
+        self.settled += other.settled;
         self.elections += other.elections;
     }
 }

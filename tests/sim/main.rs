@@ -24,7 +24,7 @@ struct Args {
     /// Number of seeds.
     #[arg(long, default_value_t = 1)]
     count: u64,
-    /// What to simulate: node, quorum or all.
+    /// What to simulate: node, quorum, groups or all.
     #[arg(long, default_value = "all")]
     workload: String,
     /// Switches the sync of this name off, or plants another mutant of that name.
@@ -33,6 +33,9 @@ struct Args {
     /// Plants each mutant in turn and tells which seed notices.
     #[arg(long)]
     mutants: bool,
+    /// The same of those that stand for bugs of the group coordinator.
+    #[arg(long)]
+    bugs: bool,
     /// Prints every event.
     #[arg(long)]
     trace: bool,
@@ -55,8 +58,9 @@ fn main() -> ExitCode {
         eprintln!("there is no workload {}", args.workload);
         return ExitCode::from(2);
     }
-    if args.mutants {
-        return find_mutants(&args, &workloads);
+    if args.mutants || args.bugs {
+        let mutants = if args.mutants { Mutant::all() } else { Mutant::bugs().collect() };
+        return find_mutants(&args, &workloads, &mutants);
     }
     let mutant = match args.mutant.as_deref().map(|name| (name, Mutant::from_name(name))) {
         None => None,
@@ -67,7 +71,8 @@ fn main() -> ExitCode {
         }
     };
     let mut failed = false;
-    for workload in workloads {
+    let concerned = |it: &Workload| mutant.is_none_or(|mutant| mutant.concerns(*it));
+    for workload in workloads.into_iter().filter(concerned) {
         let settings = Settings { workload, mutant, print: args.trace, export: None };
         let twice = !args.trace && args.export.is_none();
         failed |= !sweep(&args, &settings, twice).is_clean(&settings);
@@ -175,12 +180,13 @@ impl Sweep {
 }
 
 /// Each mutant is planted in turn: some seed must notice.
-fn find_mutants(args: &Args, workloads: &[Workload]) -> ExitCode {
+fn find_mutants(args: &Args, workloads: &[Workload], mutants: &[Mutant]) -> ExitCode {
     let mut all_found = true;
-    println!("| sync | found by | seed | first violation |\n|---|---|---|---|");
-    for mutant in Mutant::all() {
+    println!("| mutant | found by | seed | first violation |\n|---|---|---|---|");
+    for mutant in mutants.iter().copied() {
         let found = workloads
             .iter()
+            .filter(|workload| mutant.concerns(**workload))
             .filter_map(|workload| {
                 let settings = Settings {
                     workload: *workload,

@@ -1,19 +1,65 @@
-//! What can be wrong with the disk of a world's machines, to be noticed: faults of the disk and no
-//! switches of the product, so that no build of the product has them.
+//! What can be wrong with the disk of a world's machines, or with the logs of its groups, to be
+//! noticed: faults of the world and no switches of the product, so that no build of the product has
+//! them.
 
 use ottla_runtime::SyncPoint;
 use ottla_runtime::sim::DiskFaults;
 
+use crate::run::Workload;
+
 /// Name of the mutant that turns the order of two syncs.
 const RECOVERY_POINT_FIRST: &str = "recovery-point-before-data";
 
-/// A disk that does not do as it is told.
+/// What the group coordinator is told about its logs that is not so: what it does then, it would do
+/// by itself if it had the bug that the lie is named for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lie {
+    /// Records are said to be committed as soon as they are written.
+    AnswerBeforeCommitted,
+    /// Of the offsets of a partition the one that was committed first is loaded.
+    FirstOffsetWins,
+    /// A group is loaded with the generation before its own.
+    GenerationNotKept,
+    /// A group's members are loaded with the assignments of the generation before.
+    AssignmentOfBefore,
+    /// A static member is loaded with the id that it had before it was replaced.
+    ReplacementNotKept,
+    /// Members are loaded with sessions that last a thousand times as long.
+    SessionNeverEnds,
+}
+
+impl Lie {
+    /// All of them.
+    pub const ALL: &'static [Lie] = &[
+        Lie::AnswerBeforeCommitted,
+        Lie::FirstOffsetWins,
+        Lie::GenerationNotKept,
+        Lie::AssignmentOfBefore,
+        Lie::ReplacementNotKept,
+        Lie::SessionNeverEnds,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Lie::AnswerBeforeCommitted => "answer-before-committed",
+            Lie::FirstOffsetWins => "first-offset-wins",
+            Lie::GenerationNotKept => "generation-not-kept",
+            Lie::AssignmentOfBefore => "assignment-of-before",
+            Lie::ReplacementNotKept => "replacement-not-kept",
+            Lie::SessionNeverEnds => "session-never-ends",
+        }
+    }
+}
+
+/// A disk, or a log of groups, that does not do as it is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mutant {
     /// The sync of this name does nothing.
     Ignored(SyncPoint),
     /// Records become durable only behind the checkpoint that says that they are.
     RecoveryPointFirst,
+    /// The group coordinator is lied to.
+    Lie(Lie),
 }
 
 impl Mutant {
@@ -22,7 +68,19 @@ impl Mutant {
     pub fn all() -> Vec<Mutant> {
         let mut all: Vec<Mutant> = SyncPoint::ALL.iter().copied().map(Mutant::Ignored).collect();
         all.push(Mutant::RecoveryPointFirst);
+        all.extend(Mutant::bugs());
         all
+    }
+
+    /// Those that stand for bugs of the group coordinator.
+    pub fn bugs() -> impl Iterator<Item = Mutant> {
+        Lie::ALL.iter().copied().map(Mutant::Lie)
+    }
+
+    /// Whether a workload can notice it.
+    #[must_use]
+    pub fn concerns(self, workload: Workload) -> bool {
+        matches!(self, Mutant::Lie(_)) == (workload == Workload::Groups)
     }
 
     /// Its name on the command line.
@@ -31,15 +89,21 @@ impl Mutant {
         match self {
             Mutant::Ignored(point) => point.name(),
             Mutant::RecoveryPointFirst => RECOVERY_POINT_FIRST,
+            Mutant::Lie(lie) => lie.name(),
         }
     }
 
     /// The mutant with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Mutant> {
-        match name {
-            RECOVERY_POINT_FIRST => Some(Mutant::RecoveryPointFirst),
-            point => SyncPoint::from_name(point).map(Mutant::Ignored),
+        Mutant::all().into_iter().find(|mutant| mutant.name() == name)
+    }
+
+    /// What the group coordinator is told.
+    pub(crate) fn lie(self) -> Option<Lie> {
+        match self {
+            Mutant::Lie(lie) => Some(lie),
+            _ => None,
         }
     }
 
@@ -53,6 +117,7 @@ impl Mutant {
                 let order = (SyncPoint::SegmentData, SyncPoint::OffsetCheckpointFile);
                 faults.late_sync = Some(order);
             }
+            Mutant::Lie(_) => {}
         }
     }
 }

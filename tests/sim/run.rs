@@ -21,11 +21,13 @@ pub enum Workload {
     Node,
     /// Three voters of the metadata log.
     Quorum,
+    /// A broker and the members of its groups.
+    Groups,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: &'static [Workload] = &[Workload::Node, Workload::Quorum];
+    pub const ALL: &'static [Workload] = &[Workload::Node, Workload::Quorum, Workload::Groups];
 
     /// Its name on the command line.
     #[must_use]
@@ -33,6 +35,7 @@ impl Workload {
         match self {
             Workload::Node => "node",
             Workload::Quorum => "quorum",
+            Workload::Groups => "groups",
         }
     }
 }
@@ -42,7 +45,7 @@ impl Workload {
 pub struct Settings {
     /// What is simulated.
     pub workload: Workload,
-    /// What is wrong with the disks.
+    /// What is wrong with the disks, or the logs.
     pub mutant: Option<Mutant>,
     /// Whether every event is printed.
     pub print: bool,
@@ -91,6 +94,7 @@ async fn live(seed: u64, settings: &Settings) -> Outcome {
         match settings.workload {
             Workload::Node => crate::node::run(&world, &findings, settings).await,
             Workload::Quorum => crate::quorum::run(&world, &findings, settings.mutant).await,
+            Workload::Groups => crate::groups::run(&world, &findings, settings.mutant).await,
         }
     };
     tokio::select! {

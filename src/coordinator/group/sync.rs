@@ -1,8 +1,8 @@
 //! SyncGroup: members ask for their assignments, and the leader brings them.
 //!
 //! - Everybody waits until the leader's assignments are kept in the log; then the group is stable.
-//! - The leader's first assignments count: what it brings when it asks again is not looked at, be the
-//!   first ones kept or on their way.
+//! - The leader's first assignments count: what it brings when it asks again is not looked at, be
+//!   the first ones kept or on their way.
 //! - A member that asks in a stable group is told what it has.
 //! - If the assignments cannot be kept, everybody is told, and joins again.
 

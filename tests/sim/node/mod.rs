@@ -16,7 +16,6 @@ mod configs;
 mod loss;
 mod model;
 mod plan;
-mod process;
 mod producer;
 mod reader;
 mod wire;
@@ -32,12 +31,12 @@ use tokio::sync::watch;
 
 use crate::dice::Dice;
 use crate::findings::Findings;
+use crate::process::{Process, State};
 use crate::run::Settings;
 use admin::Admin;
 use client::{Client, Phase};
 use committer::Committer;
 use plan::{End, OPEN_FILES_MAX, Plan};
-use process::{Process, State};
 use producer::Producer;
 
 /// Virtual time in which clients must be done once nothing befalls the broker any more.

@@ -41,9 +41,13 @@ pub struct Process {
 impl Process {
     /// Starts a broker.
     pub fn start(machine: &SimNode, config: NodeConfig, findings: &Findings) -> Process {
+        Process::of_parts(machine, NodeParts::new(config), findings)
+    }
+
+    /// Starts a broker made of these parts.
+    pub fn of_parts(machine: &SimNode, mut parts: NodeParts, findings: &Findings) -> Process {
         let (state_in, state) = watch::channel(State::Starting);
         let runtime = Runtime::simulated(machine);
-        let mut parts = NodeParts::new(config);
         let (opened, findings) = (state_in.clone(), findings.clone());
         let held: Arc<Mutex<Vec<TopicIdPartition>>> = Arc::default();
         let holds = held.clone();

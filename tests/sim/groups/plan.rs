@@ -1,0 +1,135 @@
+//! What a seed has in store for groups.
+
+use std::time::Duration;
+
+use ottla_config::NodeConfig;
+
+use super::promises::GroupNumber;
+use crate::dice::Dice;
+
+/// How a process of the broker ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// kill -9, or a power cut, now.
+    Now {
+        /// A power cut rather than a kill.
+        power_cut: bool,
+    },
+    /// Either, just before some operation of its disk.
+    AtDiskOperation {
+        /// A power cut rather than a kill.
+        power_cut: bool,
+    },
+    /// SIGTERM.
+    CleanStop {
+        /// Followed by a power cut.
+        power_cut: bool,
+    },
+    /// The disk answers EIO from some operation on.
+    Eio,
+    /// The disk is full for a while.
+    DiskFull,
+}
+
+/// What a seed has in store.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Whether the machine can lose power; then every record is flushed before it counts.
+    pub power_cuts: bool,
+    /// How often a process is started and ended.
+    pub lives: u64,
+    /// The groups.
+    pub groups: Vec<Group>,
+    /// Partitions of the topic that they read.
+    pub partitions: i32,
+    /// Whether connections are reset.
+    pub resets: bool,
+    /// Whether syncs may take long.
+    pub slow_disk: bool,
+    /// Whether the wall clock jumps.
+    pub clock_jumps: bool,
+    /// Whether the disk may fail, or be full.
+    pub disk_failures: bool,
+    /// How long records may take to be committed, at worst.
+    pub log_delay_ms_max: u64,
+    /// How many of a hundred records the log refuses, at worst.
+    pub refused_percent_max: u64,
+    /// How often members do something else than they should, in a thousand steps.
+    pub restlessness: u64,
+}
+
+/// A group of a plan.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub number: GroupNumber,
+    pub dynamic: u32,
+    pub static_: u32,
+    /// `consumer`, or the protocol of others.
+    pub protocol_type: &'static str,
+}
+
+impl Group {
+    pub fn name(&self) -> String {
+        format!("group-{}", self.number)
+    }
+}
+
+impl Plan {
+    pub fn draw(dice: &Dice) -> Plan {
+        let count = dice.between(1, 3) as usize;
+        let group = |number| {
+            let dynamic = dice.between(0, 4) as u32;
+            let static_ = dice.between(u64::from(dynamic == 0), 3) as u32;
+            let protocol_type = dice.pick(&["consumer", "consumer", "connect"]);
+            Group { number, dynamic, static_, protocol_type }
+        };
+        Plan {
+            power_cuts: dice.chance(60),
+            lives: dice.between(1, 5),
+            groups: (0..count).map(group).collect(),
+            partitions: dice.between(1, 6) as i32,
+            resets: dice.chance(50),
+            slow_disk: dice.chance(40),
+            clock_jumps: dice.chance(30),
+            disk_failures: dice.chance(30),
+            log_delay_ms_max: dice.pick(&[0, 0, 20, 300, 3_000]),
+            refused_percent_max: dice.pick(&[0, 0, 0, 5, 40]),
+            restlessness: dice.pick(&[10, 50, 150]),
+        }
+    }
+
+    /// How the next process ends.
+    pub fn end(&self, dice: &Dice) -> End {
+        let power_cut = self.power_cuts && dice.chance(70);
+        match dice.below(10) {
+            0..=2 => End::Now { power_cut },
+            3 | 4 => End::CleanStop { power_cut },
+            5 | 6 if self.disk_failures => dice.pick(&[End::Eio, End::DiskFull]),
+            _ => End::AtDiskOperation { power_cut },
+        }
+    }
+
+    /// The broker's config: Kafka's, only that times are short.
+    pub fn config(&self, dice: &Dice) -> NodeConfig {
+        let overrides = [("log.dirs", "/var/data"), ("auto.create.topics.enable", "false")];
+        let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let mut config = NodeConfig::new(None, &overrides).expect("the embedded default");
+        let ms = Duration::from_millis;
+        config.recovery_point_interval = ms(dice.pick(&[500, 60_000]));
+        config.high_watermark_interval = ms(dice.pick(&[500, 5_000]));
+        config.topic_defaults.flush_messages = match self.power_cuts {
+            true => 1,
+            false => dice.pick(&[1, 3, i64::MAX]),
+        };
+        let groups = &mut config.groups;
+        groups.topic_partitions = dice.pick(&[1, 2, 5]);
+        groups.topic_segment_bytes = 1 << 20;
+        groups.session_timeout_min = ms(1);
+        groups.initial_rebalance_delay = ms(dice.pick(&[0, 0, 200, 1_000]));
+        groups.new_member_join_timeout = ms(dice.pick(&[6_000, 10_000]));
+        groups.commit_timeout = ms(dice.pick(&[200, 1_000, 5_000]));
+        // Nothing is old enough to be forgotten, however often it is looked for.
+        groups.retention_check_interval = ms(dice.pick(&[200, 5_000]));
+        config
+    }
+}
