@@ -12,6 +12,7 @@ import raw
 from raw import text
 
 PRODUCE, OFFSET_FETCH, FIND_COORDINATOR, DESCRIBE_GROUPS = 0, 9, 10, 15
+NOT_LEADER = 6
 
 
 class Reader:
@@ -91,20 +92,26 @@ def committed(bootstrap, group, partitions):
     return found
 
 
-def produce(bootstrap, partitions, count):
+def produce(bootstrap, partitions, count, patient=True):
     """Appends `count` records to each (topic, partition), with acks=all."""
     body = struct.pack(">hhii", -1, -1, 10_000, len(partitions))
     records = batch([b"%d" % number for number in range(count)])
     for topic, partition in partitions:
         body += text(topic) + struct.pack(">iii", 1, partition, len(records)) + records
     answer = Reader(raw.ask(bootstrap, PRODUCE, 3, body))
+    not_led = []
     for _ in answer.each():
         topic = answer.text()
         for _ in answer.each():
             partition, error = answer.take(">i"), answer.take(">h")
             answer.take(">q"), answer.take(">q")
-            if error:
+            if error == NOT_LEADER and patient:
+                not_led.append((topic, partition))
+            elif error:
                 raise ConnectionError(f"produce to {topic}:{partition} says error {error}")
+    if not_led:  # With Apache Kafka a topic is told a moment before it can be written to.
+        time.sleep(1)
+        produce(bootstrap, not_led, count, patient=False)
 
 
 def batch(values):

@@ -183,6 +183,8 @@ const ops = {
       'group-rolling-once': 'what it has read before a rebalance it gives again after it',
       'group-static': 'it leaves the group when it is closed, static or not',
       'group-fencing': 'it leaves the group when it is closed, static or not',
+      'group-paused': 'a commit of a member that was paused may be lost for good',
+      'group-killed': 'a commit of a member that was paused may be lost for good',
       'group-kill-9': 'an answer with tagged fields, as Fetch has then, cannot be read by it',
     },
     assignor: 'it has no assignor "range"',
