@@ -123,7 +123,7 @@ impl Row {
             Row::ManyFiles => Target::AtMost(2000.0),
             Row::Heartbeat => Target::OfFloor(2.5),
             Row::OffsetCommit => Target::OfFloor(3.0),
-            Row::IdleGroups | Row::HeartbeatGroups => Target::AtMost(1.0),
+            Row::IdleGroups => Target::AtMost(1.0),
             Row::LoadOffsets => Target::AtMost(1000.0),
             Row::HeartbeatCrash | Row::HeartbeatClean => Target::AtMost(100.0),
             Row::BusyP99 => Target::AtMost(10.0),
