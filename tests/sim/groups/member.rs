@@ -204,16 +204,22 @@ impl Member {
         let request = self.me.join(self.times, self.about);
         self.remember(Past::Join(version, request.clone()));
         let question = self.ask();
+        let comes = self.me.instance.clone().filter(|_| self.me.id.is_empty());
+        let group = self.group.number;
+        comes.iter().for_each(|instance| self.client.model().comes(group, instance));
         let patience = match self.client.dice.below(4_000) < self.restlessness {
             true => Duration::from_millis(self.client.dice.below(2 * self.times.1)),
             false => Duration::MAX,
         };
         let call = self.call::<JoinGroupRequest>(connection, version, &request);
         let answer = self.client.runtime.clock().timeout(patience, call).await;
-        let Some(answer) = answer else {
-            self.client.model().lost(self.group.number, &self.me.id);
-            return Err(io::ErrorKind::TimedOut.into());
-        };
+        if answer.is_none() {
+            self.client.model().lost(group, &self.me.id);
+        }
+        let answer = answer.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
+        if answer.is_err() {
+            comes.iter().for_each(|instance| self.client.model().may_come(group, instance));
+        }
         let answer = answer?;
         match answer.error_code {
             code::NONE => self.joined(&question, answer),
@@ -300,7 +306,11 @@ impl Member {
         }
         match dice.below(10) {
             0..=4 => self.heartbeat(connection).await?,
-            5 => self.fetch(connection).await?,
+            5 => {
+                // Which is no sign of life: several in a row would end its session.
+                self.fetch(connection).await?;
+                self.heartbeat(connection).await?;
+            }
             _ => self.commit(connection).await?,
         }
         self.client.pause(5, self.times.0 / 4).await;
@@ -416,6 +426,8 @@ impl Member {
             }
             code::FENCED_INSTANCE_ID => {
                 self.client.findings.count(|stats| stats.fenced += 1);
+                let id = &self.me.id;
+                self.client.check(self.client.model().told_fenced(self.group.number, id));
                 self.begin_anew();
             }
             error if is_passing(error) => {}

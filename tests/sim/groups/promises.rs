@@ -97,6 +97,12 @@ struct Group {
     /// Ids that were replaced in this life, or for ever.
     fenced: BTreeSet<String>,
     fenced_for_ever: BTreeSet<String>,
+    /// How often somebody came as a static member without its id.
+    came: BTreeMap<String, u32>,
+    /// The same, at the time when an id was told an assignment, and so is in the log.
+    kept: BTreeMap<String, u32>,
+    /// Static members of whom somebody may yet come in this life: he hung up.
+    unsure: BTreeSet<String>,
     heard: BTreeMap<String, Heard>,
     /// Ids with questions that were given up in this life: they may be waited for still.
     blind: BTreeSet<String>,
@@ -146,6 +152,7 @@ impl Promises {
             group.leaders.clear();
             group.fenced.clear();
             group.blind.clear();
+            group.unsure.clear();
             group.is_loaded = false;
         }
     }
@@ -268,7 +275,30 @@ impl Promises {
         let is_before = |other: &&String| identity(other) == identity(id) && **other != id;
         let before: Vec<String> = group.fenced.iter().filter(is_before).cloned().collect();
         group.fenced_for_ever.extend(before);
+        let came = group.came.get(identity(id)).copied().unwrap_or(0);
+        group.kept.insert(id.to_owned(), came);
         Ok(assignment.partitions)
+    }
+
+    /// Somebody is about to come as a static member without its id.
+    pub fn comes(&mut self, group: GroupNumber, instance: &str) {
+        *self.group(group).came.entry(instance.to_owned()).or_default() += 1;
+    }
+
+    /// He hung up before he was answered.
+    pub fn may_come(&mut self, group: GroupNumber, instance: &str) {
+        self.group(group).unsure.insert(instance.to_owned());
+    }
+
+    /// A static member was told that another one took its place.
+    pub fn told_fenced(&mut self, group: GroupNumber, id: &str) -> Result<(), String> {
+        let known = self.group(group);
+        let instance = identity(id);
+        let kept = known.kept.get(id);
+        if kept.is_some() && kept == known.came.get(instance) && !known.unsure.contains(instance) {
+            return Err(format!("{id} is fenced, and nobody took its place"));
+        }
+        Ok(())
     }
 
     /// Whether a commit of this generation would be of one that is over.
@@ -447,6 +477,13 @@ mod tests {
         let asked = promises.asks(0, "static0-x");
         assert!(promises.accepted(&asked, ("static0-x", 1), "a heartbeat").is_ok(), "forgotten");
         assert!(sync(&mut promises, "static0-y", 1, (1, 1), &[]));
+        promises.comes(0, "static0");
+        assert!(promises.told_fenced(0, "static0-y").is_ok(), "somebody came");
+        assert!(join(&mut promises, "static0-z", 2, "static0-z"));
+        assert!(sync(&mut promises, "static0-z", 2, (2, 1), &[]));
+        assert!(promises.told_fenced(0, "static0-z").is_err(), "nobody came");
+        promises.may_come(0, "static0");
+        assert!(promises.told_fenced(0, "static0-z").is_ok(), "somebody may have come");
     }
 
     #[test]

@@ -155,6 +155,9 @@ impl Member {
         let question = self.ask_as(&id);
         if matches!(past, Past::Leave(..) | Past::Join(..)) {
             self.client.model().forget(group, &id);
+            // Whoever comes, or makes room, may do so later than the answer is waited for.
+            let instance = self.me.instance.iter();
+            instance.for_each(|instance| self.client.model().may_come(group, instance));
         }
         let answered = self.send_again(&mut connection, &past, &question);
         let clock = self.client.runtime.clock();
