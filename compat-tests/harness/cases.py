@@ -60,6 +60,12 @@ class Subject:
         self.ask = adapter.ask
         self.hello = {}
 
+    def anew(self):
+        """The same with other names of topics and groups."""
+        other = copy.copy(self)
+        other.run = f"{self.run}-2"
+        return other
+
     def greet(self):
         """What the client says about itself; needed before anything else."""
         self.hello = self.ask("hello")

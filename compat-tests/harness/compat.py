@@ -84,6 +84,22 @@ def all_cases(subject, apis, results, only):
             run_case(subject, name, results, act, subject)
 
 
+def played(subject, several):
+    """What came of a play. One that fails is played once more, in another group, and said so: ten
+    clients at a time on a busy machine lose a race of their own now and then."""
+    for attempt in (subject, subject.anew()):
+        told = []
+        cases_groups.run(attempt, several, lambda name, outcome, told=told:
+                         told.append((name, outcome)))
+        lost = [(name, outcome) for name, outcome in told
+                if isinstance(outcome, Failed) and name not in subject.hello.get("own", ())]
+        if not lost:
+            break
+        if attempt is subject:
+            print(f"again {subject.name} {lost[0][0]}: {str(lost[0][1])[:200]}", flush=True)
+    return told
+
+
 def all_plays(subjects, apis, results, only):
     """The plays of groups, many at the same time: clients wait most of it. The longest go first."""
     plays = [several for several in cases_groups.PLAYS if not only or set(only) & set(several)]
@@ -100,7 +116,8 @@ def all_plays(subjects, apis, results, only):
             for name in several:
                 tell(name, Needs(f"broker: {', '.join(lacking)}"))
         else:
-            cases_groups.run(subject, several, tell)
+            for name, outcome in played(subject, several):
+                tell(name, outcome)
 
     if plays and not lacking:
         raw_groups.wait_until_coordinated(subjects[0].broker.bootstrap)

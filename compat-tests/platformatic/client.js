@@ -185,6 +185,7 @@ const ops = {
       'group-fencing': 'it leaves the group when it is closed, static or not',
       'group-paused': 'a commit of a member that was paused may be lost for good',
       'group-killed': 'a commit of a member that was paused may be lost for good',
+      'group-restart': 'an answer with tagged fields, as Fetch has then, cannot be read by it',
       'group-kill-9': 'an answer with tagged fields, as Fetch has then, cannot be read by it',
     },
     assignor: 'it has no assignor "range"',
