@@ -80,7 +80,7 @@ fn start_members(client: &Client, plan: &Plan) {
                 client.runtime.spawn(Plane::Control, "member", member.run());
             }
         }
-        client.model().founded();
+        client.model().is_founded = true;
     });
 }
 

@@ -116,7 +116,7 @@ pub struct Promises {
     life: u32,
     groups: BTreeMap<GroupNumber, Group>,
     /// Whether all members began.
-    is_founded: bool,
+    pub is_founded: bool,
 }
 
 /// What members of several incarnations have in common: a static member's instance id, which its
@@ -152,18 +152,12 @@ impl Promises {
             group.leaders.clear();
             group.fenced.clear();
             group.blind.clear();
-            group.unsure.clear();
+            // Whoever was on his way came, or never will.
+            for instance in std::mem::take(&mut group.unsure) {
+                *group.came.entry(instance).or_default() += 1;
+            }
             group.is_loaded = false;
         }
-    }
-
-    /// All members begin.
-    pub fn founded(&mut self) {
-        self.is_founded = true;
-    }
-
-    pub fn is_founded(&self) -> bool {
-        self.is_founded
     }
 
     pub fn life(&self) -> u32 {
@@ -318,7 +312,7 @@ impl Promises {
         committed.floor = committed.floor.max(offset);
     }
 
-    /// What was acknowledged, or told, of an offset.
+    /// What was told of an offset.
     pub fn floor(&self, group: GroupNumber, partition: i32) -> i64 {
         let offsets = self.groups.get(&group).map(|group| &group.offsets);
         offsets.and_then(|offsets| offsets.get(&partition)).map_or(-1, |offset| offset.floor)

@@ -125,7 +125,7 @@ pub async fn settle(client: &Client, plan: &Plan, before: Option<&Settled>) -> S
 /// The generation of each group if all have settled; else what is missing.
 async fn look(client: &Client, plan: &Plan) -> Result<Settled, String> {
     let mut settled = Settled::new();
-    if !client.model().is_founded() {
+    if !client.model().is_founded {
         return Err("the topic, or the offsets of groups, cannot be made".to_owned());
     }
     for group in &plan.groups {
