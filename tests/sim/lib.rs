@@ -10,6 +10,7 @@
 //! model; whatever contradicts the model is a violation. The product runs unchanged: its own
 //! rooms on the simulated twins of `runtime`. See `docs/simulation.md`.
 
+mod broker;
 mod client;
 mod dice;
 mod findings;

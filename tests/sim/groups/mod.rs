@@ -24,10 +24,11 @@ use std::time::Duration;
 
 use ottla_config::NodeConfig;
 use ottla_node::NodeParts;
-use ottla_runtime::sim::{SimNode, SimWorld};
+use ottla_runtime::sim::SimWorld;
 use ottla_runtime::{Plane, Runtime};
 use tokio::sync::watch;
 
+use crate::broker::{Broker, Outcome, Progress};
 use crate::client::Phase;
 use crate::dice::Dice;
 use crate::findings::Findings;
@@ -56,7 +57,8 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<Mutant>) 
     start_members(&client, &plan);
     let config = plan.config(&dice);
     let (weather, lie) = (Weather::default(), mutant.and_then(Mutant::lie));
-    let story = Story { world, findings, dice, plan, machine, client, config, weather, lie };
+    let broker = Broker { machine, findings, dice };
+    let story = Story { world, broker, plan, client, config, weather, lie };
     for life in 0..story.plan.lives {
         if !findings.any() {
             story.live_once(life == 0).await;
@@ -86,10 +88,8 @@ fn start_members(client: &Client, plan: &Plan) {
 
 struct Story<'w> {
     world: &'w SimWorld,
-    findings: &'w Findings,
-    dice: Dice,
+    broker: Broker<'w>,
     plan: Plan,
-    machine: SimNode,
     client: Client,
     config: NodeConfig,
     weather: Weather,
@@ -100,45 +100,37 @@ impl Story<'_> {
     fn start(&self) -> Process {
         self.client.model().next_life();
         let mut parts = NodeParts::new(self.config.clone());
-        let runtime = Runtime::simulated(&self.machine);
-        let (dice, findings) = (self.dice.clone(), self.findings.clone());
+        let runtime = Runtime::simulated(&self.broker.machine);
+        let (dice, findings) = (self.broker.dice.clone(), self.broker.findings.clone());
         let (weather, lie) = (self.weather.clone(), self.lie);
         parts.group_logs = Box::new(move |logs| {
             let seen = Mutex::default();
             Box::new(SimLogs { logs, runtime, dice, findings, weather, lie, seen })
         });
-        Process::of_parts(&self.machine, parts, self.findings)
+        Process::of_parts(&self.broker.machine, parts, self.broker.findings)
     }
 
     /// One process from its start to its end.
     async fn live_once(&self, is_first: bool) {
-        if !is_first && self.dice.chance(20) {
-            self.plan_death(self.plan.power_cuts && self.dice.chance(70), 60);
+        if !is_first && self.broker.dice.chance(20) {
+            self.broker.plan_death(self.plan.power_cuts && self.broker.dice.chance(70), 60);
         }
         let mut process = self.start();
         if !self.is_ready(&mut process).await || !self.let_live(&mut process).await {
             return;
         }
-        let end = self.plan.end(&self.dice);
-        self.findings.note(|| format!("end: {end:?}"));
+        let end = self.plan.end(&self.broker.dice);
+        self.broker.findings.note(|| format!("end: {end:?}"));
         match end {
             End::Now { power_cut } => self.bury(power_cut).await,
             End::AtDiskOperation { power_cut } => {
-                self.plan_death(power_cut, 60);
+                self.broker.plan_death(power_cut, 60);
                 let _ = process.ended_within(FAULT_WITHIN).await;
                 self.bury(false).await;
             }
             End::CleanStop { power_cut } => self.stop(&mut process, power_cut).await,
             End::Eio => {
-                let after = self.dice.below(60);
-                self.machine.disk().set_faults(|faults| faults.eio_after = Some(after));
-                match process.ended_within(FAULT_WITHIN).await {
-                    Some(State::Ended(Err(_))) => self.findings.count(|stats| stats.fences += 1),
-                    Some(State::Ended(Ok(()))) => {
-                        self.findings.violated("the broker stopped unasked");
-                    }
-                    Some(_) | None => {}
-                }
+                self.broker.fail_disk(&mut process, 60, FAULT_WITHIN).await;
                 self.bury(self.plan.power_cuts).await;
             }
             End::DiskFull => self.fill_disk(&mut process).await,
@@ -147,33 +139,26 @@ impl Story<'_> {
 
     /// Waits until the process is open; cleans up when it died on the way, as planned.
     async fn is_ready(&self, process: &mut Process) -> bool {
-        match process.settled().await {
-            Some(State::Open) => {
-                self.findings.count(|stats| stats.starts += 1);
-                return true;
-            }
-            Some(State::Died | State::Starting) => self.bury(false).await,
-            Some(State::Ended(end)) => {
-                self.findings.violated(format!("the broker did not start: {end:?}"));
-            }
-            None => self.findings.violated("the broker was not ready in time"),
+        let outcome = self.broker.opened(process).await;
+        if outcome == Outcome::Died {
+            self.bury(false).await;
         }
-        false
+        outcome == Outcome::Done
     }
 
     /// Lets members do while small things befall the broker; false when it has died.
     async fn let_live(&self, process: &mut Process) -> bool {
         let clock = self.client.runtime.clock();
-        let until = clock.now().after(ms(self.dice.between(100, 12_000)));
+        let until = clock.now().after(ms(self.broker.dice.between(100, 12_000)));
         let mut end = None;
-        while end.is_none() && clock.now() < until && !self.findings.any() {
+        while end.is_none() && clock.now() < until && !self.broker.findings.any() {
             self.mischief();
-            end = process.ended_within(ms(self.dice.between(50, 1_500))).await;
+            end = process.ended_within(ms(self.broker.dice.between(50, 1_500))).await;
         }
         match end {
             None => return true,
             Some(State::Ended(end)) => {
-                self.findings.violated(format!("the broker ended by itself: {end:?}"));
+                self.broker.findings.violated(format!("the broker ended by itself: {end:?}"));
             }
             Some(_) => {}
         }
@@ -182,18 +167,18 @@ impl Story<'_> {
     }
 
     fn mischief(&self) {
-        let (dice, plan) = (&self.dice, &self.plan);
+        let (dice, plan) = (&self.broker.dice, &self.plan);
         if plan.resets && dice.chance(20) {
             self.world.reset_connections(dice.pick(&[20, 50, 100]));
         }
         if plan.slow_disk && dice.chance(30) {
-            self.machine.slow_down_blocking_work(ms(dice.pick(&[0, 2, 50, 500])));
+            self.broker.machine.slow_down_blocking_work(ms(dice.pick(&[0, 2, 50, 500])));
         }
         if plan.clock_jumps && dice.chance(20) {
             // Far less than the retention of offsets, in sum.
             let minutes = dice.between(0, 60) as i64 - 30;
-            self.findings.note(|| format!("the wall clock jumps by {minutes} minutes"));
-            self.machine.jump_wall_clock(minutes * 60_000);
+            self.broker.findings.note(|| format!("the wall clock jumps by {minutes} minutes"));
+            self.broker.machine.jump_wall_clock(minutes * 60_000);
         }
         if dice.chance(40) {
             let delay = dice.below(plan.log_delay_ms_max + 1);
@@ -202,78 +187,37 @@ impl Story<'_> {
         }
     }
 
-    /// The disk is full for a while. The broker lives on, and members go on when there is room.
     async fn fill_disk(&self, process: &mut Process) {
-        let full = self.machine.disk().used() + self.dice.below(2_000);
-        self.machine.disk().set_faults(|faults| faults.capacity = Some(full));
-        let mut ended = process.ended_within(ms(self.dice.between(50, 3_000))).await;
-        self.machine.disk().set_faults(|faults| faults.capacity = None);
         // A log that is later than the coordinator's patience keeps groups from their rest.
-        self.come_to_calm();
-        let before = self.findings.stats().commits;
-        let until = self.client.runtime.clock().now().after(COMMITS_WITHIN);
-        while ended.is_none() && self.findings.stats().commits == before {
-            if self.client.runtime.clock().now() > until {
-                return self.findings.violated("nothing is committed though there is room");
-            }
-            ended = process.ended_within(ms(100)).await;
-        }
-        match ended {
-            Some(State::Ended(end)) => {
-                self.findings.violated(format!("the broker ended on a full disk: {end:?}"));
-            }
-            Some(_) => {}
-            None => self.findings.count(|stats| stats.full_disks += 1),
-        }
+        let calm = || self.come_to_calm();
+        let progress = Progress {
+            of: |stats| stats.commits,
+            within: COMMITS_WITHIN,
+            violation: "nothing is committed though there is room",
+        };
+        self.broker.fill_disk(process, 2_000, calm, progress).await;
         self.bury(self.plan.power_cuts).await;
     }
 
     /// Stops the process as SIGTERM does; then the machine may lose power.
     async fn stop(&self, process: &mut Process, power_cut: bool) {
-        match process.stop().await {
-            Some(State::Ended(Ok(()))) => {
-                self.findings.count(|stats| stats.clean_stops += 1);
-                match power_cut {
-                    true => self.bury(true).await,
-                    false => self.machine.after_exit().await,
-                }
-            }
-            Some(State::Died) => self.bury(power_cut).await,
-            other => self.findings.violated(format!("a clean stop ends in {other:?}")),
+        match self.broker.stopped(process).await {
+            Outcome::Done if power_cut => self.bury(true).await,
+            Outcome::Done => self.broker.machine.after_exit().await,
+            Outcome::Died => self.bury(power_cut).await,
+            Outcome::Violated => {}
         }
     }
 
-    /// Plans the death of the process at one of its next operations on disk.
-    fn plan_death(&self, power_cut: bool, operations_max: u64) {
-        let at_syncs = self.dice.chance(50);
-        let after =
-            Some(self.dice.below(if at_syncs { operations_max / 4 } else { operations_max }));
-        self.machine.disk().set_faults(|faults| {
-            faults.at_syncs = at_syncs;
-            match power_cut {
-                true => faults.power_cut_after = after,
-                false => faults.kill_after = after,
-            }
-        });
-    }
-
-    /// Ends what is left of the process, with or without a power cut.
     async fn bury(&self, power_cut: bool) {
-        if let Some(task) = self.machine.broken() {
-            self.findings.violated(format!("the vital task {task} panicked"));
-        }
-        self.findings.count(|stats| match power_cut {
-            true => stats.power_cuts += 1,
-            false => stats.kills += 1,
-        });
-        self.machine.crash(power_cut).await;
+        self.broker.bury(power_cut).await;
         self.client.pause(0, 1_000).await;
     }
 
     /// The log and the disk are as quick as they can be.
     fn come_to_calm(&self) {
         self.weather.set(0, 0);
-        self.machine.slow_down_blocking_work(ms(2));
+        self.broker.machine.slow_down_blocking_work(ms(2));
     }
 
     /// Nothing befalls the broker any more: groups settle, and are as they were after a restart.
@@ -285,20 +229,20 @@ impl Story<'_> {
         }
         phase.send_replace(Phase::Finish);
         let settled = settle::settle(&self.client, &self.plan, None).await;
-        if self.findings.any() {
+        if self.broker.findings.any() {
             return;
         }
-        match self.dice.chance(50) {
+        match self.broker.dice.chance(50) {
             true => self.stop(&mut process, false).await,
             false => self.bury(self.plan.power_cuts).await,
         }
         let mut process = self.start();
-        if self.findings.any() || !self.is_ready(&mut process).await {
+        if self.broker.findings.any() || !self.is_ready(&mut process).await {
             return;
         }
         settle::settle(&self.client, &self.plan, Some(&settled)).await;
         settle::audit(&self.client, &self.plan).await;
-        if !self.findings.any() {
+        if !self.broker.findings.any() {
             self.stop(&mut process, false).await;
         }
     }

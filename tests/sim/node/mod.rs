@@ -25,10 +25,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
-use ottla_runtime::sim::{FaultsBelow, SimNode, SimWorld};
+use ottla_runtime::sim::{FaultsBelow, SimWorld};
 use ottla_runtime::{Plane, Runtime, Task};
 use tokio::sync::watch;
 
+use crate::broker::{Broker, Outcome, Progress};
 use crate::dice::Dice;
 use crate::findings::Findings;
 use crate::process::{Process, State};
@@ -67,7 +68,8 @@ pub async fn run(world: &SimWorld, findings: &Findings, settings: &Settings) {
     let tasks = start_clients(&client, &plan);
     let config = plan.config(&dice);
     let export = settings.export.as_deref();
-    let story = Story { world, findings, dice, plan, machine, client, config, export };
+    let broker = Broker { machine, findings, dice };
+    let story = Story { world, broker, plan, client, config, export };
     for life in 0..plan.lives {
         if !findings.any() {
             story.live_once(life == 0).await;
@@ -100,10 +102,8 @@ fn start_clients(client: &Client, plan: &Plan) -> Vec<Task<()>> {
 
 struct Story<'w> {
     world: &'w SimWorld,
-    findings: &'w Findings,
-    dice: Dice,
+    broker: Broker<'w>,
     plan: Plan,
-    machine: SimNode,
     client: Client,
     config: NodeConfig,
     /// Where the disk goes at the end.
@@ -114,42 +114,33 @@ impl Story<'_> {
     /// One process from its start to its end.
     async fn live_once(&self, is_first: bool) {
         // It may die before it is ready: in its first start, while it formats.
-        if self.dice.chance(if is_first { 60 } else { 30 }) {
-            let power_cut = self.plan.power_cuts && self.dice.chance(70);
-            self.plan_death(power_cut, if is_first && self.dice.chance(50) { 20 } else { 60 });
+        if self.broker.dice.chance(if is_first { 60 } else { 30 }) {
+            let power_cut = self.plan.power_cuts && self.broker.dice.chance(70);
+            self.broker.plan_death(
+                power_cut,
+                if is_first && self.broker.dice.chance(50) { 20 } else { 60 },
+            );
         }
-        let mut process = Process::start(&self.machine, self.config.clone(), self.findings);
+        let mut process =
+            Process::start(&self.broker.machine, self.config.clone(), self.broker.findings);
         if !self.is_ready(&mut process).await {
             return;
         }
         if !self.let_live(&mut process).await {
             return self.bury(false).await;
         }
-        let end = self.plan.end(&self.dice);
-        self.findings.note(|| format!("end: {end:?}"));
+        let end = self.plan.end(&self.broker.dice);
+        self.broker.findings.note(|| format!("end: {end:?}"));
         self.end(&mut process, end).await;
     }
 
     /// Waits until the process is open; cleans up when it died on the way, as planned.
     async fn is_ready(&self, process: &mut Process) -> bool {
-        match process.settled().await {
-            Some(State::Open) => {
-                self.findings.count(|stats| stats.starts += 1);
-                true
-            }
-            Some(State::Died | State::Starting) => {
-                self.bury(false).await;
-                false
-            }
-            Some(State::Ended(end)) => {
-                self.findings.violated(format!("the broker did not start: {end:?}"));
-                false
-            }
-            None => {
-                self.findings.violated("the broker was not ready in time");
-                false
-            }
+        let outcome = self.broker.opened(process).await;
+        if outcome == Outcome::Died {
+            self.bury(false).await;
         }
+        outcome == Outcome::Done
     }
 
     /// Lets clients work while small things befall the broker; false when it has died.
@@ -165,30 +156,30 @@ impl Story<'_> {
             none = audited => none,
         };
         let clock = self.client.runtime.clock();
-        let until = clock.now().after(ms(self.dice.between(50, 800)));
-        while end.is_none() && clock.now() < until && !self.findings.any() {
+        let until = clock.now().after(ms(self.broker.dice.between(50, 800)));
+        while end.is_none() && clock.now() < until && !self.broker.findings.any() {
             self.mischief();
-            end = process.ended_within(ms(self.dice.between(10, 200))).await;
+            end = process.ended_within(ms(self.broker.dice.between(10, 200))).await;
         }
         if let Some(State::Ended(end)) = &end {
-            self.findings.violated(format!("the broker ended by itself: {end:?}"));
+            self.broker.findings.violated(format!("the broker ended by itself: {end:?}"));
         }
         end.is_none()
     }
 
     fn mischief(&self) {
-        let dice = &self.dice;
+        let dice = &self.broker.dice;
         if self.plan.resets && dice.chance(20) {
             self.world.reset_connections(dice.pick(&[20, 50, 100]));
         }
         if self.plan.slow_disk && dice.chance(30) {
-            self.machine.slow_down_blocking_work(ms(dice.pick(&[0, 2, 10, 50])));
+            self.broker.machine.slow_down_blocking_work(ms(dice.pick(&[0, 2, 10, 50])));
         }
         if self.plan.clock_jumps && dice.chance(20) {
             // Far less than `producer.id.expiration.ms` in sum.
             let minutes = dice.between(0, 60) as i64 - 30;
-            self.findings.note(|| format!("the wall clock jumps by {minutes} minutes"));
-            self.machine.jump_wall_clock(minutes * 60_000);
+            self.broker.findings.note(|| format!("the wall clock jumps by {minutes} minutes"));
+            self.broker.machine.jump_wall_clock(minutes * 60_000);
         }
     }
 
@@ -197,14 +188,14 @@ impl Story<'_> {
             End::Kill => self.bury(false).await,
             End::PowerCut => self.bury(true).await,
             End::AtDiskOperation { power_cut } => {
-                self.plan_death(power_cut, 200);
+                self.broker.plan_death(power_cut, 200);
                 // Without load there may be no further operation.
                 let _ = process.ended_within(FAULT_WITHIN).await;
                 self.bury(false).await;
             }
             End::CleanStop { power_cut } => {
-                if self.dice.chance(20) {
-                    self.plan_death(power_cut, 30);
+                if self.broker.dice.chance(20) {
+                    self.broker.plan_death(power_cut, 30);
                 }
                 self.stop(process, power_cut).await;
             }
@@ -216,153 +207,126 @@ impl Story<'_> {
 
     /// Stops the process as SIGTERM does; then the machine may lose power.
     async fn stop(&self, process: &mut Process, power_cut: bool) {
-        match process.stop().await {
-            Some(State::Ended(Ok(()))) => {
-                self.findings.count(|stats| stats.clean_stops += 1);
+        match self.broker.stopped(process).await {
+            Outcome::Done => {
                 if !process.has_stopped_cleanly() {
-                    self.findings.violated("a clean stop leaves no .kafka_cleanshutdown");
+                    self.broker.findings.violated("a clean stop leaves no .kafka_cleanshutdown");
                 }
                 if power_cut {
                     self.bury(true).await;
                 } else {
-                    self.machine.after_exit().await;
+                    self.broker.machine.after_exit().await;
                     self.lose_indexes();
                 }
             }
-            Some(State::Died) => self.bury(power_cut).await,
-            other => self.findings.violated(format!("a clean stop ends in {other:?}")),
+            Outcome::Died => self.bury(power_cut).await,
+            Outcome::Violated => {}
         }
     }
 
-    /// After a failed sync nobody knows what the page cache is worth: the broker must end, and the
-    /// machine is started anew, as `docs/simulation.md` tells operators.
     async fn fail_disk(&self, process: &mut Process) {
-        let after = self.dice.below(100);
-        self.machine.disk().set_faults(|faults| faults.eio_after = Some(after));
-        match process.ended_within(ms(self.dice.between(50, 2_000))).await {
-            Some(State::Ended(Err(_))) => self.findings.count(|stats| stats.fences += 1),
-            Some(State::Ended(Ok(()))) => self.findings.violated("the broker stopped unasked"),
-            Some(_) | None => {}
-        }
+        let within = ms(self.broker.dice.between(50, 2_000));
+        self.broker.fail_disk(process, 100, within).await;
         self.bury(self.plan.power_cuts).await;
     }
 
-    /// The disk is full for a while, in front of the kept room or behind it. The broker lives on,
-    /// and takes records again when there is room.
+    /// In front of the kept room or behind it.
     async fn fill_disk(&self, process: &mut Process) {
-        let full = self.machine.disk().used() + self.dice.below(3_000);
-        self.machine.disk().set_faults(|faults| faults.capacity = Some(full));
-        let mut ended = process.ended_within(ms(self.dice.between(50, 3_000))).await;
-        self.machine.disk().set_faults(|faults| faults.capacity = None);
-        let before = self.findings.stats().acknowledged;
-        let until = self.client.runtime.clock().now().after(ms(10_000));
-        while ended.is_none() && self.findings.stats().acknowledged == before {
-            if self.client.runtime.clock().now() > until {
-                return self.findings.violated("no records are taken though there is room");
-            }
-            ended = process.ended_within(ms(100)).await;
-        }
-        match ended {
-            Some(State::Ended(end)) => {
-                self.findings.violated(format!("the broker ended on a full disk: {end:?}"));
-            }
-            Some(_) => {}
-            None => self.findings.count(|stats| stats.full_disks += 1),
-        }
+        let progress = Progress {
+            of: |stats| stats.acknowledged,
+            within: ms(10_000),
+            violation: "no records are taken though there is room",
+        };
+        self.broker.fill_disk(process, 3_000, || {}, progress).await;
         self.bury(self.plan.power_cuts).await;
     }
 
     /// One directory fails, and the broker lives on; it may start without it, too. Then the
     /// directory is there again, and with it everything that was acknowledged in it.
     async fn fail_dir(&self, process: &mut Process) {
-        let dir = PathBuf::from(format!("/var/data{}", self.dice.between(2, self.plan.dirs)));
-        let eio_after = Some(self.dice.below(30));
+        let dir =
+            PathBuf::from(format!("/var/data{}", self.broker.dice.between(2, self.plan.dirs)));
+        let eio_after = Some(self.broker.dice.below(30));
         let fails = FaultsBelow { eio_after, ..FaultsBelow::default() };
-        self.machine.disk().set_faults(|faults| faults.below.extend([(dir.clone(), fails)]));
-        let ended = process.ended_within(ms(self.dice.between(50, 2_000))).await;
+        self.broker.machine.disk().set_faults(|faults| faults.below.extend([(dir.clone(), fails)]));
+        let ended = process.ended_within(ms(self.broker.dice.between(50, 2_000))).await;
         self.went_on(ended.as_ref());
-        if self.dice.chance(50) && ended.is_none() && !self.findings.any() {
+        if self.broker.dice.chance(50) && ended.is_none() && !self.broker.findings.any() {
             self.bury(self.plan.power_cuts).await;
-            let missed = loss::partitions_in(&self.machine, &dir);
+            let missed = loss::partitions_in(&self.broker.machine, &dir);
             let missing = FaultsBelow { unreadable: true, ..FaultsBelow::default() };
-            self.machine.disk().set_faults(|faults| faults.below.extend([(dir.clone(), missing)]));
-            let mut process = Process::start(&self.machine, self.config.clone(), self.findings);
+            self.broker
+                .machine
+                .disk()
+                .set_faults(|faults| faults.below.extend([(dir.clone(), missing)]));
+            let mut process =
+                Process::start(&self.broker.machine, self.config.clone(), self.broker.findings);
             if !self.is_ready(&mut process).await {
                 return;
             }
             for held in process.held().iter().filter(|held| missed.contains(*held)) {
-                self.findings.violated(format!("{held:?} is in {}, and served", dir.display()));
+                self.broker
+                    .findings
+                    .violated(format!("{held:?} is in {}, and served", dir.display()));
             }
             self.audit().await;
-            let ended = process.ended_within(ms(self.dice.between(50, 1_000))).await;
+            let ended = process.ended_within(ms(self.broker.dice.between(50, 1_000))).await;
             self.went_on(ended.as_ref());
         }
-        self.machine.disk().set_faults(|faults| faults.below.clear());
+        self.broker.machine.disk().set_faults(|faults| faults.below.clear());
         self.bury(self.plan.power_cuts).await;
     }
 
     fn went_on(&self, ended: Option<&State>) {
         match ended {
             Some(State::Ended(end)) => {
-                self.findings.violated(format!("one of several directories ended it: {end:?}"));
+                self.broker
+                    .findings
+                    .violated(format!("one of several directories ended it: {end:?}"));
             }
             Some(_) => {}
-            None => self.findings.count(|stats| stats.failed_dirs += 1),
+            None => self.broker.findings.count(|stats| stats.failed_dirs += 1),
         }
     }
 
-    /// Plans the death of the process at one of its next operations on disk.
-    fn plan_death(&self, power_cut: bool, operations_max: u64) {
-        let at_syncs = self.dice.chance(50);
-        let after =
-            Some(self.dice.below(if at_syncs { operations_max / 4 } else { operations_max }));
-        self.machine.disk().set_faults(|faults| {
-            faults.at_syncs = at_syncs;
-            match power_cut {
-                true => faults.power_cut_after = after,
-                false => faults.kill_after = after,
-            }
-        });
-    }
-
-    /// Ends what is left of the process, with or without a power cut.
     async fn bury(&self, power_cut: bool) {
-        if let Some(task) = self.machine.broken() {
-            self.findings.violated(format!("the vital task {task} panicked"));
-        }
-        self.findings.count(|stats| match power_cut {
-            true => stats.power_cuts += 1,
-            false => stats.kills += 1,
-        });
-        self.machine.crash(power_cut).await;
+        self.broker.bury(power_cut).await;
         if power_cut {
-            as_kafka::look(&self.machine, self.findings);
+            as_kafka::look(&self.broker.machine, self.broker.findings);
         }
         self.lose_indexes();
         self.client.pause(0, 100).await;
     }
 
     fn lose_indexes(&self) {
-        if self.plan.loses_indexes && self.dice.chance(50) {
-            loss::lose_indexes(&self.machine, &self.dice, &self.plan, self.findings);
+        if self.plan.loses_indexes && self.broker.dice.chance(50) {
+            loss::lose_indexes(
+                &self.broker.machine,
+                &self.broker.dice,
+                &self.plan,
+                self.broker.findings,
+            );
         }
     }
 
     async fn audit(&self) {
         let client = &self.client;
-        while !client.is_over() && self.machine.broken().is_none() {
+        while !client.is_over() && self.broker.machine.broken().is_none() {
             let Some(mut connection) = client.connect().await else { return };
             match audit::look_at_everything(client, &mut connection).await {
                 Ok(()) => return,
-                Err(error) => self.findings.note(|| format!("the audit begins again: {error}")),
+                Err(error) => {
+                    self.broker.findings.note(|| format!("the audit begins again: {error}"));
+                }
             }
         }
     }
 
     /// Lets the clients finish, looks at everything, stops, and looks again after another start.
     async fn finish(&self, phase: &watch::Sender<Phase>, tasks: Vec<Task<()>>) {
-        let mut process = Process::start(&self.machine, self.config.clone(), self.findings);
-        if self.findings.any() || !self.is_ready(&mut process).await {
+        let mut process =
+            Process::start(&self.broker.machine, self.config.clone(), self.broker.findings);
+        if self.broker.findings.any() || !self.is_ready(&mut process).await {
             return;
         }
         phase.send_replace(Phase::Finish);
@@ -372,36 +336,37 @@ impl Story<'_> {
             }
         };
         if self.client.runtime.clock().timeout(FINISH_WITHIN, all).await.is_none() {
-            self.findings.violated("clients do not get done");
+            self.broker.findings.violated("clients do not get done");
         }
         for _ in 0..2 {
-            if self.findings.any() {
+            if self.broker.findings.any() {
                 return;
             }
             self.audit().await;
             self.stop(&mut process, self.plan.power_cuts).await;
-            process = Process::start(&self.machine, self.config.clone(), self.findings);
+            process =
+                Process::start(&self.broker.machine, self.config.clone(), self.broker.findings);
             if !self.is_ready(&mut process).await {
                 return;
             }
         }
         self.audit().await;
         if let Some(to) = self.export
-            && !self.findings.any()
+            && !self.broker.findings.any()
         {
             // Not `stop`, which may lose files behind it.
             let ended = process.stop().await;
             if !matches!(ended, Some(State::Ended(Ok(())))) {
-                return self.findings.violated(format!("a clean stop ends in {ended:?}"));
+                return self.broker.findings.violated(format!("a clean stop ends in {ended:?}"));
             }
-            self.machine.after_exit().await;
+            self.broker.machine.after_exit().await;
             self.write_disk(to);
         }
     }
 
     /// Writes the disk out as real files, for tools that look into files.
     fn write_disk(&self, to: &Path) {
-        for (path, content) in self.machine.disk().files() {
+        for (path, content) in self.broker.machine.disk().files() {
             let path = to.join(path);
             let dir = path.parent().expect("it is below the folder");
             std::fs::create_dir_all(dir).expect("the folder can be written to");
