@@ -46,6 +46,8 @@ pub struct Stats {
     pub expelled: u64,
     /// Members that learned that another one took their place.
     pub fenced: u64,
+    /// Members that found their group full.
+    pub kept_out: u64,
     /// Requests that were sent again, late, and answered.
     pub replays: u64,
     /// Records of groups that their log refused.
@@ -77,6 +79,7 @@ impl AddAssign for Stats {
         self.assignments += other.assignments;
         self.expelled += other.expelled;
         self.fenced += other.fenced;
+        self.kept_out += other.kept_out;
         self.replays += other.replays;
         self.refusals += other.refusals;
         self.settled += other.settled;

@@ -26,6 +26,8 @@ pub enum Lie {
     ReplacementNotKept,
     /// Members are loaded with sessions that last a thousand times as long.
     SessionNeverEnds,
+    /// What was deleted is loaded as it was before.
+    DeletionNotKept,
 }
 
 impl Lie {
@@ -37,6 +39,7 @@ impl Lie {
         Lie::AssignmentOfBefore,
         Lie::ReplacementNotKept,
         Lie::SessionNeverEnds,
+        Lie::DeletionNotKept,
     ];
 
     fn name(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Lie {
             Lie::AssignmentOfBefore => "assignment-of-before",
             Lie::ReplacementNotKept => "replacement-not-kept",
             Lie::SessionNeverEnds => "session-never-ends",
+            Lie::DeletionNotKept => "deletion-not-kept",
         }
     }
 }

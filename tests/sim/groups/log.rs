@@ -60,6 +60,8 @@ pub struct SimLogs {
 pub struct Seen {
     /// The value of each key when it came for the first time.
     first: BTreeMap<Bytes, Option<Bytes>>,
+    /// The last value of each key that had one.
+    last: BTreeMap<Bytes, Bytes>,
     /// The last description of each group.
     groups: BTreeMap<String, GroupMetadataValue>,
     /// The first id of each static member, by group and instance id.
@@ -138,6 +140,13 @@ impl Seen {
 
     fn value_of(&mut self, lie: Lie, key: &[u8], value: Option<&[u8]>) -> Option<Bytes> {
         let truth = value.map(Bytes::copy_from_slice);
+        if lie == Lie::DeletionNotKept {
+            let key = Bytes::copy_from_slice(key);
+            if let Some(value) = truth {
+                self.last.insert(key.clone(), value);
+            }
+            return self.last.get(&key).cloned();
+        }
         match GroupRecord::decode(key, value) {
             Ok((GroupRecord::OffsetCommit(..), _)) if lie == Lie::FirstOffsetWins => {
                 let key = Bytes::copy_from_slice(key);
@@ -188,7 +197,7 @@ impl Seen {
                     member.member_id = first;
                 }
             }
-            Lie::AnswerBeforeCommitted | Lie::FirstOffsetWins => {}
+            Lie::AnswerBeforeCommitted | Lie::FirstOffsetWins | Lie::DeletionNotKept => {}
         }
         value
     }

@@ -67,6 +67,7 @@ pub struct Member {
     pub(super) restlessness: u64,
     pub(super) fate: Option<Fate>,
     partitions: i32,
+    size_max: Option<usize>,
     owned: Vec<i32>,
     /// What is committed, of those that it owns.
     positions: BTreeMap<i32, i64>,
@@ -97,6 +98,7 @@ impl Member {
             restlessness: plan.restlessness,
             fate: None,
             partitions: plan.partitions,
+            size_max: plan.size_max,
             owned: Vec::new(),
             positions: BTreeMap::new(),
             doubts: BTreeMap::new(),
@@ -249,6 +251,10 @@ impl Member {
         }
         (self.me.id, self.me.generation) = (told.id, told.generation);
         let leads = *answer.leader == self.me.id && !answer.skip_assignment;
+        if self.size_max.is_some_and(|most| answer.members.len() > most) {
+            let (group, size) = (&self.me.group, answer.members.len());
+            self.client.findings.violated(format!("{group} has {size} members"));
+        }
         let members = answer.members.iter().map(|member| member.member_id.to_string());
         self.stage = Stage::Joined { leads: leads.then(|| members.collect()) };
     }
@@ -428,6 +434,10 @@ impl Member {
                 self.client.findings.count(|stats| stats.fenced += 1);
                 let id = &self.me.id;
                 self.client.check(self.client.model().told_fenced(self.group.number, id));
+                self.begin_anew();
+            }
+            code::GROUP_MAX_SIZE_REACHED if self.size_max.is_some() => {
+                self.client.findings.count(|stats| stats.kept_out += 1);
                 self.begin_anew();
             }
             error if is_passing(error) => {}

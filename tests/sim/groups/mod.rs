@@ -10,6 +10,7 @@
 //! rebalance takes longer than that. Sessions are short here, processes live long, and members are
 //! all that makes events.
 
+mod forgetful;
 mod log;
 mod member;
 mod plan;
@@ -34,6 +35,7 @@ use crate::dice::Dice;
 use crate::findings::Findings;
 use crate::mutant::{Lie, Mutant};
 use crate::process::{Process, State};
+use forgetful::Forgetful;
 use log::{SimLogs, Weather};
 use member::{Client, Member};
 use plan::{End, Plan};
@@ -83,6 +85,9 @@ fn start_members(client: &Client, plan: &Plan) {
             }
         }
         client.model().is_founded = true;
+        if plan.forgets {
+            client.runtime.spawn(Plane::Control, "forgetful", Forgetful::new(client.clone()).run());
+        }
     });
 }
 

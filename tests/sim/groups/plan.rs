@@ -56,6 +56,11 @@ pub struct Plan {
     pub refused_percent_max: u64,
     /// How often members do something else than they should, in a thousand steps.
     pub restlessness: u64,
+    /// Most members of a group: as many as there are of the largest one, so that who died and is
+    /// not missed yet keeps others out.
+    pub size_max: Option<usize>,
+    /// Whether somebody deletes offsets and groups.
+    pub forgets: bool,
 }
 
 /// A group of a plan.
@@ -83,10 +88,13 @@ impl Plan {
             let protocol_type = dice.pick(&["consumer", "consumer", "connect"]);
             Group { number, dynamic, static_, protocol_type }
         };
+        let groups: Vec<Group> = (0..count).map(group).collect();
+        let largest = groups.iter().map(|group| (group.dynamic + group.static_) as usize).max();
         Plan {
+            size_max: largest.filter(|_| dice.chance(30)),
             power_cuts: dice.chance(60),
             lives: dice.between(1, 5),
-            groups: (0..count).map(group).collect(),
+            groups,
             partitions: dice.between(1, 6) as i32,
             resets: dice.chance(50),
             slow_disk: dice.chance(40),
@@ -95,6 +103,7 @@ impl Plan {
             log_delay_ms_max: dice.pick(&[0, 0, 20, 300, 3_000]),
             refused_percent_max: dice.pick(&[0, 0, 0, 5, 40]),
             restlessness: dice.pick(&[10, 50, 150]),
+            forgets: dice.chance(60),
         }
     }
 
@@ -124,6 +133,7 @@ impl Plan {
         let groups = &mut config.groups;
         groups.topic_partitions = dice.pick(&[1, 2, 5]);
         groups.topic_segment_bytes = 1 << 20;
+        groups.size_max = self.size_max.unwrap_or(groups.size_max);
         groups.session_timeout_min = ms(1);
         groups.initial_rebalance_delay = ms(dice.pick(&[0, 0, 200, 1_000]));
         groups.new_member_join_timeout = ms(dice.pick(&[6_000, 10_000]));

@@ -33,6 +33,7 @@ pub mod code {
     pub const REBALANCE_IN_PROGRESS: i16 = 27;
     pub const TOPIC_ALREADY_EXISTS: i16 = 36;
     pub const MEMBER_ID_REQUIRED: i16 = 79;
+    pub const GROUP_MAX_SIZE_REACHED: i16 = 81;
     pub const FENCED_INSTANCE_ID: i16 = 82;
 }
 
