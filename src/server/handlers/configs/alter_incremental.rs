@@ -19,15 +19,13 @@ use ottla_protocol::Decoded;
 use ottla_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
 use ottla_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use ottla_protocol::messages::{
-    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, StrBytes, decode_request,
+    IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, decode_request,
 };
-use ottla_types::ErrorCode;
 
 use crate::apis::Incoming;
-use crate::configs::Refusal;
-use crate::configs::judged::{Asked, Form, Key, carry_out, judge};
+use crate::configs::judged::{Asked, Form, Key};
 use crate::dispatch::Reply;
-use crate::handlers::Permissions;
+use crate::handlers::configs::alter;
 use crate::response::Response;
 use crate::services::Services;
 
@@ -40,20 +38,14 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let body: IncrementalAlterConfigsRequest =
         decode_request(&body, header.api_key, header.api_version)?;
     let asked: Vec<Asked> = body.resources.iter().map(asked).collect();
-    let permissions = Permissions { authorizer: &*services.authorizer, peer };
-    let judged = judge(services, &permissions, &asked, Form::Incremental, body.validate_only);
-    let controller = services.controller.clone();
-    let clock = services.runtime.clock().clone();
+    let altered = alter(services, peer, asked, Form::Incremental, body.validate_only);
     Ok(Reply::Later(Box::pin(async move {
-        let outcomes = carry_out(controller, clock, judged).await;
-        let responses = asked.into_iter().zip(outcomes).map(|(asked, outcome)| {
-            let none = Refusal { error: ErrorCode::None, message: None };
-            let Refusal { error, message } = outcome.unwrap_or(none);
+        let responses = altered.await.into_iter().map(|altered| {
             AlterConfigsResourceResponse::default()
-                .with_error_code(error.code())
-                .with_error_message(message.map(StrBytes::from_string))
-                .with_resource_type(asked.kind)
-                .with_resource_name(StrBytes::from_string(asked.name))
+                .with_error_code(altered.error)
+                .with_error_message(altered.message)
+                .with_resource_type(altered.kind)
+                .with_resource_name(altered.name)
         });
         let answer = IncrementalAlterConfigsResponse::default().with_responses(responses.collect());
         Response::encode(&header, &answer)
