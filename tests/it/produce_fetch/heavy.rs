@@ -1,6 +1,8 @@
 //! Batches that become so large that they are looked into beside the thread: nothing of the order
 //! changes, of answers or of records, and who goes meanwhile leaves the node as it was.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use kafka_protocol::messages::{ListOffsetsRequest, ProduceRequest, ProduceResponse};
 use ottla_protocol::compression::Codec;
 use ottla_types::ErrorCode;
@@ -15,11 +17,16 @@ use crate::validation::build::{RawBatch, batch_of, record};
 
 const CODECS: [Codec; 4] = [Codec::Gzip(None), Codec::Snappy, Codec::Lz4, Codec::Zstd(3)];
 
-/// A batch of one record of a producer; `len` bytes of its value are compressed.
+/// A batch of one record of a producer; `len` bytes of its value are compressed. It is of now: a
+/// producer whose last batch is a day old is forgotten by a check that runs while the node does.
 fn of_producer(sequence: i32, len: usize, codec: Codec) -> RawBatch {
     let mut record = record(0);
     record.value = (len as i32, vec![7; len]);
-    batch_of(&[record]).compressed(codec).with(|batch| batch.producer = (4711, 0, sequence))
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    batch_of(&[record]).compressed(codec).with(|batch| {
+        batch.producer = (4711, 0, sequence);
+        (batch.base_timestamp, batch.max_timestamp) = (now, now);
+    })
 }
 
 fn outcomes(answer: &ProduceResponse) -> Vec<(i32, ErrorCode, i64)> {
