@@ -1,6 +1,7 @@
 //! Topic names: Kafka's rules (`org.apache.kafka.common.internals.Topic`) and a cheap shared text.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ const LENGTH_MAX: usize = 249;
 ///
 /// The type does not promise a legal name: names come from requests and records as they are, and
 /// [`TopicName::validate`] is asked where Kafka asks.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct TopicName(Arc<str>);
 
 /// Why a name is refused; the text is Kafka's.
@@ -26,6 +27,19 @@ impl fmt::Display for InvalidTopicName {
 }
 
 impl std::error::Error for InvalidTopicName {}
+
+impl PartialOrd for TopicName {
+    fn partial_cmp(&self, other: &TopicName) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TopicName {
+    fn cmp(&self, other: &TopicName) -> Ordering {
+        // In a map most names that are equal are one and the same.
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
 
 impl TopicName {
     /// Checks the name as `Topic.validate` does.

@@ -12,7 +12,22 @@ use bytes::Bytes;
 use ottla_protocol::Reader;
 use ottla_protocol::coordinator::RecordError;
 use ottla_protocol::coordinator::group::GroupRecord;
+use ottla_protocol::coordinator::group::consumer::{
+    ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupMemberMetadataKey,
+    ConsumerGroupMetadataKey, ConsumerGroupPartitionMetadataKey, ConsumerGroupRegularExpressionKey,
+    ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMetadataKey,
+};
 use ottla_protocol::coordinator::group::offsets::{OffsetCommitKey, OffsetCommitValue};
+use ottla_protocol::coordinator::group::share::{
+    ShareGroupCurrentMemberAssignmentKey, ShareGroupMemberMetadataKey, ShareGroupMetadataKey,
+    ShareGroupStatePartitionMetadataKey, ShareGroupTargetAssignmentMemberKey,
+    ShareGroupTargetAssignmentMetadataKey,
+};
+use ottla_protocol::coordinator::group::streams::{
+    StreamsGroupCurrentMemberAssignmentKey, StreamsGroupMemberMetadataKey, StreamsGroupMetadataKey,
+    StreamsGroupTargetAssignmentMemberKey, StreamsGroupTargetAssignmentMetadataKey,
+    StreamsGroupTopologyKey,
+};
 use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp};
 
 use super::classic::ClassicGroup;
@@ -53,26 +68,50 @@ pub struct LoadedRecord<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What the records of another protocol's group are: its existence, a member, or anything else.
+/// What a record of another protocol's group is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
+    /// That the group exists.
     Group,
+    /// That a member exists.
     Member,
-    Detail,
+    /// Something else about a member; its regular expressions are some.
+    OfMember,
+    /// Something else about the group.
+    OfGroup,
+}
+
+/// Whether records of this type say something about a member.
+pub(super) fn is_of_member(number: i16) -> bool {
+    other_type(number).is_some_and(|(_, part)| matches!(part, Part::Member | Part::OfMember))
 }
 
 /// Group and part by the type of a record.
 fn other_type(number: i16) -> Option<(OtherKind, Part)> {
+    use {OtherKind as Kind, Part::*};
     Some(match number {
-        3 => (OtherKind::Consumer, Part::Group),
-        5 => (OtherKind::Consumer, Part::Member),
-        4 | 6..=8 | 16 => (OtherKind::Consumer, Part::Detail),
-        11 => (OtherKind::Share, Part::Group),
-        10 => (OtherKind::Share, Part::Member),
-        12..=15 => (OtherKind::Share, Part::Detail),
-        17 => (OtherKind::Streams, Part::Group),
-        19 => (OtherKind::Streams, Part::Member),
-        20..=23 => (OtherKind::Streams, Part::Detail),
+        ConsumerGroupMetadataKey::TYPE => (Kind::Consumer, Group),
+        ConsumerGroupMemberMetadataKey::TYPE => (Kind::Consumer, Member),
+        ConsumerGroupPartitionMetadataKey::TYPE
+        | ConsumerGroupTargetAssignmentMetadataKey::TYPE => (Kind::Consumer, OfGroup),
+        ConsumerGroupTargetAssignmentMemberKey::TYPE
+        | ConsumerGroupCurrentMemberAssignmentKey::TYPE
+        | ConsumerGroupRegularExpressionKey::TYPE => (Kind::Consumer, OfMember),
+        ShareGroupMetadataKey::TYPE => (Kind::Share, Group),
+        ShareGroupMemberMetadataKey::TYPE => (Kind::Share, Member),
+        ShareGroupTargetAssignmentMetadataKey::TYPE | ShareGroupStatePartitionMetadataKey::TYPE => {
+            (Kind::Share, OfGroup)
+        }
+        ShareGroupTargetAssignmentMemberKey::TYPE | ShareGroupCurrentMemberAssignmentKey::TYPE => {
+            (Kind::Share, OfMember)
+        }
+        StreamsGroupMetadataKey::TYPE => (Kind::Streams, Group),
+        StreamsGroupMemberMetadataKey::TYPE => (Kind::Streams, Member),
+        StreamsGroupTargetAssignmentMetadataKey::TYPE | StreamsGroupTopologyKey::TYPE => {
+            (Kind::Streams, OfGroup)
+        }
+        StreamsGroupTargetAssignmentMemberKey::TYPE
+        | StreamsGroupCurrentMemberAssignmentKey::TYPE => (Kind::Streams, OfMember),
         _ => return None,
     })
 }
@@ -139,8 +178,7 @@ impl GroupShard {
         key: &OffsetCommitKey,
         value: Option<OffsetCommitValue>,
     ) {
-        let group = GroupId::from(key.group.as_str());
-        let key = OffsetKey { group, topic: key.topic.clone(), partition: key.partition };
+        let key = self.shared_key(key);
         let Some(value) = value else {
             self.offsets.unload(&key);
             for producer in self.producers_with(&key) {
@@ -165,6 +203,21 @@ impl GroupShard {
             None => self.offsets.load(key, offset),
             Some(producer) => self.pending.load((producer, key), offset),
         }
+    }
+
+    /// Shares the names of the record before, mostly: a commit has many partitions.
+    fn shared_key(&mut self, key: &OffsetCommitKey) -> OffsetKey {
+        let group = match &self.loaded_before {
+            Some(before) if *before.group == *key.group => before.group.clone(),
+            _ => GroupId::from(key.group.as_str()),
+        };
+        let topic = match &self.loaded_before {
+            Some(before) if before.topic == key.topic => before.topic.clone(),
+            _ => key.topic.clone(),
+        };
+        let key = OffsetKey { group, topic, partition: key.partition };
+        self.loaded_before = Some(key.clone());
+        key
     }
 
     fn load_other(&mut self, record: LoadedRecord<'_>, number: i16, kind: OtherKind, part: Part) {
@@ -203,6 +256,7 @@ impl GroupShard {
     /// All that was to be loaded is: the log ends at `end`, and members begin to be waited for.
     pub fn loaded(&mut self, now: Now, end: Offset, out: &mut Effects) {
         self.end = end;
+        self.loaded_before = None;
         self.keep_offsets_in_groups(now);
         self.await_all_members(now, out);
         self.await_others(now);

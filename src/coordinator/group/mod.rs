@@ -90,6 +90,8 @@ pub struct GroupShard {
     timers: Timers,
     /// Where the next record goes.
     end: Offset,
+    /// While it is loaded: the offset that was loaded last.
+    loaded_before: Option<OffsetKey>,
 }
 
 impl GroupShard {
@@ -106,6 +108,7 @@ impl GroupShard {
             pending: Timeline::default(),
             timers: Timers::default(),
             end: Offset::ZERO,
+            loaded_before: None,
         }
     }
 

@@ -15,14 +15,9 @@ use ottla_types::ErrorCode;
 use super::admin::FORGOTTEN_AT_ONCE;
 use super::change::Change;
 use super::effect::{Effects, Then};
-use super::load::{OtherGroup, OtherKind};
+use super::load::{OtherGroup, OtherKind, is_of_member};
 use super::timers::TimerKey;
 use super::{GroupId, GroupShard, Now, Slot};
-
-/// Whether records of this type say something about a member; its regular expressions are some.
-fn is_of_member(number: i16) -> bool {
-    matches!(number, 5 | 7 | 8 | 16 | 10 | 13 | 14 | 19 | 21 | 22)
-}
 
 impl OtherGroup {
     fn keys_of_members(&self) -> impl Iterator<Item = &Bytes> {

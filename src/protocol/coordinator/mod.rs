@@ -143,6 +143,11 @@ macro_rules! coordinator_records {
             $variant($key, Option<$value>),)*
         }
 
+        $(impl $key {
+            /// Number of the type of records with such a key.
+            pub const TYPE: i16 = $number;
+        })*
+
         impl $name {
             /// Numbers of all types.
             pub const TYPES: &'static [i16] = &[$($number,)*];
