@@ -65,6 +65,8 @@ pub enum Then {
     Assigned(Box<Assigned>),
     /// A static member is told that it took another one's place.
     StaticReplaced(Box<StaticReplaced>),
+    /// What follows by itself, and then what else was answered in the step that wrote.
+    Answers(Box<Then>, Vec<(Ticket, Told)>),
 }
 
 /// What a step wants done, in causal order.
@@ -80,5 +82,16 @@ impl Effects {
     /// Tells somebody something at once.
     pub fn answer(&mut self, ticket: Ticket, told: Told) {
         self.answers.push((ticket, told));
+    }
+
+    /// Lets all answers wait for what was written: whoever hears one finds in the log, and in what
+    /// readers are told, what led to it. If it cannot be kept, they hear why instead.
+    pub(super) fn answer_when_kept(&mut self) {
+        if self.answers.is_empty() {
+            return;
+        }
+        let Some(last) = self.writes.last_mut() else { return };
+        let then = std::mem::replace(&mut last.then, Then::Nothing);
+        last.then = Then::Answers(Box::new(then), std::mem::take(&mut self.answers));
     }
 }

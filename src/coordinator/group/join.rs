@@ -23,6 +23,11 @@ const NOBODY: &str = "";
 impl GroupShard {
     /// A member joins.
     pub fn join(&mut self, now: Now, request: Join, ticket: Ticket, out: &mut Effects) {
+        self.join_group(now, request, ticket, out);
+        out.answer_when_kept();
+    }
+
+    fn join_group(&mut self, now: Now, request: Join, ticket: Ticket, out: &mut Effects) {
         let id = request.group.clone();
         let mut forgotten = Vec::new();
         match self.slots.get(&id).copied() {

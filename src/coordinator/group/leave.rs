@@ -8,7 +8,7 @@
 use ottla_types::ErrorCode;
 
 use super::classic::{Leave, Leaving, State};
-use super::effect::{Answer, Effects, Then, Ticket};
+use super::effect::{Answer, Effects, Ticket};
 use super::{GroupId, GroupShard, MemberId, Now};
 
 impl GroupShard {
@@ -54,13 +54,8 @@ impl GroupShard {
             }
         }
         // A group that became empty says so in the log, and only then to whoever left.
-        let answer = Answer::Left(outcomes);
-        match out.writes.last_mut() {
-            Some(write) if write.then == Then::Nothing => {
-                write.then = Then::Answer(ticket, answer);
-            }
-            _ => out.answer(ticket, Ok(answer)),
-        }
+        out.answer(ticket, Ok(Answer::Left(outcomes)));
+        out.answer_when_kept();
     }
 
     fn let_go(&mut self, id: &GroupId, leaving: &Leaving, out: &mut Effects) -> ErrorCode {

@@ -28,6 +28,11 @@ pub struct Assigned {
 impl GroupShard {
     /// A member asks for its assignment.
     pub fn sync(&mut self, _now: Now, request: Sync, ticket: Ticket, out: &mut Effects) {
+        self.ask_for_assignment(request, ticket, out);
+        out.answer_when_kept();
+    }
+
+    fn ask_for_assignment(&mut self, request: Sync, ticket: Ticket, out: &mut Effects) {
         let id = request.group.clone();
         let group = self.classic(&id).filter(|group| group.state() != State::Empty);
         let Some(group) = group else {

@@ -149,7 +149,13 @@ impl Harness {
             self.config = Arc::new(config.expect("the keys are good").groups);
         }
         self.held.clear();
-        self.step(|shard, _, out| shard.resign(ErrorCode::NotCoordinator, out));
+        let gone = ErrorCode::NotCoordinator;
+        self.step(|shard, _, out| shard.resign(gone, out));
+        // Whoever waits for a record hears the same.
+        for (ticket, label) in std::mem::take(&mut self.labels) {
+            self.told.push(format!("{label} < {}", render::told(&Err(gone))));
+            self.answers.push((ticket, Err(gone)));
+        }
         self.shard = GroupShard::new(self.config.clone());
         for (offset, logged) in (0..).map(Offset).zip(&self.log) {
             match logged {
