@@ -5,10 +5,10 @@
 //! state; they hold a [`Runtime`]. Which twin answers is an enum inside these types, so it does
 //! not spread through signatures.
 //!
-//! Real: one control thread (the caller of [`Runtime::run`]) and data threads, each with its own
-//! single-threaded tokio runtime and its own small pool for blocking work. Simulated: everything
-//! is a task of one single-threaded tokio runtime with paused time; blocking work runs inside its
-//! task after a virtual delay. See [`sim`].
+//! Real: one control thread (the caller of [`Runtime::run`]), one for groups, and data threads,
+//! each with its own single-threaded tokio runtime and its own small pool for blocking work.
+//! Simulated: everything is a task of one single-threaded tokio runtime with paused time; blocking
+//! work runs inside its task after a virtual delay. See [`sim`].
 //!
 //! Deliberately absent: metrics (they come with the first thing that counts), TLS.
 
@@ -29,7 +29,7 @@ pub use disk::{
     DirEntry, DirLock, Disk, File, FileId, LazyFile, OpenMode, Space, is_out_of_descriptors,
 };
 pub use entropy::Entropy;
-pub use net::{Bound, Listener, Net, NewConnection, Stream};
+pub use net::{Bound, Listener, Net, NewConnection, ReleasedStream, Stream};
 pub use planes::Plane;
 pub use sync_point::SyncPoint;
 pub use task::Task;

@@ -1,8 +1,9 @@
 //! The threads of a real node.
 //!
-//! The control plane (quorum, controller, heartbeats, coordinators, accepting connections) has a
-//! thread of its own, because the data plane may stall in write-back: one inline write of 64 KiB
-//! was seen to take 389 ms on a busy disk.
+//! The control plane (quorum, controller, heartbeats, accepting connections) has a thread of its
+//! own, because the data plane may stall in write-back: one inline write of 64 KiB was seen to take
+//! 389 ms on a busy disk. Groups have one, too, which reads and writes no files at all: members
+//! wait for neither data nor metadata.
 
 use std::io;
 use std::thread;
@@ -20,17 +21,20 @@ const BLOCKING_THREADS_MAX: usize = 4;
 pub enum Plane {
     /// The control thread.
     Control,
+    /// The thread of groups.
+    Groups,
     /// One of the data threads, by index.
     Data(usize),
 }
 
-/// Handles on the threads; dropping it ends the data threads.
+/// Handles on the threads; dropping it ends all but the control thread.
 pub(crate) struct Planes {
     control: Handle,
-    data: Vec<DataThread>,
+    groups: PlaneThread,
+    data: Vec<PlaneThread>,
 }
 
-struct DataThread {
+struct PlaneThread {
     handle: Handle,
     /// Dropped with the planes: the thread sees it and ends.
     _stop: oneshot::Sender<()>,
@@ -52,8 +56,10 @@ pub(crate) fn descriptors_max() -> usize {
 impl Planes {
     pub(crate) fn start(data_threads: usize) -> io::Result<(Planes, tokio::runtime::Runtime)> {
         let control = build_runtime()?;
-        let data = (0..data_threads).map(start_data_thread).collect::<io::Result<Vec<_>>>()?;
-        Ok((Planes { control: control.handle().clone(), data }, control))
+        let groups = start_thread("ottla-groups".to_owned())?;
+        let data = (0..data_threads).map(|index| start_thread(format!("ottla-data-{index}")));
+        let data = data.collect::<io::Result<Vec<_>>>()?;
+        Ok((Planes { control: control.handle().clone(), groups, data }, control))
     }
 
     pub(crate) fn data_threads(&self) -> usize {
@@ -63,6 +69,7 @@ impl Planes {
     pub(crate) fn handle(&self, plane: Plane) -> &Handle {
         match plane {
             Plane::Control => &self.control,
+            Plane::Groups => &self.groups.handle,
             Plane::Data(index) => &self.data[index].handle,
         }
     }
@@ -91,16 +98,16 @@ fn build_runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn start_data_thread(index: usize) -> io::Result<DataThread> {
+fn start_thread(name: String) -> io::Result<PlaneThread> {
     let runtime = build_runtime()?;
     let handle = runtime.handle().clone();
     let (stop, stopped) = oneshot::channel::<()>();
-    thread::Builder::new().name(format!("ottla-data-{index}")).spawn(move || {
+    thread::Builder::new().name(name).spawn(move || {
         // An error means that the sender is gone, which is the signal.
         let _ = runtime.block_on(stopped);
         runtime.shutdown_background();
     })?;
-    Ok(DataThread { handle, _stop: stop })
+    Ok(PlaneThread { handle, _stop: stop })
 }
 
 /// Completes at the first SIGTERM or SIGINT.

@@ -61,5 +61,5 @@ async fn serve(services: Arc<Services>, peer: Peer, connection: NewConnection, a
             return;
         }
     };
-    Connection::new(services, peer, stream, admitted).serve().await;
+    Connection::new(services, peer, admitted).serve(stream).await;
 }

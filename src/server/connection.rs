@@ -21,12 +21,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_runtime::{Plane, Stream};
+use bytes::Bytes;
+use ottla_runtime::{Plane, ReleasedStream, Stream};
 use ottla_security::Principal;
 use ottla_types::MonoTime;
 
 use crate::connections::{Admitted, Cut};
 use crate::dispatch::{Reply, dispatch};
+use crate::homes::Planes;
 use crate::inbox::{Inbox, InboxLimits, Refusal};
 use crate::outbox::Outbox;
 use crate::response::Response;
@@ -60,7 +62,7 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Through which listener.
     pub listener: ListenerId,
-    /// Thread that serves the connection.
+    /// Thread that serves the connection now.
     pub plane: Plane,
 }
 
@@ -68,7 +70,9 @@ pub struct Peer {
 pub struct Connection {
     services: Arc<Services>,
     peer: Peer,
-    stream: Stream,
+    planes: Planes,
+    /// The next request, which is begun when nothing is in work, and on which thread.
+    moving: Option<(Plane, Bytes)>,
     admitted: Admitted,
     inbox: Inbox,
     outbox: Outbox,
@@ -96,12 +100,7 @@ enum Pending {
 impl Connection {
     /// A connection that was accepted.
     #[must_use]
-    pub fn new(
-        services: Arc<Services>,
-        peer: Peer,
-        stream: Stream,
-        admitted: Admitted,
-    ) -> Connection {
+    pub fn new(services: Arc<Services>, peer: Peer, admitted: Admitted) -> Connection {
         let limits = &services.config.limits;
         let limits = InboxLimits {
             memory: services.memory.clone(),
@@ -114,8 +113,9 @@ impl Connection {
         let now = services.runtime.clock().now();
         Connection {
             services,
+            planes: Planes::new(peer.plane),
             peer,
-            stream,
+            moving: None,
             admitted,
             inbox,
             outbox: Outbox::default(),
@@ -130,15 +130,34 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until it ends.
-    pub async fn serve(mut self) {
+    /// Serves the connection until it ends, or goes on with it on another thread.
+    pub async fn serve(mut self, stream: Stream) {
         let address = self.peer.address;
-        if let Err(refusal) = self.run().await {
-            log_refusal(address, &refusal);
-        }
+        let refusal = match self.run(&stream).await {
+            Ok(None) => return,
+            Ok(Some(plane)) => match stream.release() {
+                Ok(stream) => return self.go_on(plane, stream),
+                Err(error) => Refusal::Io(error),
+            },
+            Err(refusal) => refusal,
+        };
+        log_refusal(address, &refusal);
     }
 
-    async fn run(&mut self) -> Result<(), Refusal> {
+    fn go_on(mut self, plane: Plane, stream: ReleasedStream) {
+        self.peer.plane = plane;
+        let runtime = self.services.runtime.clone();
+        let task: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
+            match stream.attach() {
+                Ok(stream) => self.serve(stream).await,
+                Err(error) => log_refusal(self.peer.address, &Refusal::Io(error)),
+            }
+        });
+        runtime.spawn(plane, "connection", task);
+    }
+
+    /// Serves until the connection ends, or is to be served on another thread.
+    async fn run(&mut self, stream: &Stream) -> Result<Option<Plane>, Refusal> {
         let services = self.services.clone();
         let clock = services.runtime.clock();
         let mut timer_at = self.deadline();
@@ -146,10 +165,15 @@ impl Connection {
         loop {
             let now = clock.now();
             let left = self.begin_requests(now)?;
-            self.send(now)?;
-            let is_idle = self.pending.is_empty() && self.held.is_none();
-            if self.closing && is_idle && self.outbox.is_empty() {
-                return Ok(());
+            self.send(stream, now)?;
+            if self.is_at_rest() && self.closing {
+                return Ok(None);
+            }
+            if let Some((plane, _)) = &self.moving
+                && self.is_at_rest()
+                && *plane != self.peer.plane
+            {
+                return Ok(Some(*plane));
             }
             if self.deadline() < timer_at {
                 timer_at = self.deadline();
@@ -159,7 +183,7 @@ impl Connection {
             // The socket took so much that a request that was left can be begun now: nothing else
             // would wake this task for it.
             let again = left && may_read;
-            let Connection { stream, admitted, inbox, outbox, pending, held, .. } = &mut *self;
+            let Connection { admitted, inbox, outbox, pending, held, .. } = &mut *self;
             // Every branch is cancel safe: readiness is asked again, the front answer and the held
             // request stay in place, and the inbox takes bytes only behind its last pause.
             tokio::select! {
@@ -197,6 +221,15 @@ impl Connection {
     /// whether it stopped for too much in work, so that some may be left.
     fn begin_requests(&mut self, now: MonoTime) -> Result<bool, Refusal> {
         let mut left = true;
+        self.move_ready(now);
+        let is_here = self.moving.as_ref().is_some_and(|(plane, _)| *plane == self.peer.plane);
+        if is_here
+            && !self.closing
+            && self.is_idle()
+            && let Some((_, frame)) = self.moving.take()
+        {
+            self.begin(&frame, now);
+        }
         while self.may_begin() {
             let frame = match self.inbox.next_frame(now) {
                 Ok(Some(frame)) => frame,
@@ -209,25 +242,47 @@ impl Connection {
                     break;
                 }
             };
-            let reply = dispatch(&self.services, &self.peer, &frame);
-            let bytes = match &reply {
-                Reply::Later(_) => Some(waiting_bytes(&frame)),
-                Reply::Held(_) => Some(WAITING_BYTES + frame.len()),
-                _ => None,
-            };
-            let share = bytes.map(|bytes| self.services.waiting.count(bytes));
-            self.take_reply(reply, share, now);
+            if let Some(plane) = self.planes.before(&frame, self.is_idle()) {
+                self.moving = Some((plane, frame));
+                break;
+            }
+            self.begin(&frame, now);
         }
+        self.move_ready(now);
+        if self.pending.is_empty() {
+            self.inbox.release_buffer();
+        }
+        Ok(left)
+    }
+
+    fn move_ready(&mut self, now: MonoTime) {
         while let Some(Pending::Ready(_)) = self.pending.front() {
             if let Some(Pending::Ready(response)) = self.pending.pop_front() {
                 self.ready_bytes -= response.bytes_len();
                 self.push(response, now);
             }
         }
-        if self.pending.is_empty() {
-            self.inbox.release_buffer();
-        }
-        Ok(left)
+    }
+
+    fn begin(&mut self, frame: &Bytes, now: MonoTime) {
+        let reply = dispatch(&self.services, &self.peer, frame);
+        let bytes = match &reply {
+            Reply::Later(_) => Some(waiting_bytes(frame)),
+            Reply::Held(_) => Some(WAITING_BYTES + frame.len()),
+            _ => None,
+        };
+        let share = bytes.map(|bytes| self.services.waiting.count(bytes));
+        self.take_reply(reply, share, now);
+    }
+
+    /// Whether nothing is in work.
+    fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.held.is_none()
+    }
+
+    /// Whether, besides, everything was sent.
+    fn is_at_rest(&self) -> bool {
+        self.is_idle() && self.outbox.is_empty()
     }
 
     /// Takes the reply to the last request that was begun, and what it takes if it waits.
@@ -261,8 +316,8 @@ impl Connection {
     }
 
     /// Sends what the socket takes, and tells others what is left.
-    fn send(&mut self, now: MonoTime) -> Result<(), Refusal> {
-        if self.outbox.send(&self.stream).map_err(Refusal::Io)? {
+    fn send(&mut self, stream: &Stream, now: MonoTime) -> Result<(), Refusal> {
+        if self.outbox.send(stream).map_err(Refusal::Io)? {
             self.taken_at = now;
             self.be_active(now);
         }
@@ -282,6 +337,7 @@ impl Connection {
     fn may_begin(&self) -> bool {
         let limits = &self.services.config.limits;
         !self.closing
+            && self.moving.is_none()
             && self.held.is_none()
             && self.pending.len() < limits.requests_max
             && self.outbox.len() < UNSENT_CHUNKS_MAX

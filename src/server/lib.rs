@@ -16,6 +16,7 @@ mod connections;
 mod dispatch;
 mod fetch_session;
 mod handlers;
+mod homes;
 mod inbox;
 mod memory;
 mod outbox;

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 #[derive(Clone)]
 pub struct Workers {
     runtime: Runtime,
-    /// By data thread. The control thread has none: nothing of this kind is asked of it.
+    /// By data thread. The others have none: nothing of this kind is asked of them.
     turns: Arc<[Arc<Semaphore>]>,
 }
 
@@ -38,7 +38,7 @@ impl Workers {
     {
         let turn = match plane {
             Plane::Data(index) => self.turns.get(index),
-            Plane::Control => None,
+            Plane::Control | Plane::Groups => None,
         };
         let Some(turn) = turn else { return self.runtime.blocking(plane, work).await };
         let turn = turn.clone().acquire_owned().await.expect("it is never closed");

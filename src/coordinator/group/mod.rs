@@ -10,8 +10,8 @@
 //!   nothing else. It is a [`Timeline`]: readers see what is committed.
 //! - **Members** of classic groups are not durable before a rebalance has ended; a coordinator that
 //!   is gone has lost joins that were under way, and members join again. So a [`ClassicGroup`] is
-//!   changed in place, as Kafka's is, and what depends on a record waits for it in a [`Then`]. So do
-//!   all answers to the request that wrote it.
+//!   changed in place, as Kafka's is, and what depends on a record waits for it in a [`Then`]; so
+//!   do all answers to the request that wrote it.
 //! - A group of another protocol (KIP-848, KIP-932, KIP-1071), from a directory that Kafka wrote,
 //!   keeps its name: it is told, its offsets are served, and its records stay in the log, but for
 //!   those of its members, who are silent ([`others`]).

@@ -159,7 +159,7 @@ impl Groups {
                 if let Ok(mut state) = shard.state.lock() {
                     state.topics_deleted(&topics);
                 }
-                groups.append_all(&shard);
+                groups.append(&shard);
             }
         });
     }

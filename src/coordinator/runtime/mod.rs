@@ -1,9 +1,9 @@
 //! The group coordinator of a node: its shards, at work.
 //!
 //! - **Where**: a request is decided in its connection's own task, under the lock of its shard, so
-//!   that a heartbeat costs no thread hop; what it writes is appended there too, without the lock.
-//!   Timers (sessions, rebalances) run on the control thread, where no write can hold them up; what
-//!   they write is appended on a data thread.
+//!   that a heartbeat costs no thread hop. The thread of groups serves connections that ask for
+//!   groups, and runs the timers (sessions, rebalances). It reads and writes no files: what is
+//!   decided there is appended by another thread (`writer.rs`), without the lock.
 //! - **Load**: when this node comes to lead a partition, its log is read off the threads, up to the
 //!   high watermark. Until then requests are answered with `COORDINATOR_LOAD_IN_PROGRESS`.
 //! - **Once appended elsewhere**: if a batch lands where it was not expected, somebody else wrote
@@ -15,6 +15,7 @@ mod port;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -30,6 +31,7 @@ use tokio::sync::{Notify, oneshot};
 
 pub use self::port::{Appended, Committed, LogPort};
 use self::shard::{Phase, Shard, State};
+use self::writer::Writer;
 use crate::group::{Effects, GroupShard, Now, Ticket, Told};
 
 /// The topic that groups are kept in.
@@ -52,6 +54,9 @@ struct Inner {
     timer: Notify,
     /// When it will wake, in nanoseconds.
     wakes_at: AtomicU64,
+    writer: Writer,
+    /// Of the records.
+    codec: Codec,
 }
 
 /// The partition of the topic that a group is kept in.
@@ -66,6 +71,8 @@ impl Groups {
     /// A coordinator without shards; its timers begin to run.
     #[must_use]
     pub fn start(runtime: &Runtime, config: GroupsConfig, port: Box<dyn LogPort>) -> Groups {
+        let compression = Compression::from_code(config.topic_compression);
+        let codec = Codec::from(compression.expect("the table of configs has its range"));
         let groups = Groups {
             inner: Arc::new(Inner {
                 runtime: runtime.clone(),
@@ -75,11 +82,13 @@ impl Groups {
                 partitions: AtomicI32::new(0),
                 timer: Notify::new(),
                 wakes_at: AtomicU64::new(u64::MAX),
+                writer: Writer::default(),
+                codec,
             }),
         };
         let timers = groups.clone();
         runtime.spawn_vital(
-            Plane::Control,
+            Plane::Groups,
             "group timers",
             async move { timers.run_timers().await },
         );
@@ -151,85 +160,16 @@ impl Groups {
     ) -> Result<oneshot::Receiver<Told>, ErrorCode> {
         let shard = self.shard(group)?;
         let now = self.now();
-        let told = {
+        let (told, wants_writer) = {
             let mut state = shard.state.lock().map_err(|_| ErrorCode::NotCoordinator)?;
             let told = state.ask(|core, ticket, out| step(core, now, ticket, out))?;
             self.watch_deadline(&mut state);
-            told
+            (told, state.wants_writer())
         };
-        self.append_all(&shard);
-        Ok(told)
-    }
-
-    /// Appends what is to be appended, batch by batch, unless somebody else does so already.
-    fn append_all(&self, shard: &Arc<Shard>) {
-        let port = &self.inner.port;
-        let compression = Compression::from_code(self.inner.config.topic_compression);
-        let codec = Codec::from(compression.expect("the table of configs has its range"));
-        loop {
-            let now = self.now();
-            let bytes_max = port.batch_bytes_max(shard.partition).unwrap_or(usize::MAX);
-            let Ok(mut state) = shard.state.lock() else { return };
-            let Some(batch) = state.next_batch(bytes_max, codec, now) else { return };
-            drop(state);
-            let appended = port.append(shard.partition, batch.bytes.clone());
-            let Ok(mut state) = shard.state.lock() else { return };
-            match appended {
-                Ok(appended) if appended.base == batch.base => {
-                    let end = state.appended(batch);
-                    match appended.committed {
-                        None => state.committed(end, now),
-                        Some(committed) => self.commit_later(shard.clone(), end, committed),
-                    }
-                }
-                Ok(appended) => {
-                    let (expected, found) = (batch.base, appended.base);
-                    tracing::warn!(
-                        partition = %shard.partition.partition, %expected, %found,
-                        "somebody else wrote to the log; it is loaded anew"
-                    );
-                    state.end(ErrorCode::NotCoordinator);
-                    drop(state);
-                    return self.load_anew(shard);
-                }
-                Err(error) => state.append_failed(batch, told_of_append(error), now),
-            }
-            self.watch_deadline(&mut state);
+        if wants_writer {
+            self.wake_writer(shard);
         }
-    }
-
-    /// Waits until the records below `end` are committed.
-    fn commit_later(&self, shard: Arc<Shard>, end: Offset, committed: Committed) {
-        let (groups, plane) = (self.clone(), self.plane(&shard.partition));
-        let clock = self.inner.runtime.clock().clone();
-        let patience = self.inner.config.commit_timeout;
-        let task = async move {
-            let mut committed = committed;
-            let in_time = clock.timeout(patience, &mut committed).await;
-            let result = match in_time {
-                Some(result) => result,
-                None => {
-                    if let Ok(mut state) = shard.state.lock() {
-                        state.overdue(end, groups.now());
-                        groups.watch_deadline(&mut state);
-                    }
-                    // What they were told may have made another record: a group rebalances.
-                    groups.append_all(&shard);
-                    committed.await
-                }
-            };
-            {
-                let Ok(mut state) = shard.state.lock() else { return };
-                match result {
-                    Ok(()) => state.committed(end, groups.now()),
-                    // What is in the log, and may never be committed, cannot be undone.
-                    Err(error) => state.end(told_of_append(error)),
-                }
-                groups.watch_deadline(&mut state);
-            }
-            groups.append_all(&shard);
-        };
-        self.inner.runtime.spawn(plane, "commit group records", task);
+        Ok(told)
     }
 
     fn plane(&self, partition: &TopicIdPartition) -> Plane {
@@ -250,9 +190,9 @@ impl Groups {
             let work = move || load::load(&*inner.port, partition, inner.config.clone());
             let loaded = groups.inner.runtime.blocking(plane, work).await;
             groups.begin(&shard, loaded);
-            groups.append_all(&shard);
+            groups.append(&shard);
         };
-        self.inner.runtime.spawn(plane, "load groups", task);
+        self.inner.runtime.spawn(Plane::Groups, "load groups", task);
     }
 
     /// A shard's log was read, or could not be.
@@ -329,14 +269,8 @@ impl Groups {
         }
         state.step(|core, out| core.tick(now, out));
         let next = state.core().ok()?.next_deadline();
-        let writes = state.has_open();
         drop(state);
-        if writes {
-            let (groups, shard) = (self.clone(), shard.clone());
-            let plane = self.plane(&shard.partition);
-            let task = async move { groups.append_all(&shard) };
-            self.inner.runtime.spawn(plane, "append group records", task);
-        }
+        self.append(shard);
         next
     }
 }

@@ -19,7 +19,7 @@ pub struct Appended {
 
 /// The logs of the partitions that shards are kept in.
 pub trait LogPort: Send + Sync {
-    /// Appends a batch, whole or not at all. May write, and may not wait for a disk to sync.
+    /// Appends a batch, whole or not at all. Writes files, and may not wait for a disk to sync.
     ///
     /// # Errors
     /// What a client would be told; nothing was appended then.

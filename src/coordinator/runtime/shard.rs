@@ -44,6 +44,8 @@ pub(super) struct State {
     /// What is done when the records below an offset are committed.
     parked: VecDeque<(Offset, Then)>,
     appending: bool,
+    /// Whether the writer knows that something is open.
+    queued: bool,
     /// Topics that were deleted while the log is read.
     deleted: Vec<(TopicName, Uuid)>,
 }
@@ -65,6 +67,7 @@ impl State {
             open: VecDeque::new(),
             parked: VecDeque::new(),
             appending: false,
+            queued: false,
             deleted: Vec::new(),
         }
     }
@@ -83,7 +86,10 @@ impl State {
         self.phase = Phase::Active(Box::new(core));
         self.step(|core, out| core.loaded(now, end, out));
         let deleted = std::mem::take(&mut self.deleted);
-        self.step(|core, out| core.topics_deleted(&deleted, out));
+        if !deleted.is_empty() {
+            // All offsets are looked at for it.
+            self.step(|core, out| core.topics_deleted(&deleted, out));
+        }
     }
 
     /// The core, if the shard serves.
@@ -133,14 +139,18 @@ impl State {
         }
     }
 
-    /// Whether something is to be appended.
-    pub(super) fn has_open(&self) -> bool {
-        !self.open.is_empty()
+    /// Whether the writer is to be told that something is open; the caller does so. It looks again
+    /// by itself at the end of an append.
+    pub(super) fn wants_writer(&mut self) -> bool {
+        let wants = !self.open.is_empty() && !self.appending && !self.queued;
+        self.queued |= wants;
+        wants
     }
 
     /// The next batch, which the caller appends; `None` when there is none, or one is under way.
     /// What is longer than any batch may be is given up here.
     pub(super) fn next_batch(&mut self, bytes_max: usize, codec: Codec, now: Now) -> Option<Batch> {
+        self.queued = false;
         if self.appending {
             return None;
         }

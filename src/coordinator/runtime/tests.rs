@@ -13,6 +13,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicIdPartition,
 use tokio::sync::oneshot;
 
 use super::{Appended, Groups, LogPort, partition_of, told_of_append};
+use crate::group::classic::{Join, Protocols};
 use crate::group::{FetchedOffset, GroupId, MemberId, OffsetCommit, OffsetKey, OffsetToCommit};
 
 const TOPIC: Uuid = Uuid([7; 16]);
@@ -86,6 +87,17 @@ fn in_world<F: Future>(main: impl FnOnce(Runtime) -> F) -> F::Output {
     })
 }
 
+/// Lets time pass until something is so.
+async fn until(runtime: &Runtime, what: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if what() {
+            return;
+        }
+        runtime.clock().sleep(Duration::from_millis(1)).await;
+    }
+    panic!("it is never so");
+}
+
 fn commit(topic: &str, offset: i64) -> OffsetCommit {
     let offset = OffsetToCommit {
         topic: TopicName::from(topic),
@@ -103,6 +115,23 @@ fn commit(topic: &str, offset: i64) -> OffsetCommit {
         tells_missing_group: true,
         retention_ms: None,
         offsets: vec![offset],
+    }
+}
+
+fn join() -> Join {
+    Join {
+        group: GroupId::from("g"),
+        member: MemberId::from(""),
+        instance: None,
+        must_know_id: true,
+        can_skip_assignment: false,
+        client_id: "c".into(),
+        client_host: "/h".into(),
+        unique: "1".to_owned(),
+        rebalance_timeout: Duration::from_secs(60),
+        session_timeout: Duration::from_secs(10),
+        protocol_type: "consumer".into(),
+        protocols: Protocols(vec![("range".to_owned(), Bytes::new())]),
     }
 }
 
@@ -133,8 +162,26 @@ fn who_waits_longer_than_the_commit_timeout_is_told_and_the_record_stays() {
         assert_eq!(committed(&groups, "t"), None, "it is not committed");
 
         log.commit();
-        runtime.clock().sleep(Duration::from_millis(1)).await;
-        assert_eq!(committed(&groups, "t"), Some(Offset(5)), "it was in the log");
+        until(&runtime, || committed(&groups, "t") == Some(Offset(5))).await;
+    });
+}
+
+#[test]
+fn who_founds_a_group_is_answered_when_readers_see_it() {
+    in_world(|runtime| async move {
+        let log = Log::default();
+        let groups = Groups::start(&runtime, config(&[]), Box::new(log.clone()));
+        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        log.0.lock().unwrap().holds = true;
+
+        let mut joining = Box::pin(groups.join(join()));
+        let early = runtime.clock().timeout(Duration::from_secs(1), &mut joining).await;
+        assert_eq!(early, None, "the group's record is not committed");
+        assert_eq!(groups.list(), Ok(Vec::new()), "and so it is not told");
+        log.commit();
+        let joined = joining.await.expect("an answer of the group");
+        assert_eq!(joined.error, ErrorCode::MemberIdRequired);
+        assert_eq!(groups.list().map(|all| all.len()), Ok(1));
     });
 }
 
@@ -155,7 +202,7 @@ fn batches_have_the_codec_of_the_config() {
 
             let again = Groups::start(&runtime, keys, Box::new(log));
             again.lead(TOPIC, 1, &[PartitionId(0)]);
-            runtime.clock().sleep(Duration::from_millis(1)).await;
+            until(&runtime, || again.list().is_ok()).await;
             assert_eq!(committed(&again, "t"), Some(Offset(5)), "it is read again");
         });
     }
@@ -177,9 +224,9 @@ fn offsets_of_topics_that_are_deleted_during_a_load_are_forgotten() {
         let group = GroupId::from("g");
         let loads = again.read(&group, |_| ());
         assert_eq!(loads, Err(ErrorCode::CoordinatorLoadInProgress), "it is still loaded");
-        runtime.clock().sleep(Duration::from_millis(1)).await;
+        until(&runtime, || again.list().is_ok()).await;
+        until(&runtime, || committed(&again, "goes").is_none()).await;
         assert_eq!(committed(&again, "stays"), Some(Offset(5)));
-        assert_eq!(committed(&again, "goes"), None);
     });
 }
 
@@ -223,7 +270,7 @@ fn a_shard_that_is_loaded_says_so() {
         assert_eq!(again.heartbeat(&group, (&member, None), 1), refused);
         assert_eq!(again.delete(&group).await, refused);
         assert_eq!(again.list(), refused.map(|()| Vec::new()), "not all are known");
-        runtime.clock().sleep(Duration::from_millis(1)).await;
+        until(&runtime, || again.list().is_ok()).await;
         assert_eq!(again.list().map(|all| all.len()), Ok(1));
     });
 }

@@ -66,6 +66,16 @@ enum NewTwin {
     Sim(SimConnection),
 }
 
+/// A stream that no event queue watches, on its way from one plane to another.
+pub struct ReleasedStream {
+    twin: ReleasedTwin,
+}
+
+enum ReleasedTwin {
+    Tcp(std::net::TcpStream),
+    Sim(SimStream),
+}
+
 /// A connected stream of bytes.
 pub struct Stream {
     twin: StreamTwin,
@@ -193,6 +203,20 @@ impl Listener {
     }
 }
 
+impl ReleasedStream {
+    /// Lets the plane that calls watch the stream.
+    ///
+    /// # Errors
+    /// When the process has no descriptors or memory left.
+    pub fn attach(self) -> io::Result<Stream> {
+        let twin = match self.twin {
+            ReleasedTwin::Tcp(stream) => StreamTwin::Tcp(TcpStream::from_std(stream)?),
+            ReleasedTwin::Sim(stream) => StreamTwin::Sim(stream),
+        };
+        Ok(Stream { twin })
+    }
+}
+
 impl NewConnection {
     /// Lets the plane that calls watch the connection. Answers are not delayed (`TCP_NODELAY`) and
     /// dead peers are noticed (`SO_KEEPALIVE`), as Kafka sets it.
@@ -213,6 +237,18 @@ impl NewConnection {
 }
 
 impl Stream {
+    /// Ends the watch of its plane, so that it can be given to another one.
+    ///
+    /// # Errors
+    /// Those of the event queue.
+    pub fn release(self) -> io::Result<ReleasedStream> {
+        let twin = match self.twin {
+            StreamTwin::Tcp(stream) => ReleasedTwin::Tcp(stream.into_std()?),
+            StreamTwin::Sim(stream) => ReleasedTwin::Sim(stream),
+        };
+        Ok(ReleasedStream { twin })
+    }
+
     /// Waits until a read may succeed. Cancel safe.
     ///
     /// # Errors
@@ -231,7 +267,17 @@ impl Stream {
     /// `WouldBlock` when nothing is there; else the connection is broken.
     pub fn try_read(&self, buf: &mut impl BufMut) -> io::Result<usize> {
         match &self.twin {
-            StreamTwin::Tcp(stream) => stream.try_read_buf(buf),
+            StreamTwin::Tcp(stream) => {
+                let room = buf.chunk_mut().len();
+                let count = stream.try_read_buf(buf)?;
+                if count > 0 && count < room {
+                    // That was all: without this the next wait would end at once, and the next read
+                    // would find nothing. What comes from now on is told by the event queue.
+                    let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                    let _ = stream.try_io(Interest::READABLE, nothing);
+                }
+                Ok(count)
+            }
             StreamTwin::Sim(stream) => stream.try_read(buf),
         }
     }

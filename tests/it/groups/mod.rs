@@ -2,6 +2,7 @@
 
 mod members;
 mod offsets;
+mod pipelined;
 
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
