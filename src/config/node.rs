@@ -19,6 +19,7 @@ use crate::topic::TopicConfig;
 use crate::values::{ConfigError, Values};
 
 const AUTHORIZER: &str = "authorizer.class.name";
+const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
 /// What the node is without a file: both roles, alone, on the usual ports, data in `./ottla-data`.
 const EMBEDDED: &[(&str, &str)] = &[
@@ -97,6 +98,8 @@ pub struct NodeConfig {
     pub recovery_threads: usize,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`.
+    pub move_bytes_per_second: u64,
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub high_watermark_interval: Duration,
     /// Limits on connections.
@@ -197,6 +200,7 @@ impl NodeConfig {
             recovery_threads: values.int("num.recovery.threads.per.data.dir").unsigned_abs()
                 as usize,
             retention_check_interval: default_ms("log.retention.check.interval.ms"),
+            move_bytes_per_second: values.long(MOVE_RATE).map_or(u64::MAX, i64::unsigned_abs),
             high_watermark_interval: default_ms("replica.high.watermark.checkpoint.interval.ms"),
             limits: ConnectionLimits::read(values)?,
             data_threads: match values.int("ottla.data.threads") {

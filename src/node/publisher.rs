@@ -26,7 +26,7 @@ use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::group_logs;
-use crate::topic_configs::{connections_per_ip_max, effective};
+use crate::topic_configs::{connections_per_ip_max, effective, move_bytes_per_second};
 
 /// Asks the publisher to open the logs; it tells when that is done.
 pub(crate) struct OpenLogs {
@@ -48,6 +48,8 @@ pub(crate) struct Publisher {
     pub(crate) connections: [Connections; 2],
     /// `max.connections.per.ip` of the node's file.
     pub(crate) connections_per_ip_max: u32,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second` of the node's file.
+    pub(crate) move_bytes_per_second: u64,
     /// One for each that waits: a watch wakes several waiters in an order that no seed decides.
     pub(crate) published: [watch::Sender<Published>; 2],
 }
@@ -99,6 +101,8 @@ impl Publisher {
             let max = connections_per_ip_max(delta.image(), self.node);
             let max = max.unwrap_or(self.connections_per_ip_max);
             self.connections.iter().for_each(|connections| connections.set_per_ip_max(max));
+            let rate = move_bytes_per_second(delta.image(), self.node);
+            self.replicas.set_move_rate(rate.unwrap_or(self.move_bytes_per_second));
         }
         let end = delta.image().provenance().offset.plus(1);
         let gone: Vec<_> =

@@ -36,10 +36,19 @@ pub(crate) fn effective(
 /// How many connections an address may have: as this broker or all brokers are told while they
 /// run; `None` leaves it to the node's file.
 pub(crate) fn connections_per_ip_max(image: &Image, node: NodeId) -> Option<u32> {
-    let configs = image.configs();
+    let set = told(image, node, "max.connections.per.ip")?;
+    set.trim().parse::<i32>().ok().and_then(|max| u32::try_from(max).ok()).filter(|max| *max > 0)
+}
+
+/// How many bytes may be copied in a second for replicas that move, likewise.
+pub(crate) fn move_bytes_per_second(image: &Image, node: NodeId) -> Option<u64> {
+    let set = told(image, node, "replica.alter.log.dirs.io.max.bytes.per.second")?;
+    set.trim().parse::<i64>().ok().and_then(|rate| u64::try_from(rate).ok())
+}
+
+/// What this broker, else all brokers, are told of a key.
+fn told<'a>(image: &'a Image, node: NodeId, key: &str) -> Option<&'a str> {
     let this_broker = ConfigResource { kind: ResourceKind::BROKER, name: node.to_string() };
     let resources = [&this_broker, &ConfigResource::all_brokers()];
-    let mut values = resources.into_iter();
-    let set = values.find_map(|resource| configs.value(resource, "max.connections.per.ip"))?;
-    set.trim().parse::<i32>().ok().and_then(|max| u32::try_from(max).ok()).filter(|max| *max > 0)
+    resources.into_iter().find_map(|resource| image.configs().value(resource, key))
 }

@@ -5,10 +5,13 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use ottla_runtime::Space;
-use ottla_types::{TopicPartition, Uuid};
+use ottla_types::{Offset, TopicPartition, Uuid};
 
+use crate::dir::Dir;
+use crate::moves::Moving;
 use crate::partition::Partition;
 use crate::replicas::{Replicas, Shared};
 
@@ -30,6 +33,8 @@ pub struct DescribedLog {
     pub name: TopicPartition,
     /// Bytes in all its segments.
     pub size: u64,
+    /// How many records a copy is behind the log whose place it is to take; `None` for a log.
+    pub behind: Option<i64>,
 }
 
 impl Replicas {
@@ -43,51 +48,35 @@ impl Replicas {
         for partition in self.all_in(dir) {
             // One that was deleted meanwhile, or panicked, is not told of.
             let Ok(size) = partition.size() else { continue };
-            logs.push(DescribedLog { name: partition.name().clone(), size });
+            logs.push(DescribedLog { name: partition.name().clone(), size, behind: None });
+        }
+        for (name, copy, end) in self.described_copies(dir) {
+            let behind = Some(end.since(copy.end()));
+            logs.push(DescribedLog { name, size: copy.size(), behind });
         }
         logs.sort_by(|a, b| a.name.cmp(&b.name));
         (!dir.health().is_fenced()).then_some(DescribedDir { id: dir.id(), space, logs })
     }
 }
 
-/// How a log directory is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum DirState {
-    /// The node has none there.
-    Missing,
-    /// It failed.
-    Offline,
-    /// It can be used.
-    Online,
-}
-
 impl Replicas {
-    /// How the log directory at `path` is, as the configuration names it.
-    #[must_use]
-    pub fn dir_state(&self, path: &Path) -> DirState {
-        match self.shared.dirs.iter().find(|dir| dir.data().path() == path) {
-            None => DirState::Missing,
-            Some(dir) if dir.health().is_fenced() => DirState::Offline,
-            Some(_) => DirState::Online,
-        }
-    }
-}
-
-impl Partition {
-    /// Whether its log is in the log directory at `path`, as the configuration names it.
-    #[must_use]
-    pub fn is_in(&self, path: &Path) -> bool {
-        self.dir().data().path() == path
+    /// Copies in a directory, and where their logs end.
+    fn described_copies(&self, dir: &Arc<Dir>) -> Vec<(TopicPartition, Arc<Moving>, Offset)> {
+        let described = |partition: Arc<Partition>| {
+            let moving = partition.moving().filter(|moving| Arc::ptr_eq(dir, &moving.dir))?;
+            let end = partition.end().ok()?;
+            Some((partition.name().clone(), moving, end))
+        };
+        self.all().into_iter().filter_map(described).collect()
     }
 }
 
 impl Shared {
     /// Tells where a replica is that the metadata places in another directory.
     pub(crate) fn tell_if_moved(&self, partition: &Partition, placed: Uuid) {
-        let dir = partition.dir().id();
+        let dir = partition.note_placed(placed);
         if dir != placed {
-            // Whoever listens may have ended.
-            let _ = self.moved.send((partition.id(), dir));
+            self.tell(partition.id(), dir);
         }
     }
 }

@@ -17,6 +17,10 @@ use crate::placement::{Placement, plan_dirs};
 pub(crate) struct Prepared {
     /// The partitions that are to be opened, and how.
     pub(crate) open: BTreeMap<TopicIdPartition, Left>,
+    /// Copies that were to take the place of a log elsewhere, and the names of their directories.
+    pub(crate) copies: Vec<(TopicIdPartition, String)>,
+    /// Where logs begin.
+    pub(crate) starts: OffsetCheckpoint,
     /// Those whose log may be there, and does not say so: they are offline.
     pub(crate) nameless: BTreeSet<TopicIdPartition>,
 }
@@ -107,7 +111,8 @@ impl Dir {
             let has_id = topic_id.is_some_and(|id| !of_another(id));
             // The id of a log is written before its records; a power cut may lose the one and keep
             // the others.
-            if let Some(placement) = by_name.filter(|_| !has_id && in_order) {
+            let is_log = found.iter().any(|f| f.name == *name && is_log(&f.kind));
+            if let Some(placement) = by_name.filter(|_| is_log && !has_id && in_order) {
                 tracing::error!(partition = %partition, dir = %name,
                     "partition.metadata does not say whose log this is: it is offline");
                 self.note_damaged(placement.id, partition.clone());
@@ -136,7 +141,7 @@ impl Dir {
             (*id, Left { shutdown, start: of(&starts) })
         };
         let open = plan.open.iter().map(how).collect();
-        let prepared = Prepared { open, nameless };
+        let prepared = Prepared { open, nameless, copies: plan.copies, starts: starts.clone() };
         *self.recovery_points.lock().expect("never poisoned") = points;
         *self.log_starts.lock().expect("never poisoned") = starts;
         Ok(prepared)
@@ -181,6 +186,10 @@ impl Dir {
     pub(crate) fn has_unclosed_logs(&self) -> bool {
         self.unclosed.load(Ordering::Relaxed)
     }
+}
+
+fn is_log(kind: &PartitionDirName) -> bool {
+    matches!(kind, PartitionDirName::Log(_))
 }
 
 /// Whether a directory without a readable topic id holds records.

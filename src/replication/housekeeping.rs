@@ -2,6 +2,7 @@
 //!
 //! Nothing is written when nothing changed, so that an idle node costs nothing.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use ottla_types::{Offset, Uuid};
 
 use crate::dir::Dir;
 use crate::load_error::LoadError;
+use crate::moves::Moving;
 use crate::partition::Partition;
 use crate::replicas::Replicas;
 use crate::request::PartitionError;
@@ -45,6 +47,7 @@ impl Replicas {
             disk.close_unused_files();
         });
         self.start_looking_for_room();
+        self.start_moving();
         let replicas = self.clone();
         self.every("producer expiry", config.producer_check_interval, move || {
             let now = replicas.shared.runtime.clock().wall();
@@ -57,6 +60,7 @@ impl Replicas {
     /// returns the ids of the directories where that was done. One where it fails is fenced, unless
     /// it is full.
     pub async fn close(&self) -> Vec<Uuid> {
+        self.stop_moving().await;
         self.close_partitions().await;
         let replicas = self.clone();
         let work = move || {
@@ -124,7 +128,8 @@ impl Replicas {
 
     /// Closes a log, or fences its directory, unless that is full.
     fn close_one(&self, partition: &Arc<Partition>) {
-        let (dir, health) = (partition.dir(), partition.dir().health());
+        let dir = partition.dir();
+        let health = dir.health();
         if health.is_fenced() {
             return;
         }
@@ -180,14 +185,14 @@ impl Replicas {
         // Locked before the partitions are listed: a log that is deleted meanwhile must not come
         // back into the file behind the new log that takes its name.
         let mut last = dir.recovery_points.lock().expect("never poisoned");
-        let mut points = self.offsets_in(dir, Partition::checkpoint_offset);
+        let mut points = self.offsets_in(dir, Partition::checkpoint_offset, Moving::checkpoint);
         dir.keep_damaged(&last, &mut points);
         replace(&mut last, points, |points| dir.data().write_recovery_points(points))
     }
 
     fn write_high_watermarks(&self, dir: &Arc<Dir>) -> Result<(), LoadError> {
         let mut last = dir.high_watermarks.lock().expect("never poisoned");
-        let marks = self.offsets_in(dir, Partition::high_watermark);
+        let marks = self.offsets_in(dir, Partition::high_watermark, Moving::end);
         replace(&mut last, marks, |marks| dir.data().write_high_watermarks(marks))
     }
 
@@ -195,10 +200,16 @@ impl Replicas {
         &self,
         dir: &Arc<Dir>,
         offset: impl Fn(&Partition) -> Result<Offset, PartitionError>,
+        of_copy: impl Fn(&Moving) -> Offset,
     ) -> OffsetCheckpoint {
+        // As Kafka does, also those of copies on their way: they bear the name of their log.
+        let copies = self.copies_in(dir).into_iter();
+        let mut offsets: BTreeMap<_, _> =
+            copies.map(|(name, copy)| (name, of_copy(&copy))).collect();
         let partitions = self.all_in(dir);
         let offset = |p: &Arc<Partition>| Some((p.name().clone(), offset(p).ok()?));
-        OffsetCheckpoint { offsets: partitions.iter().filter_map(offset).collect() }
+        offsets.extend(partitions.iter().filter_map(offset));
+        OffsetCheckpoint { offsets }
     }
 }
 

@@ -24,6 +24,8 @@ mod dir;
 mod fetch_wait;
 mod housekeeping;
 mod load_error;
+mod loading;
+mod moves;
 mod opening;
 mod partition;
 mod placement;
@@ -37,7 +39,7 @@ pub mod validation;
 mod validator;
 
 pub use core::LeaderCore;
-pub use describe::{DescribedDir, DescribedLog, DirState};
+pub use describe::{DescribedDir, DescribedLog};
 pub use fetch_wait::{FetchWait, Watch};
 pub use load_error::LoadError;
 pub use partition::Partition;

@@ -10,6 +10,7 @@ use ottla_types::{Offset, TopicIdPartition, Uuid};
 
 use crate::dir::Dir;
 use crate::load_error::LoadError;
+use crate::moves::Moving;
 use crate::partition::Partition;
 use crate::placement::Placement;
 use crate::replicas::Shared;
@@ -21,6 +22,8 @@ pub(crate) struct Opening {
     pub(crate) dir: Arc<Dir>,
     /// `None` when there is none yet.
     pub(crate) left: Option<Left>,
+    /// What is to take its place, in another directory.
+    pub(crate) copy: Option<Arc<Moving>>,
     /// What producers sent while it waited for room.
     pub(crate) refused: RefusedFirsts,
 }
@@ -35,8 +38,7 @@ pub(crate) struct Unopened {
 impl Shared {
     /// Tells the controller that nobody can be sent here for a partition.
     pub(crate) fn tell_lost(&self, id: TopicIdPartition) {
-        // Whoever listens may have ended.
-        let _ = self.moved.send((id, Uuid::DIR_LOST));
+        self.tell(id, Uuid::DIR_LOST);
     }
 
     /// Opens or creates a log; when that fails, its directory is fenced, unless it is full or the
@@ -71,7 +73,7 @@ impl Shared {
 
     /// Opens or (when nothing was found) creates a log and holds its partition.
     fn open_one(&self, opening: Opening, progress: &Progress) -> Result<Partition, LoadError> {
-        let Opening { placement, dir, left, .. } = opening;
+        let Opening { placement, dir, left, copy, .. } = opening;
         let options = LogOptions {
             entropy: Some(self.runtime.entropy().clone()),
             producer_age_max: self.config.producer_id_expiration,
@@ -80,7 +82,9 @@ impl Shared {
         let now = self.runtime.clock().wall();
         let name = placement.name;
         let log = match left {
-            None => dir.data().create_log(&name, placement.id.topic_id, options, now)?,
+            None => {
+                dir.data().create_log(&name.to_string(), placement.id.topic_id, options, now)?
+            }
             Some(left) => {
                 let path: PathBuf = dir.data().path().join(name.to_string());
                 let disk = self.runtime.disk();
@@ -98,7 +102,12 @@ impl Shared {
                 log
             }
         };
-        Ok(Partition::hold(placement.id, name, dir, log, placement.leadership))
+        let partition = Partition::hold(placement.id, name, dir, log, placement.leadership);
+        if let Some(copy) = copy {
+            // It is where the copy is not.
+            partition.begin_move(&copy)?;
+        }
+        Ok(partition)
     }
 }
 

@@ -3,6 +3,7 @@
 mod describe;
 mod epochs;
 mod log_start;
+mod moving;
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
@@ -13,13 +14,16 @@ use ottla_storage::{
     AppendPlan, BatchLocation, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit,
     RefusedFirsts,
 };
-use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition};
+use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid};
 use slab::Slab;
+
+pub(crate) use self::moving::copy_piece;
 
 use crate::acks::{AckEnd, AckQueue, AckSender};
 use crate::core::LeaderCore;
 use crate::dir::Dir;
 use crate::fetch_wait::FetchWait;
+use crate::moves::Moving;
 use crate::request::{
     AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
     PartitionOffsets,
@@ -29,7 +33,8 @@ use crate::request::{
 pub struct Partition {
     id: TopicIdPartition,
     name: TopicPartition,
-    dir: Arc<Dir>,
+    /// A copy of the state's, as is the config below.
+    dir: RwLock<Arc<Dir>>,
     /// A copy of the log's, which can be had while somebody appends.
     config: RwLock<Arc<TopicConfig>>,
     state: Mutex<State>,
@@ -37,6 +42,14 @@ pub struct Partition {
 
 struct State {
     log: Log,
+    /// The log directory that it is in.
+    dir: Arc<Dir>,
+    /// The one that the metadata names.
+    placed: Uuid,
+    /// Where it moves to.
+    moving: Option<Arc<Moving>>,
+    /// Whether nothing is to become durable for a moment.
+    flushes_held: bool,
     core: LeaderCore,
     /// Whether this node leads. What was appended before it lost the lead can still become
     /// durable and be acknowledged.
@@ -92,6 +105,10 @@ impl Partition {
         log.replicated(core.high_watermark());
         let state = State {
             log,
+            placed: dir.id(),
+            dir: dir.clone(),
+            moving: None,
+            flushes_held: false,
             core,
             leads: leadership.leads,
             in_sync: leadership.in_sync,
@@ -103,7 +120,7 @@ impl Partition {
             retired: false,
         };
         let config = RwLock::new(Arc::new(state.log.config().clone()));
-        Partition { id, name, dir, config, state: Mutex::new(state) }
+        Partition { id, name, dir: RwLock::new(dir), config, state: Mutex::new(state) }
     }
 
     /// Topic id and index.
@@ -119,8 +136,8 @@ impl Partition {
     }
 
     /// The log directory that it is in.
-    pub(crate) fn dir(&self) -> &Arc<Dir> {
-        &self.dir
+    pub(crate) fn dir(&self) -> Arc<Dir> {
+        self.dir.read().expect("never poisoned").clone()
     }
 
     /// The leader or the replicas changed.
@@ -144,6 +161,7 @@ impl Partition {
     pub(crate) fn retire(&self) {
         let Ok(mut state) = self.state.lock() else { return };
         state.retired = true;
+        state.moving = None;
         // Producers that wait are told by the end of their channels.
         (state.acks, state.flush_acks) = (AckQueue::default(), AckQueue::default());
         let fetches = state.watchers.drain().collect();
@@ -198,7 +216,7 @@ impl Partition {
     /// # Errors
     /// `Offline`.
     pub fn config(&self) -> Result<Arc<TopicConfig>, PartitionError> {
-        if self.state.is_poisoned() || self.dir.health().is_fenced() {
+        if self.state.is_poisoned() || self.dir().health().is_fenced() {
             return Err(PartitionError::Offline);
         }
         Ok(self.config.read().expect("never poisoned").clone())
@@ -224,7 +242,7 @@ impl Partition {
         let rejected = |rejection| PartitionError::Log(LogError::Rejected(rejection));
         let plan = state.log.plan_append(&batch.header, Origin::Client, now).map_err(rejected)?;
         let epoch = state.core.epoch();
-        if matches!(plan, AppendPlan::Append { .. }) && self.dir.health().is_full() {
+        if matches!(plan, AppendPlan::Append { .. }) && state.dir.health().is_full() {
             return Err(PartitionError::Log(state.log.refuse_for_room(batch)));
         }
         let info = match state.log.append(plan, batch, epoch, now) {
@@ -290,15 +308,6 @@ impl Partition {
     /// `Offline`.
     pub fn high_watermark(&self) -> Result<Offset, PartitionError> {
         Ok(self.lock()?.core.high_watermark())
-    }
-
-    /// Epoch of the record at `offset`; none for an offset that the log does not have.
-    ///
-    /// # Errors
-    /// `Offline`.
-    pub fn epoch_at(&self, offset: Offset) -> Result<LeaderEpoch, PartitionError> {
-        let state = self.lock()?;
-        Ok(state.log.epochs().epoch_at(offset).unwrap_or(LeaderEpoch::NONE))
     }
 
     /// The first batch with a record at or after `target` and one from `from` on; its records are
@@ -401,7 +410,7 @@ impl Partition {
     /// Fences the directory when the error is a fault of this node.
     fn failed(&self, error: LogError) -> PartitionError {
         if error.is_fault() {
-            self.dir.health().fence(format!("{}: {error}", self.name));
+            self.dir().health().fence(format!("{}: {error}", self.name));
         } else if error.is_damage() {
             tracing::error!(partition = %self.name, %error, "the log is damaged; a start looks at it");
         }
@@ -416,7 +425,7 @@ impl Partition {
         if state.retired {
             return Err(PartitionError::Gone);
         }
-        if self.dir.health().is_fenced() { Err(PartitionError::Offline) } else { Ok(state) }
+        if state.dir.health().is_fenced() { Err(PartitionError::Offline) } else { Ok(state) }
     }
 }
 
@@ -478,8 +487,9 @@ impl State {
 
     fn wants_flush(&self) -> bool {
         let unflushed = self.log.end().since(self.log.recovery_point());
-        unflushed >= self.log.config().flush_messages
+        let wants = unflushed >= self.log.config().flush_messages
             || self.log.has_unflushed_segment()
-            || self.flush_acks.is_waiting()
+            || self.flush_acks.is_waiting();
+        wants && !self.flushes_held
     }
 }

@@ -32,6 +32,8 @@ pub struct Placement {
 pub struct DirPlan {
     /// Partitions whose directory is there.
     pub open: BTreeSet<TopicIdPartition>,
+    /// Directories of copies that were to take the place of a log elsewhere.
+    pub copies: Vec<(TopicIdPartition, String)>,
     /// Directories to be renamed to stray, with what their name says.
     pub stray: Vec<(String, TopicPartition)>,
     /// Directories that were deleted before and wait for their removal.
@@ -54,15 +56,22 @@ pub fn plan_dirs(
                 plan.remove.push(dir.name.clone());
                 continue;
             }
-            PartitionDirName::Stray | PartitionDirName::Future(_) => continue,
-            PartitionDirName::Log(name) => name,
+            PartitionDirName::Stray => continue,
+            PartitionDirName::Log(name) | PartitionDirName::Future(name) => name,
         };
+        let is_copy = matches!(dir.kind, PartitionDirName::Future(_));
         let placed =
             dir.topic_id.map(|topic_id| TopicIdPartition { topic_id, partition: name.partition });
         match placed {
             Some(id) if placements.get(&id).is_some_and(|placed| placed.name == *name) => {
-                plan.open.insert(id);
+                if is_copy {
+                    plan.copies.push((id, dir.name.clone()));
+                } else {
+                    plan.open.insert(id);
+                }
             }
+            // Nobody needs what has not begun to be a copy.
+            None if is_copy => plan.remove.push(dir.name.clone()),
             None if !is_begun(dir) => plan.remove.push(dir.name.clone()),
             _ => plan.stray.push((dir.name.clone(), name.clone())),
         }
@@ -99,6 +108,7 @@ mod tests {
     #[test]
     fn each_directory_has_its_fate() {
         let placements = BTreeMap::from([placement("a", 1), placement("b", 2), placement("c", 3)]);
+        let copy = |name: &str| format!("{name}.{}-future", Uuid([8; 16]).to_hex());
         let deleted = format!("x-0.{}-delete", Uuid([9; 16]).to_hex());
         let found = [
             dir("a-0", Some(1)),
@@ -108,12 +118,16 @@ mod tests {
             dir("e-0", None),
             dir(&deleted, Some(9)),
             dir(&deleted.replace("-delete", "-stray"), Some(9)),
+            dir(&copy("a-0"), Some(1)),
+            dir(&copy("b-0"), Some(8)),
+            dir(&copy("c-0"), None),
         ];
         let plan = plan_dirs(&placements, &found, |dir| dir.name == "e-0");
         let id = |byte| TopicIdPartition { topic_id: Uuid([byte; 16]), partition: PartitionId(0) };
         assert_eq!(plan.open, [id(1)].into());
+        assert_eq!(plan.copies, [(id(1), copy("a-0"))]);
         let stray: Vec<_> = plan.stray.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(stray, ["b-0", "d-0", "e-0"]);
-        assert_eq!(plan.remove, ["c-0".to_owned(), deleted]);
+        assert_eq!(stray, ["b-0", "d-0", "e-0", &copy("b-0")]);
+        assert_eq!(plan.remove, ["c-0".to_owned(), deleted, copy("c-0")]);
     }
 }

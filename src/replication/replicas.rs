@@ -1,17 +1,19 @@
 //! All partitions of the node: opened at the start, created and deleted as the metadata says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
 use ottla_runtime::{Plane, Runtime};
-use ottla_storage::{DirError, LogDir, LogDirs, PartitionDirName, Progress, RefusedFirsts};
-use ottla_types::{ErrorCode, TopicIdPartition, Uuid};
+use ottla_storage::{LogDir, LogDirs, PartitionDirName, Progress, RefusedFirsts};
+use ottla_types::{ErrorCode, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::mpsc;
 
 use crate::dir::Dir;
 use crate::load_error::LoadError;
+use crate::moves::Moves;
 use crate::opening::{Opening, Unopened};
 use crate::partition::Partition;
 use crate::placement::Placement;
@@ -42,6 +44,8 @@ pub struct ReplicasConfig {
     pub producer_id_expiration: Duration,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads: usize,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, as the node begins.
+    pub move_bytes_per_second: u64,
 }
 
 /// All partitions of the node. Copies share them.
@@ -61,8 +65,12 @@ pub(crate) struct Shared {
     pub(crate) offline: RwLock<BTreeMap<TopicIdPartition, Option<Box<Opening>>>>,
     /// Those of them that were deleted since they were tried again last.
     pub(crate) gone: Mutex<BTreeSet<TopicIdPartition>>,
-    /// Whether there were directories that could not be opened.
-    pub(crate) some_unreadable: bool,
+    /// Directories that could not be opened.
+    pub(crate) unreadable: Vec<PathBuf>,
+    /// Moves between directories.
+    pub(crate) moves: Moves,
+    /// Where partitions are wished that are not here yet.
+    pub(crate) preferred: Mutex<BTreeMap<TopicPartition, Arc<Dir>>>,
     /// Every directory of the node, that of the metadata log included.
     pub(crate) all_dirs: Vec<Arc<LogDir>>,
     /// Where it is told in which directory a replica is, when the metadata says otherwise.
@@ -87,7 +95,9 @@ impl Replicas {
             offline: RwLock::default(),
             gone: Mutex::default(),
             all_dirs: dirs.all().cloned().collect(),
-            some_unreadable: !dirs.unreadable().is_empty(),
+            unreadable: dirs.unreadable().to_vec(),
+            moves: Moves::new(config.move_bytes_per_second),
+            preferred: Mutex::default(),
             moved,
         };
         Replicas { shared: Arc::new(shared) }
@@ -100,7 +110,7 @@ impl Replicas {
     }
 
     /// Whether this node holds the partition, and has no log of it.
-    fn is_offline(&self, id: &TopicIdPartition) -> bool {
+    pub(crate) fn is_offline(&self, id: &TopicIdPartition) -> bool {
         self.shared.offline.read().expect("never poisoned").contains_key(id)
     }
 
@@ -120,52 +130,8 @@ impl Replicas {
     /// All partitions in a directory.
     pub(crate) fn all_in(&self, dir: &Arc<Dir>) -> Vec<Arc<Partition>> {
         let mut all = self.all();
-        all.retain(|partition| Arc::ptr_eq(dir, partition.dir()));
+        all.retain(|partition| Arc::ptr_eq(dir, &partition.dir()));
         all
-    }
-
-    /// Opens what is on disk and creates what is missing, once, before anything is served. A
-    /// directory that cannot be read is fenced, and its partitions are offline.
-    ///
-    /// # Errors
-    /// When nothing may be served: a partition is in two directories.
-    pub async fn load(&self, placements: Vec<Placement>) -> Result<(), LoadError> {
-        let mut placements: BTreeMap<_, _> = placements.into_iter().map(|p| (p.id, p)).collect();
-        let mut work: BTreeMap<TopicIdPartition, Opening> = BTreeMap::new();
-        for dir in &self.shared.dirs {
-            let (preparing, planned) = (dir.clone(), placements.clone());
-            let prepare = move || preparing.prepare(&planned);
-            let prepared = match self.shared.runtime.blocking(Plane::Data(0), prepare).await {
-                Err(DirError::Io { path, source }) => {
-                    dir.health().fence(format!("{}: {source}", path.display()));
-                    continue;
-                }
-                prepared => prepared?,
-            };
-            for id in prepared.nameless {
-                self.shared.tell_lost(id);
-                self.set_offline(id, None);
-                placements.remove(&id);
-            }
-            for (id, left) in prepared.open {
-                let placement = placements[&id].clone();
-                let opening = Opening {
-                    placement,
-                    dir: dir.clone(),
-                    left: Some(left),
-                    refused: RefusedFirsts::default(),
-                };
-                if let Some(other) = work.insert(id, opening) {
-                    let path = |dir: &Dir| dir.data().path().join(other.placement.name.to_string());
-                    return Err(LoadError::Duplicate(path(&other.dir), path(dir)));
-                }
-            }
-        }
-        let missing = placements.into_iter().filter(|(id, _)| !work.contains_key(id));
-        let missing = missing.map(|(_, placement)| placement).collect();
-        let threads = self.shared.config.recovery_threads * self.shared.dirs.len();
-        self.open_all(work.into_values().collect(), threads).await?;
-        self.create(missing, When::AtStart).await
     }
 
     /// Takes over what the metadata says of these partitions: new ones are created, known ones
@@ -195,17 +161,24 @@ impl Replicas {
 
     /// Creates logs. As Kafka does, in the directory that the metadata names, else in the first
     /// of those with the fewest.
-    async fn create(&self, placements: Vec<Placement>, when: When) -> Result<(), LoadError> {
+    pub(crate) async fn create(
+        &self,
+        placements: Vec<Placement>,
+        when: When,
+    ) -> Result<(), LoadError> {
         let dirs: Vec<_> =
             self.shared.dirs.iter().filter(|dir| !dir.health().is_fenced()).cloned().collect();
-        let some_offline = self.shared.some_unreadable || dirs.len() < self.shared.dirs.len();
+        let some_offline = self.shared.some_offline();
         let mut counts: Vec<usize> = match dirs.as_slice() {
             [_] => vec![0],
             several => several.iter().map(|dir| self.all_in(dir).len()).collect(),
         };
         let mut work = Vec::new();
         for placement in placements {
-            let named = dirs.iter().position(|dir| dir.id() == placement.directory);
+            let wished = self.shared.take_preferred(&placement.name);
+            let named = wished.and_then(|wished| dirs.iter().position(|dir| dir.id() == wished));
+            let named =
+                named.or_else(|| dirs.iter().position(|dir| dir.id() == placement.directory));
             // A log that may be in a directory that is offline must not begin anew elsewhere.
             let may_be_there = match when {
                 When::AtStart => some_offline,
@@ -218,7 +191,7 @@ impl Replicas {
             };
             counts[at] += 1;
             let (dir, refused) = (dirs[at].clone(), RefusedFirsts::default());
-            work.push(Opening { placement, dir, left: None, refused });
+            work.push(Opening { placement, dir, left: None, copy: None, refused });
         }
         self.open_all(work, CREATORS).await
     }
@@ -362,6 +335,28 @@ impl Replicas {
 }
 
 impl Shared {
+    /// Whether a directory cannot be used.
+    pub(crate) fn some_offline(&self) -> bool {
+        !self.unreadable.is_empty() || self.dirs.iter().any(|dir| dir.health().is_fenced())
+    }
+
+    /// Whether the directory at `path` could not be opened.
+    pub(crate) fn is_unreadable(&self, path: &Path) -> bool {
+        self.unreadable.iter().any(|unreadable| unreadable == path)
+    }
+
+    /// The directory that was wished for a partition that is created now.
+    fn take_preferred(&self, name: &TopicPartition) -> Option<Uuid> {
+        let wished = self.preferred.lock().expect("never poisoned").remove(name);
+        wished.map(|dir| dir.id())
+    }
+
+    /// Tells the controller in which directory a replica is, or will be.
+    pub(crate) fn tell(&self, id: TopicIdPartition, directory: Uuid) {
+        // Whoever listens may have ended.
+        let _ = self.moved.send((id, directory));
+    }
+
     pub(crate) fn insert(&self, partition: Arc<Partition>) {
         let mut partitions = self.partitions.write().expect("never poisoned");
         partitions.insert(partition.id(), partition);
@@ -414,7 +409,7 @@ impl Shared {
 
 /// When logs are created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum When {
+pub(crate) enum When {
     /// At the start: what is missing may be in a directory that is offline.
     AtStart,
     /// When the metadata tells of them: what it does not place is new.

@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use ottla_runtime::{Disk, Plane};
 use ottla_storage::OffsetCheckpoint;
-use ottla_types::Offset;
+use ottla_types::{Offset, TopicPartition};
 
 use crate::dir::Dir;
 use crate::load_error::LoadError;
@@ -29,7 +29,7 @@ impl Replicas {
 
     fn delete_old_segments(&self, dir: &Arc<Dir>) -> Result<(), LoadError> {
         let now = self.shared.runtime.clock().wall();
-        let moves = self.move_log_starts(dir, || {
+        let (_in_file, moves) = self.move_log_starts(dir, || {
             let mut moves = Vec::new();
             for partition in self.all_in(dir) {
                 if let Some(start) = held(partition.plan_retention(now))?.flatten() {
@@ -50,9 +50,28 @@ impl Replicas {
     #[must_use]
     pub fn delete_records(&self, asked: &[(Arc<Partition>, Option<Offset>)]) -> Vec<LowWatermark> {
         let mut answers: Vec<Option<LowWatermark>> = asked.iter().map(|_| None).collect();
+        // One that moves to a directory that had its turn is there in the second round.
+        for _ in 0..2 {
+            self.delete_records_in_each(asked, &mut answers);
+        }
+        answers.into_iter().map(|answer| answer.unwrap_or(Err(PartitionError::Gone))).collect()
+    }
+
+    fn delete_records_in_each(
+        &self,
+        asked: &[(Arc<Partition>, Option<Offset>)],
+        answers: &mut [Option<LowWatermark>],
+    ) {
         for dir in &self.shared.dirs {
-            let here = |(partition, _): &(Arc<Partition>, _)| Arc::ptr_eq(dir, partition.dir());
-            let asked_here = || asked.iter().enumerate().filter(|(_, asked)| here(asked));
+            let here = |(partition, _): &(Arc<Partition>, _)| Arc::ptr_eq(dir, &partition.dir());
+            let open: Vec<bool> = answers.iter().map(Option::is_none).collect();
+            let asked_here = || {
+                let all = asked.iter().enumerate();
+                all.filter(|(at, asked)| open[*at] && here(asked))
+            };
+            if !open.contains(&true) {
+                return;
+            }
             let mut planned = Vec::new();
             let moved = self.move_log_starts(dir, || {
                 for (at, (partition, before)) in asked_here() {
@@ -73,7 +92,9 @@ impl Replicas {
             }
             for (at, partition, start) in planned {
                 let begun = match &moved {
-                    Ok(_) => {
+                    // What the file holds is held until the log begins there: else the log might
+                    // move to another directory in between.
+                    Ok(_in_file) => {
                         self.begin_log_at(&partition, start).and_then(|()| partition.log_start())
                     }
                     Err(_) => Err(PartitionError::Offline),
@@ -81,7 +102,6 @@ impl Replicas {
                 answers[at] = Some(begun);
             }
         }
-        answers.into_iter().map(|answer| answer.unwrap_or(Err(PartitionError::Gone))).collect()
     }
 
     /// Lets a log begin at a start that is durable. A partition that this node lost meanwhile is
@@ -98,28 +118,29 @@ impl Replicas {
         Ok(())
     }
 
-    /// Asks `plan` where logs are to begin from now on, and makes it durable.
-    fn move_log_starts(
+    /// Asks `plan` where logs are to begin from now on, and makes it durable. No log leaves the
+    /// directory, or comes, before the caller drops what the file holds.
+    fn move_log_starts<'a>(
         &self,
-        dir: &Arc<Dir>,
-        plan: impl FnOnce() -> Result<Vec<(Arc<Partition>, Offset)>, LoadError>,
-    ) -> Result<Vec<(Arc<Partition>, Offset)>, LoadError> {
+        dir: &'a Arc<Dir>,
+        plan: impl FnOnce() -> Result<NewStarts, LoadError>,
+    ) -> Result<(MutexGuard<'a, OffsetCheckpoint>, NewStarts), LoadError> {
         // Locked before the partitions are listed: a log that is deleted meanwhile must not come
         // back into the file behind the new log that takes its name.
         let mut last = dir.log_starts.lock().expect("never poisoned");
         let moves = plan()?;
         if moves.is_empty() {
-            return Ok(moves);
+            return Ok((last, moves));
         }
         let mut starts = self.log_starts(dir, &last);
         for (partition, start) in &moves {
-            note_start(&mut starts, partition, *start);
+            note_start(&mut starts, partition.name(), *start);
         }
         if starts != *last {
             dir.data().write_log_starts(&starts)?;
             *last = starts;
         }
-        Ok(moves)
+        Ok((last, moves))
     }
 
     /// Writes the starts of all logs: Kafka expects the file.
@@ -134,14 +155,19 @@ impl Replicas {
     /// The starts of all logs in a directory. One that is offline keeps what it had.
     fn log_starts(&self, dir: &Arc<Dir>, last: &OffsetCheckpoint) -> OffsetCheckpoint {
         let partitions = self.all_in(dir);
-        let names: BTreeSet<_> = partitions.iter().map(|partition| partition.name()).collect();
+        let copies = self.copies_in(dir);
+        let mut names: BTreeSet<_> = partitions.iter().map(|partition| partition.name()).collect();
+        names.extend(copies.iter().map(|(name, _)| name));
         let mut starts = last.clone();
         starts.offsets.retain(|name, _| names.contains(name));
         dir.keep_damaged(last, &mut starts);
         for partition in &partitions {
             if let Ok(start) = partition.log_start() {
-                note_start(&mut starts, partition, start);
+                note_start(&mut starts, partition.name(), start);
             }
+        }
+        for (name, copy) in &copies {
+            note_start(&mut starts, name, copy.start());
         }
         starts
     }
@@ -158,13 +184,16 @@ impl Replicas {
     }
 }
 
+/// Where logs are to begin.
+type NewStarts = Vec<(Arc<Partition>, Offset)>;
+
 /// Where a log begins now, or why nothing was deleted.
 pub type LowWatermark = Result<Offset, PartitionError>;
 
 /// Notes where a log begins, unless a start behind it is noted that is about to be in force.
-fn note_start(starts: &mut OffsetCheckpoint, partition: &Partition, start: Offset) {
+fn note_start(starts: &mut OffsetCheckpoint, name: &TopicPartition, start: Offset) {
     if start > Offset::ZERO {
-        let noted = starts.offsets.entry(partition.name().clone()).or_insert(start);
+        let noted = starts.offsets.entry(name.clone()).or_insert(start);
         *noted = start.max(*noted);
     }
 }

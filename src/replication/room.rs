@@ -124,6 +124,7 @@ impl Replicas {
         }
         self.shared.insert(partition.clone());
         drop(offline);
+        self.start_move(partition.clone());
         if let Some(Some(latest)) = waited {
             let Placement { leadership, config, .. } = latest.placement;
             if let Err(error) = partition.change_leadership(leadership) {

@@ -64,6 +64,7 @@ pub(crate) fn config() -> ReplicasConfig {
         producer_check_interval: Duration::from_mins(10),
         producer_id_expiration: Duration::from_hours(24),
         recovery_threads: 2,
+        move_bytes_per_second: u64::MAX,
     }
 }
 

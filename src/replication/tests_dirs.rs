@@ -12,13 +12,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use crate::tests::{Bench, FROM_START, config, in_world, placement};
 use crate::{Partition, Placement, Replicas};
 
-struct Jbod {
-    bench: Bench,
-    moved: UnboundedReceiver<(TopicIdPartition, Uuid)>,
+pub(crate) struct Jbod {
+    pub(crate) bench: Bench,
+    pub(crate) moved: UnboundedReceiver<(TopicIdPartition, Uuid)>,
 }
 
 /// Directories /d1 and on, whose ids are so many 1s and on.
-fn jbod_at(node: &SimNode, count: u8, unreadable: Vec<PathBuf>) -> Jbod {
+pub(crate) fn jbod_at(node: &SimNode, count: u8, unreadable: Vec<PathBuf>) -> Jbod {
     let runtime = Runtime::simulated(node);
     let dir = |number: u8| {
         let path = PathBuf::from(format!("/d{number}"));
@@ -33,18 +33,18 @@ fn jbod_at(node: &SimNode, count: u8, unreadable: Vec<PathBuf>) -> Jbod {
     Jbod { bench: Bench { node: node.clone(), runtime, dirs, replicas }, moved }
 }
 
-fn unassigned(topic_id: u8) -> Placement {
+pub(crate) fn unassigned(topic_id: u8) -> Placement {
     let mut placement = placement(topic_id, 1);
     placement.name.topic = format!("t{topic_id}").as_str().into();
     placement.directory = Uuid::DIR_UNASSIGNED;
     placement
 }
 
-fn in_jbod(case: impl AsyncFnOnce(Jbod)) {
+pub(crate) fn in_jbod(case: impl AsyncFnOnce(Jbod)) {
     in_world(async |bench| case(jbod_at(&bench.node, 2, Vec::new())).await);
 }
 
-fn names(jbod: &Jbod, dir: &str) -> Vec<String> {
+pub(crate) fn names(jbod: &Jbod, dir: &str) -> Vec<String> {
     let entries = jbod.bench.runtime.disk().list(Path::new(dir)).expect("readable");
     entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect()
 }

@@ -61,6 +61,9 @@ sync_points! {
     /// The entry of a new partition directory, and of the recovery points without an older log of
     /// its name.
     PartitionDir = "partition-dir";
+    /// The names of a log that has moved: it has its own in the new directory, and none in the old
+    /// one, before anything counts that only the new one has.
+    MovedDir = "moved-dir";
     /// `partition.metadata`: without its topic id a directory is stray after a restart.
     PartitionMetadataFile = "partition-metadata-file";
     /// Records of a partition's log, before the recovery point or a flushed vote passes them.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_runtime::{DirLock, Disk, SyncPoint};
-use ottla_types::{BrokerEpoch, Offset, Timestamp, TopicPartition, Uuid};
+use ottla_types::{BrokerEpoch, Offset, Timestamp, Uuid};
 
 use crate::boot_note::BootNote;
 use crate::checkpoint::OffsetCheckpoint;
@@ -305,19 +305,20 @@ impl DataDir {
         .collect()
     }
 
-    /// Begins the log of a new partition. [`DataDir::sync_created`] makes its directory survive a
-    /// power cut; what is in the directory is made durable with the first records.
+    /// Begins the log of a new partition, or a copy of one, in a directory of this name.
+    /// [`DataDir::sync_created`] makes its directory survive a power cut; what is in the directory
+    /// is made durable with the first records.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn create_log(
         &self,
-        partition: &TopicPartition,
+        name: &str,
         topic_id: Uuid,
         options: LogOptions,
         now: Timestamp,
     ) -> Result<Log, LogError> {
-        let dir = self.path.join(partition.to_string());
+        let dir = self.path.join(name);
         let failed = |error| LogError::io(&dir, error);
         let shutdown = match self.disk.create_dir(&dir) {
             // What an attempt before this one left may be damaged.
@@ -340,6 +341,15 @@ impl DataDir {
     /// Those of the disk.
     pub fn sync_created(&self) -> Result<(), DirError> {
         let synced = self.disk.sync_dir(&self.path, SyncPoint::PartitionDir);
+        synced.map_err(|error| self.failed("", error))
+    }
+
+    /// Makes durable that a log has come or gone by a change of its directory's name.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn sync_moved(&self) -> Result<(), DirError> {
+        let synced = self.disk.sync_dir(&self.path, SyncPoint::MovedDir);
         synced.map_err(|error| self.failed("", error))
     }
 

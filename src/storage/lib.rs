@@ -29,9 +29,10 @@ pub use error::{AppendRejection, Damage, LogError};
 pub use health::DirHealth;
 pub use leader_epochs::LeaderEpochs;
 pub use log::{
-    AppendInfo, AppendPlan, BatchLocation, Break, Examined, Extent, FlushJob, FoundBatch,
-    IncomingBatch, Kept, Left, Log, LogOptions, Origin, Progress, ReadLimit, Recovered, Shutdown,
-    SyncPoints, TrimJob, continue_at, each_sound_behind, examine, take_out, take_out_segment,
+    AppendInfo, AppendPlan, BatchLocation, Break, CopySource, Examined, Extent, FlushJob,
+    FoundBatch, IncomingBatch, Kept, Left, Log, LogOptions, Origin, Progress, ReadLimit, Recovered,
+    Shutdown, SyncPoints, TrimJob, continue_at, each_sound_behind, examine, take_out,
+    take_out_segment,
 };
 pub use log_dirs::{LastStop, LogDir, LogDirs};
 pub use meta_properties::MetaProperties;

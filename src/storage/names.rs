@@ -112,6 +112,12 @@ impl PartitionDirName {
         with_suffix(partition, unique, "delete")
     }
 
+    /// Name of a partition's directory while it is filled, to take the place of the one elsewhere.
+    #[must_use]
+    pub fn future(partition: &TopicPartition, unique: Uuid) -> String {
+        with_suffix(partition, unique, "future")
+    }
+
     /// Name of a partition's directory once it is found to be stray.
     #[must_use]
     pub fn stray(partition: &TopicPartition, unique: Uuid) -> String {

@@ -25,6 +25,7 @@ mod hostile;
 mod limits;
 mod log_dirs;
 mod many;
+mod moves;
 mod node;
 mod oracle;
 mod partitions;

@@ -34,6 +34,8 @@ pub struct Stats {
     pub topics: u64,
     /// Requests to delete records that were acknowledged.
     pub deletions: u64,
+    /// Replicas that were asked to be in some log directory.
+    pub moves: u64,
     /// Changes of configs that were acknowledged.
     pub configs: u64,
     /// Commits of offsets that were acknowledged.
@@ -73,6 +75,7 @@ impl AddAssign for Stats {
         self.read += other.read;
         self.topics += other.topics;
         self.deletions += other.deletions;
+        self.moves += other.moves;
         self.configs += other.configs;
         self.commits += other.commits;
         self.joins += other.joins;

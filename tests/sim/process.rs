@@ -1,5 +1,6 @@
 //! The broker's process on its simulated machine.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +9,8 @@ use ottla_config::NodeConfig;
 use ottla_node::{NodeParts, run};
 use ottla_replication::Replicas;
 use ottla_runtime::sim::SimNode;
-use ottla_runtime::{Plane, Runtime};
+use ottla_runtime::{Disk, Plane, Runtime};
+use ottla_storage::PartitionDirName;
 use ottla_types::TopicIdPartition;
 use tokio::sync::watch;
 
@@ -50,9 +52,10 @@ impl Process {
         let runtime = Runtime::simulated(machine);
         let (opened, findings) = (state_in.clone(), findings.clone());
         let held: Arc<Mutex<Vec<TopicIdPartition>>> = Arc::default();
-        let holds = held.clone();
+        let (holds, disk) = (held.clone(), runtime.disk().clone());
         parts.on_open = Box::new(move |replicas| {
             look_into_logs(replicas, &findings);
+            look_for_second_logs(&disk, &findings);
             let ids = replicas.all().iter().map(|partition| partition.id()).collect();
             *holds.lock().expect("a list") = ids;
             opened.send_replace(State::Open);
@@ -122,6 +125,24 @@ fn look_into_logs(replicas: &Replicas, findings: &Findings) {
                 }
             }
             Err(error) => findings.violated(format!("{}: {error:?}", partition.name())),
+        }
+    }
+}
+
+/// A partition has one log, whatever became of its move to another directory.
+fn look_for_second_logs(disk: &Disk, findings: &Findings) {
+    let mut seen = BTreeMap::new();
+    let names = |dir: &Path| disk.list(dir).unwrap_or_default().into_iter();
+    for dir in names(Path::new("/var")).filter(|entry| entry.is_dir) {
+        let path = Path::new("/var").join(&dir.name);
+        for log in names(&path).filter(|entry| entry.is_dir) {
+            let Some(PartitionDirName::Log(name)) = PartitionDirName::parse(&log.name) else {
+                continue;
+            };
+            if let Some(other) = seen.insert(name.clone(), path.clone()) {
+                let dirs = (other.display(), path.display());
+                findings.violated(format!("{name} is in {} and in {}", dirs.0, dirs.1));
+            }
         }
     }
 }

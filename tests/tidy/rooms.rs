@@ -58,6 +58,7 @@ const CORES: &[&str] = &[
     "src/metadata/image",
     "src/metadata/controller",
     "src/replication/core.rs",
+    "src/replication/moves/core.rs",
     "src/replication/placement.rs",
     "src/replication/sessions",
     "src/replication/validation",

@@ -162,6 +162,12 @@ pub(super) const LOGS: &[ConfigKey] = &[
         "Time after which the sequence numbers of a silent producer are forgotten, ms.",
     ),
     key(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        Kind::Long { min: 0 },
+        Some("9223372036854775807"),
+        "Most bytes in a second that are copied for replicas that move to another log directory.",
+    ),
+    key(
         "replica.high.watermark.checkpoint.interval.ms",
         Kind::Long { min: 1 },
         Some("5000"),

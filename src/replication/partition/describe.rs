@@ -1,6 +1,7 @@
 //! What an operator is told of a partition's log.
 
 use ottla_storage::ActiveProducer;
+use ottla_types::Offset;
 
 use super::Partition;
 use crate::request::PartitionError;
@@ -12,6 +13,14 @@ impl Partition {
     /// `Offline`, or `Gone`.
     pub fn size(&self) -> Result<u64, PartitionError> {
         Ok(self.lock()?.log.size())
+    }
+
+    /// Offset of the next record, replicated or not.
+    ///
+    /// # Errors
+    /// `Offline`, or `Gone`.
+    pub(crate) fn end(&self) -> Result<Offset, PartitionError> {
+        Ok(self.lock()?.log.end())
     }
 
     /// The producers that the log knows, by id.

@@ -6,6 +6,15 @@ use super::Partition;
 use crate::request::PartitionError;
 
 impl Partition {
+    /// Epoch of the record at `offset`; none for an offset that the log does not have.
+    ///
+    /// # Errors
+    /// `Offline`.
+    pub fn epoch_at(&self, offset: Offset) -> Result<LeaderEpoch, PartitionError> {
+        let state = self.lock()?;
+        Ok(state.log.epochs().epoch_at(offset).unwrap_or(LeaderEpoch::NONE))
+    }
+
     /// The largest epoch at most `asked` and its end, for a client that knows `leader_epoch`;
     /// `None` when nothing is known of it.
     ///

@@ -1,15 +1,16 @@
 //! AlterReplicaLogDirs (34): in which log directories this broker's replicas are to be (KIP-113).
 //!
 //! Versions: 1-2; 2 is flexible.
-//! - A replica that is where it is to be is fine. One that is elsewhere is not moved, and refused:
-//!   moves are not built.
+//! - A replica that is elsewhere moves there in the background; the answer comes when it begins to.
+//!   DescribeLogDirs tells how far it is. One that is there stays, and a move of it is called off;
+//!   so is one to a third directory.
+//! - Where one is wished that is not here yet is remembered until it is.
 //! - Of a partition that is named twice the last directory counts.
 //!
 //! Errors: of each partition `LOG_DIR_NOT_FOUND` (no directory of the node, or no absolute path),
-//! `KAFKA_STORAGE_ERROR` (the directory or the replica is offline), `INVALID_TOPIC_EXCEPTION` (a
-//! name too long for the directory of a move), `UNKNOWN_TOPIC_OR_PARTITION`,
-//! `REPLICA_NOT_AVAILABLE`, `UNSUPPORTED_VERSION` (it would have to be moved),
-//! `CLUSTER_AUTHORIZATION_FAILED`.
+//! `KAFKA_STORAGE_ERROR` (the directory or the replica is offline, or, for a move, any directory),
+//! `INVALID_TOPIC_EXCEPTION` (a name too long for the directory of a move),
+//! `UNKNOWN_TOPIC_OR_PARTITION`, `REPLICA_NOT_AVAILABLE`, `CLUSTER_AUTHORIZATION_FAILED`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,9 @@ use ottla_protocol::messages::alter_replica_log_dirs_response::{
 use ottla_protocol::messages::{
     AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, TopicName as WireName, decode_request,
 };
-use ottla_replication::{DirState, Replicas};
+use ottla_replication::Replicas;
 use ottla_security::Operation;
-use ottla_types::{ErrorCode, PartitionId, TopicIdPartition};
+use ottla_types::{ErrorCode, PartitionId, TopicIdPartition, TopicPartition};
 
 use super::Permissions;
 use crate::apis::Incoming;
@@ -86,7 +87,7 @@ fn by_topic(body: &AlterReplicaLogDirsRequest) -> BTreeMap<&WireName, BTreeMap<i
     all
 }
 
-/// Whether a replica is in a directory of the node.
+/// Lets a replica be in a directory of the node.
 fn judge(
     image: &Image,
     replicas: &Replicas,
@@ -98,21 +99,9 @@ fn judge(
         return Err(ErrorCode::InvalidTopicException);
     }
     let dir = dir.ok_or(ErrorCode::LogDirNotFound)?;
-    match replicas.dir_state(dir) {
-        DirState::Missing => return Err(ErrorCode::LogDirNotFound),
-        DirState::Offline => return Err(ErrorCode::KafkaStorageError),
-        DirState::Online => {}
-    }
-    let unknown = ErrorCode::UnknownTopicOrPartition;
-    let topic_id = image.topics().by_name(topic).ok_or(unknown)?.id;
-    let id = TopicIdPartition { topic_id, partition: PartitionId(index) };
-    image.partition_by_id(id).ok_or(unknown)?;
-    match replicas.get(&id) {
-        Some(partition) if partition.is_in(dir) => Ok(()),
-        Some(_) => Err(ErrorCode::UnsupportedVersion),
-        None => Err(match replicas.why_missing(&id) {
-            ErrorCode::NotLeaderOrFollower => ErrorCode::ReplicaNotAvailable,
-            other => other,
-        }),
-    }
+    let partition = PartitionId(index);
+    let id = image.topics().by_name(topic).map(|topic| topic.id);
+    let id = id.map(|topic_id| TopicIdPartition { topic_id, partition });
+    let id = id.filter(|id| image.partition_by_id(*id).is_some());
+    replicas.move_to(&TopicPartition { topic: topic.into(), partition }, id, dir)
 }

@@ -4,7 +4,8 @@
 //! whether new replicas are kept out of a directory (KIP-1066).
 //! - All directories of `log.dirs` are told of, in that order (Kafka's is that of a hash); logs are
 //!   left out that nobody asked for. The metadata log is none of them.
-//! - A log is behind nothing here: the high watermark is not above its end.
+//! - A log is behind nothing here: the high watermark is not above its end. One that moves is told
+//!   of twice, where it is and where its copy is, which is behind it.
 //! - Sizes are asked for off the data thread: a file system may stall.
 //!
 //! Errors: `CLUSTER_AUTHORIZATION_FAILED` for the whole, from version 3 on; of a directory,
@@ -117,8 +118,8 @@ fn by_topic(logs: Vec<DescribedLog>, asked: &Asked) -> Vec<DescribeLogDirsTopic>
         let partition = DescribeLogDirsPartition {
             partition_index: log.name.partition,
             partition_size: i64::try_from(log.size).unwrap_or(i64::MAX),
-            offset_lag: 0,
-            is_future_key: false,
+            offset_lag: log.behind.unwrap_or(0),
+            is_future_key: log.behind.is_some(),
         };
         match topics.last_mut() {
             Some(topic) if topic.name == log.name.topic => topic.partitions.push(partition),

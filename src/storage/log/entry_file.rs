@@ -5,7 +5,7 @@
 //! the first of them does, and no memory map.
 
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ottla_runtime::{Disk, File, LazyFile, OpenMode, is_out_of_descriptors};
 
@@ -46,6 +46,11 @@ impl<const N: usize> EntryFile<N> {
     pub(super) fn existing(&mut self) -> io::Result<PathBuf> {
         self.file()?;
         Ok(self.path.clone())
+    }
+
+    /// The directory has another name now; a file that is open stays so.
+    pub(super) fn moved_to(&mut self, dir: &Path) {
+        self.path = dir.join(self.path.file_name().expect("it is in a directory"));
     }
 
     /// Adds an entry, which waits in memory.

@@ -162,6 +162,10 @@ impl<E: Entry<N>, const N: usize> Index<E, N> {
         self.file.remove()
     }
 
+    pub(super) fn moved_to(&mut self, dir: &Path) {
+        self.file.moved_to(dir);
+    }
+
     pub(super) fn spill_if_room(&mut self) -> io::Result<()> {
         self.file.spill_if_room()
     }

@@ -10,6 +10,7 @@
 
 mod append;
 mod behind;
+mod copy;
 mod entry_file;
 mod flush;
 mod index;
@@ -37,6 +38,7 @@ use ottla_types::{Offset, Timestamp};
 
 pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
 pub use behind::{FoundBatch, each_sound_behind};
+pub use copy::CopySource;
 pub use flush::FlushJob;
 pub use progress::Progress;
 pub use read::ReadLimit;

@@ -339,6 +339,14 @@ impl Segment {
         self.aborted.clear()
     }
 
+    /// The directory has another name now; files that are open stay so.
+    pub(super) fn moved_to(&mut self, dir: &Path) {
+        self.path = dir.join(SegmentFile::Log.name(self.base));
+        self.offsets.moved_to(dir);
+        self.times.moved_to(dir);
+        self.aborted.moved_to(dir);
+    }
+
     /// Removes the files.
     pub(super) fn delete(self) -> Result<(), LogError> {
         for path in self.paths() {

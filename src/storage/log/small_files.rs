@@ -87,6 +87,12 @@ impl Log {
         self.small_files.epochs_unwritten |= self.epochs.assign(epoch, start);
     }
 
+    /// The epochs of the log whose place this one takes; some of them may have no records.
+    pub(super) fn replace_epochs(&mut self, epochs: LeaderEpochs) {
+        self.small_files.epochs_unwritten |= self.epochs != epochs;
+        self.epochs = epochs;
+    }
+
     /// Writes `leader-epoch-checkpoint` if an epoch began since. On an error the next append tries
     /// it again.
     pub(super) fn write_new_epochs(&mut self) -> Result<(), LogError> {

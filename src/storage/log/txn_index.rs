@@ -10,7 +10,7 @@
 //! again above the recovery point. Only on a full disk they stay in memory for a while.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ottla_protocol::{Decoded, Reader, Writer};
 use ottla_runtime::{Disk, SyncPoint};
@@ -55,6 +55,10 @@ impl TxnIndex {
             }
         }
         Ok(Some(index))
+    }
+
+    pub(super) fn moved_to(&mut self, dir: &Path) {
+        self.entries.moved_to(dir);
     }
 
     /// Adds an aborted transaction.

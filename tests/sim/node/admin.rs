@@ -11,6 +11,7 @@ use ottla_test_client::Connection;
 use super::client::{Client, Phase};
 use super::configs::Configs;
 use super::model::{Topic, TopicFate};
+use super::moves::Moves;
 use super::plan::Plan;
 use super::wire::{self, code};
 
@@ -35,6 +36,8 @@ pub struct Admin {
     has_stable: bool,
     does_little: bool,
     deletes_records: bool,
+    /// Log directories that replicas are moved to and fro.
+    moves: Option<Moves>,
     configs: Configs,
 }
 
@@ -48,6 +51,7 @@ impl Admin {
             has_stable: false,
             does_little: plan.few_topics,
             deletes_records: plan.deletes_records,
+            moves: plan.moves.then(|| Moves::between(plan.dirs)),
             configs: Configs::default(),
         }
     }
@@ -73,6 +77,12 @@ impl Admin {
         let topics = self.client.model().existing();
         let deletable: Vec<Topic> = topics.iter().filter(|topic| !topic.stable).cloned().collect();
         let dice = self.client.dice.clone();
+        if let Some(moves) = &self.moves
+            && !topics.is_empty()
+            && dice.chance(35)
+        {
+            return moves.ask(&self.client, connection, &dice.pick(&topics)).await;
+        }
         let topics_max = if self.does_little { FEW_TOPICS } else { TOPICS_MAX };
         if !self.has_stable || (topics.len() < topics_max && dice.chance(40)) {
             self.create(connection).await

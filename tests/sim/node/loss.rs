@@ -78,6 +78,13 @@ pub fn partitions_in(machine: &SimNode, dir: &Path) -> Vec<TopicIdPartition> {
     dirs_in(&disk, dir).into_iter().filter_map(id).collect()
 }
 
+/// The partitions whose directories are in log directories other than this.
+pub fn partitions_beside(machine: &SimNode, dir: &Path) -> Vec<TopicIdPartition> {
+    let disk = Runtime::simulated(machine).disk().clone();
+    let others = dirs_in(&disk, Path::new("/var")).into_iter().filter(|other| other != dir);
+    others.flat_map(|other| partitions_in(machine, &other)).collect()
+}
+
 /// The directories of partitions below those in `parent`, but for that of the metadata log.
 fn partition_dirs(disk: &Disk, parent: &Path) -> Vec<PathBuf> {
     let below = |dir: PathBuf| dirs_in(disk, &dir);

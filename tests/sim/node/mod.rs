@@ -15,6 +15,7 @@ mod committer;
 mod configs;
 mod loss;
 mod model;
+mod moves;
 mod plan;
 mod producer;
 mod reader;
@@ -253,7 +254,10 @@ impl Story<'_> {
         self.went_on(ended.as_ref());
         if self.broker.dice.chance(50) && ended.is_none() && !self.broker.findings.any() {
             self.bury(self.plan.power_cuts).await;
-            let missed = loss::partitions_in(&self.broker.machine, &dir);
+            let mut missed = loss::partitions_in(&self.broker.machine, &dir);
+            // A power cut may have taken the names of a move back: what it left there is whole.
+            let elsewhere = loss::partitions_beside(&self.broker.machine, &dir);
+            missed.retain(|partition| !elsewhere.contains(partition));
             let missing = FaultsBelow { unreadable: true, ..FaultsBelow::default() };
             self.broker
                 .machine

@@ -76,6 +76,8 @@ pub struct Plan {
     pub dirs: u64,
     /// Whether an operator deletes records.
     pub deletes_records: bool,
+    /// Whether an operator moves replicas between directories.
+    pub moves: bool,
     /// Whether indexes and the like get lost while the broker is down.
     pub loses_indexes: bool,
 }
@@ -89,8 +91,10 @@ impl Plan {
             4 if !clock_jumps => Retention::Ms(dice.pick(&[1_000, 3_000])),
             _ => Retention::All,
         };
+        let dirs = dice.pick(&[1, 1, 2, 3]);
         Plan {
             retention,
+            moves: dirs > 1 && dice.chance(70),
             power_cuts: dice.chance(70),
             lives: dice.between(2, 5),
             producers: dice.between(1, 3) as u32,
@@ -101,7 +105,7 @@ impl Plan {
             clock_jumps,
             disk_failures: dice.chance(30),
             few_topics: dice.chance(30),
-            dirs: dice.pick(&[1, 1, 2, 3]),
+            dirs,
             deletes_records: dice.chance(40),
             loses_indexes: dice.chance(30),
         }
@@ -165,6 +169,9 @@ impl Plan {
         config.groups.topic_partitions = dice.pick(&[1, 3, 10]);
         config.groups.topic_segment_bytes = 1 << 20;
         config.open_files_max = dice.pick(&[1, 3, 1_000]);
+        if self.moves {
+            config.move_bytes_per_second = dice.pick(&[u64::MAX, u64::MAX, 100_000, 10_000]);
+        }
         config
     }
 }
