@@ -157,12 +157,14 @@ impl Mover {
     /// Gives each move a turn. Returns how long to wait then.
     async fn turns(&mut self) -> Option<Duration> {
         let wait = self.pace.wait(self.replicas.shared.moves.rate());
-        if wait.is_some() {
-            return wait;
-        }
-        let mut pause = Some(ROOM_RETRY);
+        let mut pause = wait.or(Some(ROOM_RETRY));
         for _ in 0..self.moves.len() {
             let Some(one) = self.moves.pop_front() else { break };
+            // What is not to be copied any more goes at once, whatever the pace.
+            if wait.is_some() && one.is_wanted() {
+                self.moves.push_back(one);
+                continue;
+            }
             let waits = self.turn(one).await;
             pause = pause.min(waits);
         }

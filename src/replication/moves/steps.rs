@@ -102,6 +102,11 @@ impl Move {
         Ok(Did::Some(0))
     }
 
+    /// Whether nobody has called it off.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.partition.moving().is_some_and(|moving| Arc::ptr_eq(&moving, &self.moving))
+    }
+
     /// Whether the log's flushes are held.
     pub(super) fn holds(&self) -> bool {
         self.core.holds()

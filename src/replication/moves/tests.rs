@@ -126,7 +126,7 @@ fn a_move_is_called_off_and_a_deleted_topic_takes_its_copy_along() {
         let partition = led(&mut jbod, &mut placement).await;
         append(&jbod, &partition, 30).await;
         let replicas = jbod.bench.replicas.clone();
-        replicas.set_move_rate(1_000);
+        replicas.set_move_rate(1);
         move_to(&replicas, &placement, "/d2").unwrap();
         controller(&mut jbod, &mut placement, Duration::from_millis(200)).await;
         assert_eq!(kinds(&jbod, "/d2"), ["copy of t1-0"]);
