@@ -48,8 +48,6 @@ pub(crate) struct Publisher {
     pub(crate) connections: [Connections; 2],
     /// `max.connections.per.ip` of the node's file.
     pub(crate) connections_per_ip_max: u32,
-    /// `replica.alter.log.dirs.io.max.bytes.per.second` of the node's file.
-    pub(crate) move_bytes_per_second: u64,
     /// One for each that waits: a watch wakes several waiters in an order that no seed decides.
     pub(crate) published: [watch::Sender<Published>; 2],
 }
@@ -101,8 +99,7 @@ impl Publisher {
             let max = connections_per_ip_max(delta.image(), self.node);
             let max = max.unwrap_or(self.connections_per_ip_max);
             self.connections.iter().for_each(|connections| connections.set_per_ip_max(max));
-            let rate = move_bytes_per_second(delta.image(), self.node);
-            self.replicas.set_move_rate(rate.unwrap_or(self.move_bytes_per_second));
+            self.replicas.set_move_rate(move_bytes_per_second(delta.image(), self.node));
         }
         let end = delta.image().provenance().offset.plus(1);
         let gone: Vec<_> =

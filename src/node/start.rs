@@ -298,7 +298,6 @@ impl Node {
             open_logs: Some(open_logs_in),
             connections: [self.connections.0.clone(), self.connections.1.clone()],
             connections_per_ip_max: self.config.limits.connections_per_ip_max,
-            move_bytes_per_second: self.config.move_bytes_per_second,
             published: [to_controller, to_broker],
         };
         runtime.spawn_vital(Plane::Control, "publisher", publisher.run());

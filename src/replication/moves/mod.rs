@@ -218,8 +218,9 @@ impl Replicas {
     }
 
     /// Changes how many bytes all moves together copy in a second
-    /// (`replica.alter.log.dirs.io.max.bytes.per.second`).
-    pub fn set_move_rate(&self, bytes_per_second: u64) {
-        self.shared.moves.set_rate(bytes_per_second);
+    /// (`replica.alter.log.dirs.io.max.bytes.per.second`); `None` is what the node began with.
+    pub fn set_move_rate(&self, bytes_per_second: Option<u64>) {
+        let begun_with = self.shared.config.move_bytes_per_second;
+        self.shared.moves.set_rate(bytes_per_second.unwrap_or(begun_with));
     }
 }

@@ -76,7 +76,7 @@ fn a_replica_moves_while_records_come_and_go() {
         append(&jbod, &partition, 40).await;
         let deleted = jbod.bench.replicas.delete_records(&[(partition.clone(), Some(Offset(17)))]);
         assert_eq!(deleted.len(), 1);
-        jbod.bench.replicas.set_move_rate(2_000);
+        jbod.bench.replicas.set_move_rate(Some(2_000));
         move_to(&jbod.bench.replicas, &placement, "/d2").unwrap();
         controller(&mut jbod, &mut placement, Duration::from_millis(300)).await;
         assert_eq!(kinds(&jbod, "/d2"), ["copy of t1-0"]);
@@ -90,7 +90,7 @@ fn a_replica_moves_while_records_come_and_go() {
         append(&jbod, &partition, 10).await;
         let deleted = jbod.bench.replicas.delete_records(&[(partition.clone(), Some(Offset(23)))]);
         assert!(deleted[0].is_ok());
-        jbod.bench.replicas.set_move_rate(1_000_000);
+        jbod.bench.replicas.set_move_rate(Some(1_000_000));
         let bench = &jbod.bench;
         let appended = bench.append(&partition).expect("accepted");
         controller(&mut jbod, &mut placement, Duration::from_secs(1)).await;
@@ -126,7 +126,7 @@ fn a_move_is_called_off_and_a_deleted_topic_takes_its_copy_along() {
         let partition = led(&mut jbod, &mut placement).await;
         append(&jbod, &partition, 30).await;
         let replicas = jbod.bench.replicas.clone();
-        replicas.set_move_rate(1);
+        replicas.set_move_rate(Some(1));
         move_to(&replicas, &placement, "/d2").unwrap();
         controller(&mut jbod, &mut placement, Duration::from_millis(200)).await;
         assert_eq!(kinds(&jbod, "/d2"), ["copy of t1-0"]);
@@ -172,7 +172,7 @@ fn a_move_that_was_interrupted_goes_on_after_a_start() {
             let mut placement = unassigned(1);
             let partition = led(&mut jbod, &mut placement).await;
             append(&jbod, &partition, 40).await;
-            jbod.bench.replicas.set_move_rate(1_000);
+            jbod.bench.replicas.set_move_rate(Some(1_000));
             move_to(&jbod.bench.replicas, &placement, "/d2").unwrap();
             controller(&mut jbod, &mut placement, Duration::from_millis(300)).await;
             assert_eq!(kinds(&jbod, "/d2"), ["copy of t1-0"]);
@@ -301,7 +301,7 @@ fn a_clean_stop_closes_copies_and_they_go_on() {
         let mut placement = unassigned(1);
         let partition = led(&mut jbod, &mut placement).await;
         append(&jbod, &partition, 40).await;
-        jbod.bench.replicas.set_move_rate(1_000);
+        jbod.bench.replicas.set_move_rate(Some(1_000));
         move_to(&jbod.bench.replicas, &placement, "/d2").unwrap();
         controller(&mut jbod, &mut placement, Duration::from_millis(300)).await;
         assert_eq!(jbod.bench.replicas.close().await.len(), 2);
