@@ -29,6 +29,9 @@ pub(crate) enum Source {
     Group = 8,
 }
 
+/// Keys that Kafka knows on a running broker only (`DynamicConfig.Broker`): told when they are set.
+const TOLD_WHEN_SET: [&str; 1] = ["replica.alter.log.dirs.io.max.bytes.per.second"];
+
 /// A value that a key, or another that stands in for it, has somewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Synonym {
@@ -134,7 +137,9 @@ impl<'a> Levels<'a> {
 
     /// The configs of this node.
     pub(crate) fn broker(&self) -> Vec<Entry> {
-        let known = broker_keys().map(|key| self.broker_entry(key));
+        let is_told =
+            |it: &Entry| it.source != Source::Default || !TOLD_WHEN_SET.contains(&it.name.as_str());
+        let known = broker_keys().map(|key| self.broker_entry(key)).filter(is_told);
         let dynamic: BTreeSet<&String> =
             self.this_broker.keys().chain(self.all_brokers.keys()).collect();
         let strange = dynamic.into_iter().filter(|name| broker_key(name).is_none());
