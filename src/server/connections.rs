@@ -299,9 +299,14 @@ impl Slot {
         self.request_began.store(us(began).max(1), Relaxed);
     }
 
-    /// Whether the request waits for memory.
+    /// The request waits for memory, or does so no longer.
     pub fn starved(&self, is_starved: bool) {
         self.is_starved.store(is_starved, Relaxed);
+    }
+
+    /// Whether the request waits for memory.
+    pub fn is_starved(&self) -> bool {
+        self.is_starved.load(Relaxed)
     }
 
     /// The large request is here.
@@ -321,7 +326,7 @@ impl Slot {
         let began = self.request_began.load(Relaxed);
         let took = Duration::from_micros(us(now).saturating_sub(began));
         let bytes = self.request_bytes.load(Relaxed) as u128;
-        !self.is_starved.load(Relaxed)
+        !self.is_starved()
             && took >= SLOW_AFTER
             && bytes * 1000 < SLOW_BYTES_PER_SECOND * took.as_millis()
     }

@@ -83,6 +83,8 @@ struct LargeFrame {
     permit: Option<MemoryPermit>,
     /// Bytes that may be received before more of the budget is needed.
     allowed: usize,
+    /// From when on it counts how fast it comes: time in which it waited for memory does not.
+    measured_from: Option<MonoTime>,
 }
 
 impl Inbox {
@@ -146,7 +148,13 @@ impl Inbox {
         let mut bytes = self.limits.memory.buffer(len);
         bytes.extend_from_slice(&self.small[LENGTH_LEN..]);
         self.small = BytesMut::new();
-        self.large = Some(LargeFrame { bytes, len, permit: None, allowed: SMALL_FRAME_MAX });
+        self.large = Some(LargeFrame {
+            bytes,
+            len,
+            permit: None,
+            allowed: SMALL_FRAME_MAX,
+            measured_from: None,
+        });
     }
 
     fn note_start(&mut self, now: MonoTime) {
@@ -196,7 +204,8 @@ impl Inbox {
             Ok(0) => Err(Refusal::Closed),
             Ok(_) => {
                 if let (Some(large), Some(started)) = (&self.large, self.started) {
-                    self.slot.receiving(started, large.bytes.len());
+                    let from = large.measured_from.unwrap_or(started);
+                    self.slot.receiving(from, large.bytes.len());
                 }
                 Ok(())
             }
@@ -239,7 +248,12 @@ impl LargeFrame {
             let now = clock.now();
             connections.cut_slow(slot, now.since(since), now);
         };
-        slot.starved(false);
+        if slot.is_starved() {
+            let now = clock.now();
+            self.measured_from = Some(now);
+            slot.receiving(now, self.bytes.len());
+            slot.starved(false);
+        }
         match &mut self.permit {
             Some(held) => held.merge(permit),
             None => self.permit = Some(permit),
