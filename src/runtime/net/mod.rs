@@ -267,17 +267,7 @@ impl Stream {
     /// `WouldBlock` when nothing is there; else the connection is broken.
     pub fn try_read(&self, buf: &mut impl BufMut) -> io::Result<usize> {
         match &self.twin {
-            StreamTwin::Tcp(stream) => {
-                let room = buf.chunk_mut().len();
-                let count = stream.try_read_buf(buf)?;
-                if count > 0 && count < room {
-                    // That was all: without this the next wait would end at once, and the next read
-                    // would find nothing. What comes from now on is told by the event queue.
-                    let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-                    let _ = stream.try_io(Interest::READABLE, nothing);
-                }
-                Ok(count)
-            }
+            StreamTwin::Tcp(stream) => stream.try_read_buf(buf),
             StreamTwin::Sim(stream) => stream.try_read(buf),
         }
     }
