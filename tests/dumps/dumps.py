@@ -4,8 +4,9 @@ The tool ends with 0 also when it complains, so what it prints is held against t
 a sound file gives. Who calls it gives a `tool`: options and files in, printed bytes out, an
 exception when it does not end with 0. So one check serves many versions, one JVM or many.
 
-Passed over, because the tool ends at preallocated zeros: directories of deleted topics, and what
-the caller leaves out: directories whose broker was killed.
+Passed over, because the tool ends at preallocated zeros: directories of deleted topics, stray ones,
+which are left as a crash left them, and what the caller leaves out: directories whose broker was
+killed.
 """
 
 import collections
@@ -86,7 +87,7 @@ def dump_everything(tool, directories, decodes=True, may_have_gaps=lambda path: 
     Without `decodes` the tool is older than the metadata, whose batches alone are looked at.
     """
     folders = sorted(path for directory in directories for path in directory.iterdir()
-                     if path.is_dir() and not path.name.endswith("-delete"))
+                     if path.is_dir() and not path.name.endswith(("-delete", "-stray")))
     data = [path for path in folders if path.name != METADATA]
     files = lambda folders, *suffixes: [
         file for folder in folders for suffix in suffixes
