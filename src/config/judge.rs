@@ -31,7 +31,7 @@ impl Kind {
             Kind::Int { .. } | Kind::IntRange { .. } | Kind::GzipLevel => ValueType::Int,
             Kind::Short { .. } => ValueType::Short,
             Kind::Long { .. } => ValueType::Long,
-            Kind::Ratio => ValueType::Double,
+            Kind::Ratio | Kind::Double => ValueType::Double,
             Kind::Text | Kind::OneOf(_) | Kind::OffsetReset => ValueType::String,
             Kind::List | Kind::CleanupPolicy | Kind::ThrottledReplicas => ValueType::List,
         }
@@ -118,9 +118,8 @@ impl Kind {
                 let mut policies: Vec<&str> = Vec::new();
                 for policy in elements {
                     match policy {
-                        "delete" if policies.contains(&policy) => {}
-                        "delete" => policies.push(policy),
-                        "compact" => return Err(refuse(policy, &format!("must be {self}"))),
+                        "compact" | "delete" if policies.contains(&policy) => {}
+                        "compact" | "delete" => policies.push(policy),
                         _ => return Err(refuse(policy, "String must be one of: compact, delete")),
                     }
                 }
@@ -207,6 +206,7 @@ mod tests {
         check(Kind::Long { min: -1 }, " +0005 ", "5");
         check(Kind::Boolean, "TRUE ", "true");
         check(Kind::CleanupPolicy, " delete , delete", "delete");
+        check(Kind::CleanupPolicy, "compact, delete ,compact", "compact,delete");
         check(Kind::CleanupPolicy, "", "");
         check(Kind::Ratio, "1", "1.0");
         check(Kind::ThrottledReplicas, "0:1 , 2:3", "0:1,2:3");

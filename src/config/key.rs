@@ -37,10 +37,12 @@ pub enum Kind {
     GzipLevel,
     /// One of these texts.
     OneOf(&'static [&'static str]),
-    /// What becomes of old records: a list of Kafka's policies, of which one is built.
+    /// What becomes of old records: a list of `compact` and `delete`.
     CleanupPolicy,
     /// A number from 0 to 1.
     Ratio,
+    /// A number.
+    Double,
     /// `*`, or a list of `PARTITION:BROKER`.
     ThrottledReplicas,
     /// `earliest`, `latest` or `by_duration:` and a duration of ISO 8601.
@@ -123,6 +125,7 @@ impl Kind {
             Kind::Long { min } => value.parse::<i64>().is_ok_and(|number| number >= min),
             Kind::Text | Kind::List => true,
             Kind::OneOf(allowed) => allowed.contains(&value),
+            Kind::Double => value.parse::<f64>().is_ok(),
             Kind::CleanupPolicy | Kind::Ratio | Kind::ThrottledReplicas | Kind::OffsetReset => {
                 self.judge("", value).is_ok()
             }
@@ -146,8 +149,9 @@ impl fmt::Display for Kind {
             Kind::Text => f.write_str("text"),
             Kind::List => f.write_str("texts separated by commas"),
             Kind::OneOf(allowed) => write!(f, "one of {}", allowed.join(", ")),
-            Kind::CleanupPolicy => f.write_str("delete, or nothing (compaction is not built yet)"),
+            Kind::CleanupPolicy => f.write_str("compact, delete, both or nothing"),
             Kind::Ratio => f.write_str("a number from 0 to 1"),
+            Kind::Double => f.write_str("a number"),
             Kind::ThrottledReplicas => f.write_str("*, or PARTITION:BROKER separated by commas"),
             Kind::OffsetReset => {
                 f.write_str("earliest, latest, or by_duration: and a duration of ISO 8601")

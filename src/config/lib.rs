@@ -10,6 +10,7 @@
 //!
 //! Deliberately absent: YAML and environment sources.
 
+mod cleaner;
 mod client_metrics;
 mod docs;
 mod dynamic;
@@ -26,8 +27,10 @@ mod properties;
 mod sessions;
 mod table;
 mod topic;
+mod unbuilt;
 mod values;
 
+pub use cleaner::CleanerConfig;
 pub use client_metrics::{CLIENT_METRICS_KEYS, ClientMetricsError, check_client_metrics};
 pub use docs::reference_page;
 pub use dynamic::{BrokerConfigError, broker_key, check_broker_config, is_dynamic};

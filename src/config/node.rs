@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ottla_types::NodeId;
 
+use crate::cleaner::CleanerConfig;
 use crate::groups::GroupsConfig;
 use crate::key::TopicKey;
 use crate::limits::{self, ConnectionLimits, ListenerLimits};
@@ -16,9 +17,9 @@ use crate::properties::Properties;
 use crate::sessions::FetchSessionLimits;
 use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
+use crate::unbuilt::refuse_what_is_not_built;
 use crate::values::{ConfigError, Values};
 
-const AUTHORIZER: &str = "authorizer.class.name";
 const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
 /// What the node is without a file: both roles, alone, on the usual ports, data in `./ottla-data`.
@@ -96,6 +97,8 @@ pub struct NodeConfig {
     pub recovery_point_interval: Duration,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads: usize,
+    /// `log.cleaner.*`.
+    pub cleaner: CleanerConfig,
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
     /// `replica.alter.log.dirs.io.max.bytes.per.second`.
@@ -199,6 +202,7 @@ impl NodeConfig {
             recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),
             recovery_threads: values.int("num.recovery.threads.per.data.dir").unsigned_abs()
                 as usize,
+            cleaner: CleanerConfig::read(values)?,
             retention_check_interval: default_ms("log.retention.check.interval.ms"),
             move_bytes_per_second: values.long(MOVE_RATE).map_or(u64::MAX, i64::unsigned_abs),
             high_watermark_interval: default_ms("replica.high.watermark.checkpoint.interval.ms"),
@@ -217,29 +221,6 @@ impl NodeConfig {
             unknown_keys: values.unknown_keys(),
         })
     }
-}
-
-/// Keys of Kafka's whose silence would be dangerous: they protect data, or say where it is.
-fn refuse_what_is_not_built(values: &Values) -> Result<(), ConfigError> {
-    let protections = [
-        (AUTHORIZER, "authorization is not built yet"),
-        ("create.topic.policy.class.name", "policies are not built yet"),
-        ("remote.log.storage.system.enable", "tiered storage is not built yet"),
-        ("zookeeper.connect", "ZooKeeper is gone since Kafka 4.0; this is a KRaft broker"),
-    ];
-    for (key, reason) in protections {
-        let set = values.given(key).is_some_and(|value| !value.is_empty() && value != "false");
-        // Who asks for it may look at the data from this machine; binding checks that.
-        let waived = key == AUTHORIZER && values.boolean("ottla.unprotected.loopback");
-        if set && !waived {
-            return Err(values.refuse(key, reason));
-        }
-    }
-    let roles = values.list("process.roles");
-    if roles.len() != 2 || !roles.contains(&"broker") || !roles.contains(&"controller") {
-        return Err(values.refuse("process.roles", "this version runs broker,controller only"));
-    }
-    Ok(())
 }
 
 /// Checks that the node is the whole quorum; tells whether it is a static one.

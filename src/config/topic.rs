@@ -50,21 +50,25 @@ pub struct CompressionConfig {
 }
 
 /// The configs of a topic, typed. Ranges are those of the table.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct TopicConfig {
     /// `compression.type` and the levels.
     pub compression: CompressionConfig,
     /// Whether `cleanup.policy` holds `delete`: else retention takes nothing.
     pub deletes: bool,
-    /// Whether it holds `compact`: every record that is produced needs a key, and such a log,
-    /// written by Kafka, may have gaps anywhere.
+    /// Whether it holds `compact`: every record that is produced needs a key, and such a log may
+    /// have gaps anywhere.
     pub compacts: bool,
+    /// `delete.retention.ms`.
+    pub delete_retention: Duration,
     /// `file.delete.delay.ms`.
     pub file_delete_delay: Duration,
     /// `flush.messages`.
     pub flush_messages: i64,
     /// `index.interval.bytes`.
     pub index_interval_bytes: u32,
+    /// `max.compaction.lag.ms`; `None` is for ever.
+    pub max_compaction_lag: Option<Duration>,
     /// `max.message.bytes`.
     pub message_bytes_max: u32,
     /// `message.timestamp.after.max.ms`.
@@ -73,6 +77,10 @@ pub struct TopicConfig {
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.type`.
     pub timestamp_source: TimestampSource,
+    /// `min.cleanable.dirty.ratio`, from 0 to 1.
+    pub min_cleanable_ratio: f64,
+    /// `min.compaction.lag.ms`.
+    pub min_compaction_lag: Duration,
     /// `min.insync.replicas`.
     pub min_insync_replicas: u32,
     /// `preallocate`.
@@ -143,22 +151,25 @@ impl TopicConfig {
             .unwrap_or(i64::from(values.int("log.retention.hours")) * 3_600_000);
         let text = |name| values.text(name).expect("has a default");
         TopicConfig {
-            // The node's own key takes `delete` only.
-            compacts: false,
+            compacts: holds(text("log.cleanup.policy"), "compact"),
             compression: CompressionConfig {
                 codec: compression_type(text("compression.type")),
                 gzip_level: u32::try_from(values.int("compression.gzip.level")).ok(),
                 lz4_level: values.int("compression.lz4.level"),
                 zstd_level: values.int("compression.zstd.level"),
             },
+            delete_retention: milliseconds(long("log.cleaner.delete.retention.ms")),
             deletes: holds(text("log.cleanup.policy"), "delete"),
             file_delete_delay: milliseconds(long("log.segment.delete.delay.ms")),
             flush_messages: long("log.flush.interval.messages"),
             index_interval_bytes: values.int("log.index.interval.bytes").unsigned_abs(),
+            max_compaction_lag: lag_limit(long("log.cleaner.max.compaction.lag.ms")),
             message_bytes_max: values.int("message.max.bytes").unsigned_abs(),
             timestamp_after_max_ms: long("log.message.timestamp.after.max.ms"),
             timestamp_before_max_ms: long("log.message.timestamp.before.max.ms"),
             timestamp_source: timestamp_source(text("log.message.timestamp.type")),
+            min_cleanable_ratio: values.double("log.cleaner.min.cleanable.ratio"),
+            min_compaction_lag: milliseconds(long("log.cleaner.min.compaction.lag.ms")),
             min_insync_replicas: values.int("min.insync.replicas").unsigned_abs(),
             preallocate: values.boolean("log.preallocate"),
             retention_bytes: u64::try_from(long("log.retention.bytes")).ok(),
@@ -203,13 +214,19 @@ impl TopicConfig {
             "compression.lz4.level" => self.compression.lz4_level = level(),
             "compression.type" => self.compression.codec = compression_type(value),
             "compression.zstd.level" => self.compression.zstd_level = level(),
+            "delete.retention.ms" => self.delete_retention = milliseconds(number()),
             "file.delete.delay.ms" => self.file_delete_delay = milliseconds(number()),
             "flush.messages" => self.flush_messages = number(),
             "index.interval.bytes" => self.index_interval_bytes = int(),
+            "max.compaction.lag.ms" => self.max_compaction_lag = lag_limit(number()),
             "max.message.bytes" => self.message_bytes_max = int(),
             "message.timestamp.after.max.ms" => self.timestamp_after_max_ms = number(),
             "message.timestamp.before.max.ms" => self.timestamp_before_max_ms = number(),
             "message.timestamp.type" => self.timestamp_source = timestamp_source(value),
+            "min.cleanable.dirty.ratio" => {
+                self.min_cleanable_ratio = value.parse().expect("checked");
+            }
+            "min.compaction.lag.ms" => self.min_compaction_lag = milliseconds(number()),
             "min.insync.replicas" => self.min_insync_replicas = int(),
             "preallocate" => self.preallocate = value.eq_ignore_ascii_case("true"),
             "retention.bytes" => self.retention_bytes = u64::try_from(number()).ok(),
@@ -225,6 +242,11 @@ impl TopicConfig {
 
 fn milliseconds(ms: i64) -> Duration {
     Duration::from_millis(ms.unsigned_abs())
+}
+
+/// A time whose largest value is no limit.
+fn lag_limit(ms: i64) -> Option<Duration> {
+    (ms < i64::MAX).then(|| milliseconds(ms))
 }
 
 /// A time that is no limit when it is negative.
@@ -274,12 +296,11 @@ mod tests {
                 "compression.gzip.level" | "compression.zstd.level" => "7",
                 // The one level that there is, and the default.
                 "compression.lz4.level" => "9",
-                // The one policy that a client can ask for is the default.
                 "cleanup.policy" => "compact",
+                "min.cleanable.dirty.ratio" => "0.25",
                 _ => "2000000",
             };
-            let accepted = check_topic_config(key.name, value).is_ok();
-            assert_eq!(accepted, key.name != "cleanup.policy");
+            assert_eq!(check_topic_config(key.name, value), Ok(()), "{}", key.name);
             let changed = defaults().with_overrides([(key.name, value)].into_iter());
             let same = key.name == "compression.lz4.level";
             assert_eq!(changed == defaults(), same, "{} changes something", key.name);
@@ -314,12 +335,11 @@ mod tests {
     }
 
     #[test]
-    fn compaction_is_refused_and_respected() {
-        for policy in ["compact", "compact,delete"] {
-            let refusal = check_topic_config("cleanup.policy", policy).unwrap_err();
-            assert!(refusal.ends_with("(compaction is not built yet)"), "{refusal}");
+    fn policies_are_deletion_and_compaction() {
+        for policy in ["compact", "compact,delete", "delete"] {
+            assert_eq!(check_topic_config("cleanup.policy", policy), Ok(()));
         }
-        assert_eq!(check_topic_config("cleanup.policy", "delete"), Ok(()));
+        assert!(check_topic_config("cleanup.policy", "compact,forget").is_err());
         assert_eq!(check_topic_config("cleanup.policy", ""), Ok(()), "all is kept");
         let deletes =
             |policy| defaults().with_overrides([("cleanup.policy", policy)].into_iter()).deletes;

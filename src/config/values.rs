@@ -143,6 +143,12 @@ impl Values {
         self.text(name).map(|text| text.parse().expect("checked"))
     }
 
+    /// Value of a number with a fraction, of a key with a default.
+    #[must_use]
+    pub fn double(&self, name: &'static str) -> f64 {
+        self.text(name).and_then(|text| text.parse().ok()).expect("checked, with a default")
+    }
+
     /// An error about a key.
     #[must_use]
     pub fn refuse(&self, name: &str, reason: impl Into<String>) -> ConfigError {

@@ -94,6 +94,7 @@ pub(crate) fn replicas(config: &NodeConfig) -> ReplicasConfig {
         producer_id_expiration: config.producer_id_expiration,
         recovery_threads: config.recovery_threads,
         move_bytes_per_second: config.move_bytes_per_second,
+        cleaner: config.cleaner,
     }
 }
 

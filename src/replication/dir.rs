@@ -34,6 +34,8 @@ pub(crate) struct Dir {
     pub(crate) log_starts: Mutex<OffsetCheckpoint>,
     /// What the file of high watermarks holds.
     pub(crate) high_watermarks: Mutex<OffsetCheckpoint>,
+    /// What the file of how far compacted logs are clean holds.
+    pub(crate) cleaned: Mutex<OffsetCheckpoint>,
     /// Whether a log found no room when it was closed.
     unclosed: AtomicBool,
     /// Logs that are offline because they are damaged. Their entries in the checkpoints stay: they
@@ -48,6 +50,7 @@ impl Dir {
             recovery_points: Mutex::default(),
             log_starts: Mutex::default(),
             high_watermarks: Mutex::default(),
+            cleaned: Mutex::default(),
             unclosed: AtomicBool::new(false),
             damaged: Mutex::default(),
         }
@@ -102,6 +105,7 @@ impl Dir {
         let found = data.partitions()?;
         let plan = plan_dirs(placements, &found, |found| is_begun(data, found));
         let (points, starts) = (data.recovery_points()?, data.log_starts()?);
+        let cleaned = data.cleaner_offsets()?;
         let in_order = self.log_dir.last_stop() != LastStop::Unclean;
         let mut nameless = BTreeSet::new();
         for (name, partition) in &plan.stray {
@@ -144,6 +148,7 @@ impl Dir {
         let prepared = Prepared { open, nameless, copies: plan.copies, starts: starts.clone() };
         *self.recovery_points.lock().expect("never poisoned") = points;
         *self.log_starts.lock().expect("never poisoned") = starts;
+        *self.cleaned.lock().expect("never poisoned") = cleaned;
         Ok(prepared)
     }
 
@@ -169,6 +174,12 @@ impl Dir {
             *starts = left;
         }
         drop(starts);
+        let mut cleaned = self.cleaned.lock().expect("never poisoned");
+        if let Some(left) = without(&cleaned) {
+            self.data().write_cleaner_offsets(&left, false)?;
+            *cleaned = left;
+        }
+        drop(cleaned);
         let mut points = self.recovery_points.lock().expect("never poisoned");
         if let Some(left) = without(&points) {
             self.data().write_recovery_points(&left)?;

@@ -48,6 +48,7 @@ impl Replicas {
         });
         self.start_looking_for_room();
         self.start_moving();
+        self.start_cleaners();
         let replicas = self.clone();
         self.every("producer expiry", config.producer_check_interval, move || {
             let now = replicas.shared.runtime.clock().wall();
@@ -61,6 +62,7 @@ impl Replicas {
     /// it is full.
     pub async fn close(&self) -> Vec<Uuid> {
         self.stop_moving().await;
+        self.shared.cleaning.stop();
         self.close_partitions().await;
         let replicas = self.clone();
         let work = move || {

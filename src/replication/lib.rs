@@ -18,6 +18,7 @@
 //! Deliberately absent so far: followers, ISR changes.
 
 mod acks;
+mod cleaner;
 mod core;
 mod describe;
 mod dir;

@@ -77,6 +77,7 @@ impl Shared {
         let options = LogOptions {
             entropy: Some(self.runtime.entropy().clone()),
             producer_age_max: self.config.producer_id_expiration,
+            was_compacted: left.is_some() && dir.cleaned_to(&placement.name).is_some(),
             ..LogOptions::new(placement.config, SyncPoints::DATA)
         };
         let now = self.runtime.clock().wall();

@@ -1,5 +1,6 @@
 //! One partition: its lock, its log, its core, and who waits for it.
 
+mod cleaning;
 mod describe;
 mod epochs;
 mod log_start;

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use ottla_config::TopicConfig;
+use ottla_config::{CleanerConfig, TopicConfig};
 use ottla_runtime::{Plane, Runtime};
 use ottla_storage::{LogDir, LogDirs, PartitionDirName, Progress, RefusedFirsts};
 use ottla_types::{ErrorCode, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::mpsc;
 
+use crate::cleaner::Cleaning;
 use crate::dir::Dir;
 use crate::load_error::LoadError;
 use crate::moves::Moves;
@@ -46,6 +47,8 @@ pub struct ReplicasConfig {
     pub recovery_threads: usize,
     /// `replica.alter.log.dirs.io.max.bytes.per.second`, as the node begins.
     pub move_bytes_per_second: u64,
+    /// How logs are compacted.
+    pub cleaner: CleanerConfig,
 }
 
 /// All partitions of the node. Copies share them.
@@ -65,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) offline: RwLock<BTreeMap<TopicIdPartition, Option<Box<Opening>>>>,
     /// Those of them that were deleted since they were tried again last.
     pub(crate) gone: Mutex<BTreeSet<TopicIdPartition>>,
+    pub(crate) cleaning: Cleaning,
     /// Directories that could not be opened.
     pub(crate) unreadable: Vec<PathBuf>,
     /// Moves between directories.
@@ -94,6 +98,7 @@ impl Replicas {
             partitions: RwLock::default(),
             offline: RwLock::default(),
             gone: Mutex::default(),
+            cleaning: Cleaning::default(),
             all_dirs: dirs.all().cloned().collect(),
             unreadable: dirs.unreadable().to_vec(),
             moves: Moves::new(config.move_bytes_per_second),

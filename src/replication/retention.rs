@@ -172,7 +172,7 @@ impl Replicas {
         starts
     }
 
-    fn remove_files_later(&self, files: Vec<PathBuf>, delay: Duration) {
+    pub(crate) fn remove_files_later(&self, files: Vec<PathBuf>, delay: Duration) {
         let (shared, plane) = (self.shared.clone(), Plane::Data(0));
         let task = async move {
             shared.runtime.clock().sleep(delay).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_config::{Properties, TopicConfig, Values};
+use ottla_config::{CleanerConfig, Properties, TopicConfig, Values};
 use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind};
 use ottla_runtime::sim::{SimNode, SimWorld};
 use ottla_runtime::{Plane, Runtime};
@@ -65,6 +65,14 @@ pub(crate) fn config() -> ReplicasConfig {
         producer_id_expiration: Duration::from_hours(24),
         recovery_threads: 2,
         move_bytes_per_second: u64::MAX,
+        cleaner: CleanerConfig {
+            cleaners: 1,
+            map_bytes: 2 << 20,
+            load_factor: 0.9,
+            write_bytes: 4096,
+            bytes_per_second: f64::MAX,
+            backoff: Duration::from_secs(15),
+        },
     }
 }
 

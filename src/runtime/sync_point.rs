@@ -73,6 +73,17 @@ sync_points! {
     SegmentDir = "segment-dir";
     /// Indexes of segments that the recovery point has passed: they are not rebuilt.
     SegmentIndexes = "segment-indexes";
+    /// The files of a segment that compaction wrote, before they take the place of others.
+    CleanedSegment = "cleaned-segment";
+    /// The entries of a compacted segment under the names that a start completes, before what it
+    /// was made of goes.
+    CleanedDir = "cleaned-dir";
+    /// The removal of what a compacted segment was made of, before it has its last name: else both
+    /// would be there.
+    ReplacedDir = "replaced-dir";
+    /// The entry of `cleaner-offset-checkpoint` when it names a log for the first time, before that
+    /// is compacted: it may have gaps from then on, whatever its configs will say.
+    CleanerDir = "cleaner-dir";
     /// `leader-epoch-checkpoint` before its rename.
     LeaderEpochFile = "leader-epoch-file";
     /// Offset checkpoints before their rename: a torn one fails the whole directory.

@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_runtime::{DirLock, Disk, SyncPoint};
-use ottla_types::{BrokerEpoch, Offset, Timestamp, Uuid};
+use ottla_types::{Offset, Timestamp, Uuid};
 
 use crate::boot_note::BootNote;
 use crate::checkpoint::OffsetCheckpoint;
+use crate::clean_shutdown::{CleanShutdown, parse_clean_shutdown};
 use crate::error::LogError;
 use crate::log::{Log, LogOptions, Shutdown};
 use crate::meta_properties::MetaProperties;
@@ -29,6 +30,7 @@ const META_PROPERTIES: &str = "meta.properties";
 const CLEAN_SHUTDOWN: &str = ".kafka_cleanshutdown";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
 const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+const CLEANED: &str = "cleaner-offset-checkpoint";
 const SMALL_FILE_MAX: u64 = 64 * 1024;
 
 /// Why a data directory cannot be used. The text is one line for the operator.
@@ -53,13 +55,6 @@ pub struct DataDir {
     path: PathBuf,
     recovery_points: Arc<RecoveryPoints>,
     _lock: DirLock,
-}
-
-/// What a clean stop left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CleanShutdown {
-    /// Epoch of the broker that stopped.
-    pub broker_epoch: BrokerEpoch,
 }
 
 /// A partition's directory that was found.
@@ -411,6 +406,27 @@ impl DataDir {
         self.write_offsets(HIGH_WATERMARKS, offsets, None)
     }
 
+    /// Reads how far compacted logs are clean.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is malformed.
+    pub fn cleaner_offsets(&self) -> Result<OffsetCheckpoint, DirError> {
+        self.read_offsets(CLEANED)
+    }
+
+    /// Writes how far compacted logs are clean. `has_new` says whether a log is among them that was
+    /// not: that must be durable before it is compacted.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_cleaner_offsets(
+        &self,
+        offsets: &OffsetCheckpoint,
+        has_new: bool,
+    ) -> Result<(), DirError> {
+        self.write_offsets(CLEANED, offsets, has_new.then_some(SyncPoint::CleanerDir))
+    }
+
     /// Reads where logs begin.
     ///
     /// # Errors
@@ -457,38 +473,4 @@ fn is_of_this_file(error: &io::Error) -> bool {
             | io::ErrorKind::IsADirectory
             | io::ErrorKind::PermissionDenied
     )
-}
-
-/// Reads `{"version":0,"brokerEpoch":14}`. Kafka writes no other form.
-fn parse_clean_shutdown(bytes: &[u8]) -> Option<CleanShutdown> {
-    let text = std::str::from_utf8(bytes).ok()?.trim();
-    let fields = text.strip_prefix('{')?.strip_suffix('}')?;
-    let mut version = None;
-    let mut broker_epoch = None;
-    for field in fields.split(',') {
-        let (name, value) = field.split_once(':')?;
-        let value: i64 = value.trim().parse().ok()?;
-        match name.trim() {
-            "\"version\"" => version = Some(value),
-            "\"brokerEpoch\"" => broker_epoch = Some(value),
-            _ => {}
-        }
-    }
-    let broker_epoch = BrokerEpoch(broker_epoch.filter(|_| version == Some(0))?);
-    Some(CleanShutdown { broker_epoch })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_mark_of_a_clean_stop() {
-        let parse = |text: &str| parse_clean_shutdown(text.as_bytes()).map(|c| c.broker_epoch.0);
-        assert_eq!(parse("{\"version\":0,\"brokerEpoch\":14}"), Some(14));
-        assert_eq!(parse("{\"brokerEpoch\": -1, \"version\": 0}\n"), Some(-1));
-        for text in ["", "{}", "{\"version\":1,\"brokerEpoch\":14}", "\0\0\0", "{\"version\":0}"] {
-            assert_eq!(parse(text), None, "{text:?}");
-        }
-    }
 }

@@ -9,6 +9,7 @@
 
 mod boot_note;
 mod checkpoint;
+mod clean_shutdown;
 mod data_dir;
 mod error;
 mod health;
@@ -24,22 +25,24 @@ mod reserve;
 
 pub use boot_note::BootNote;
 pub use checkpoint::{Checkpoint, OffsetCheckpoint};
-pub use data_dir::{CleanShutdown, DataDir, DirError, PartitionDir};
+pub use clean_shutdown::CleanShutdown;
+pub use data_dir::{DataDir, DirError, PartitionDir};
 pub use error::{AppendRejection, Damage, LogError};
 pub use health::DirHealth;
 pub use leader_epochs::LeaderEpochs;
 pub use log::{
-    AppendInfo, AppendPlan, BatchLocation, Break, CopySource, Examined, Extent, FlushJob,
-    FoundBatch, IncomingBatch, Kept, Left, Log, LogOptions, Origin, Progress, ReadLimit, Recovered,
-    Shutdown, SyncPoints, TrimJob, continue_at, each_sound_behind, examine, take_out,
-    take_out_segment,
+    AppendInfo, AppendPlan, BatchLocation, Break, CleanJob, CleanLimits, CleanStats, CleanStep,
+    Cleanable, CleanedGroup, CopySource, Examined, Extent, FlushJob, FoundBatch, IncomingBatch, Kept, Left,
+    Log, LogOptions, Origin, Progress, ReadLimit, Recovered, Shutdown, SyncPoints, TrimJob,
+    continue_at, each_sound_behind, examine, take_out, take_out_segment,
 };
 pub use log_dirs::{LastStop, LogDir, LogDirs};
 pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;
 pub use producer_state::{
-    ActiveProducer, EndedTransaction, ProducerState, ProducerVerdict, RefusedFirsts, TransactionEnd,
+    ActiveProducer, EndedTransaction, LastRecord, ProducerState, ProducerVerdict, RefusedFirsts,
+    TransactionEnd,
 };
 pub use recovery_points::RecoveryPoints;
 pub use reserve::{RESERVE_BYTES, Reserve};

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use ottla_types::{BrokerEpoch, Uuid};
 
 use crate::boot_note::BootNote;
-use crate::data_dir::{CleanShutdown, DataDir};
+use crate::clean_shutdown::CleanShutdown;
+use crate::data_dir::DataDir;
 use crate::health::DirHealth;
 
 /// A data directory in use.

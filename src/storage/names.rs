@@ -10,6 +10,27 @@ const NAME_LEN_MAX: usize = 255;
 /// Behind the name of a segment's file that waits for its removal.
 const DELETED: &str = ".deleted";
 
+/// What stands behind the name of a segment's file while compaction replaces segments.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum SegmentStage {
+    /// It is being written.
+    Cleaned,
+    /// It is whole, and takes the place of what it was made of.
+    Swap,
+    /// It is in its place.
+    InPlace,
+}
+
+impl SegmentStage {
+    fn suffix(self) -> &'static str {
+        match self {
+            SegmentStage::Cleaned => ".cleaned",
+            SegmentStage::Swap => ".swap",
+            SegmentStage::InPlace => "",
+        }
+    }
+}
+
 /// The kinds of files in a partition's directory that belong to a segment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum SegmentFile {
@@ -48,6 +69,21 @@ impl SegmentFile {
     #[must_use]
     pub fn name(self, base: Offset) -> String {
         format!("{:020}{}", base.0, self.suffix())
+    }
+
+    /// Its name at this stage of a compaction.
+    #[must_use]
+    pub fn name_at(self, base: Offset, stage: SegmentStage) -> String {
+        self.name(base) + stage.suffix()
+    }
+
+    /// Reads the name of a file that a compaction left.
+    #[must_use]
+    pub fn parse_staged(name: &str) -> Option<(SegmentFile, Offset, SegmentStage)> {
+        [SegmentStage::Cleaned, SegmentStage::Swap].into_iter().find_map(|stage| {
+            let (kind, base) = SegmentFile::parse(name.strip_suffix(stage.suffix())?)?;
+            Some((kind, base, stage))
+        })
     }
 
     /// Name of a file once its segment is deleted.
@@ -166,6 +202,12 @@ mod tests {
         assert!(SegmentFile::is_deleted("00000000000000000042.log.deleted"));
         assert!(!SegmentFile::is_deleted("00000000000000000042.log"));
         assert!(!SegmentFile::is_deleted("notes.deleted"));
+        let swap = SegmentFile::Index.name_at(Offset(42), SegmentStage::Swap);
+        assert_eq!(swap, "00000000000000000042.index.swap");
+        let parsed = SegmentFile::parse_staged(&swap);
+        assert_eq!(parsed, Some((SegmentFile::Index, Offset(42), SegmentStage::Swap)));
+        assert_eq!(SegmentFile::parse_staged("00000000000000000042.index"), None);
+        assert_eq!(SegmentFile::parse(&swap), None);
         for name in ["42.log", "0000000000000000004x.log", "00000000000000000042.log.deleted", ""] {
             assert_eq!(SegmentFile::parse(name), None, "{name}");
         }

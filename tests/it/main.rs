@@ -12,6 +12,7 @@
 mod apis;
 mod authorizer;
 mod client;
+mod compaction;
 mod configs;
 mod crash;
 mod damage;

@@ -8,10 +8,7 @@ use ottla_types::ErrorCode;
 
 use crate::client::Client;
 use crate::node::{Setup, fresh, wait_until};
-use crate::requests::{
-    CREATE_TOPICS, Topic, batch, creatable, create, create_request, error, fetch, list_offset,
-    produce, records,
-};
+use crate::requests::{Topic, batch, create, error, fetch, list_offset, produce, records};
 
 /// Earliest offset, as ListOffsets asks for it.
 const EARLIEST: i64 = -2;
@@ -71,22 +68,4 @@ fn old_segments_go_and_stay_gone() {
         let answer = produce(&mut client, &topic, batch(&["y"]));
         assert_eq!(answer.log_start_offset, 4);
     }
-}
-
-#[test]
-fn what_is_not_built_is_refused_in_one_line() {
-    let setup = Setup::new();
-    let node = setup.start();
-    let mut client = node.connect();
-    let configs = [("cleanup.policy", "compact")];
-    let request = create_request(vec![creatable(&fresh("compacted"), 1, &configs)]);
-    let answer = client.call(CREATE_TOPICS, &request);
-    assert_eq!(error(answer.topics[0].error_code), ErrorCode::InvalidConfig);
-    assert_eq!(
-        answer.topics[0].error_message.as_deref(),
-        Some(
-            "Invalid value compact for configuration cleanup.policy: must be delete, or nothing \
-             (compaction is not built yet)"
-        )
-    );
 }

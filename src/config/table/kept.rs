@@ -22,13 +22,6 @@ const LOCAL: Kind = Kind::Long { min: -2 };
 /// Keys of topics that are kept.
 pub const KEPT_TOPIC_KEYS: &[KeptKey] = &[
     kept(
-        "delete.retention.ms",
-        Some("log.cleaner.delete.retention.ms"),
-        FROM_0,
-        "86400000",
-        "How long compaction leaves tombstones, ms. Nothing is compacted yet.",
-    ),
-    kept(
         "flush.ms",
         None,
         FROM_0,
@@ -63,27 +56,6 @@ pub const KEPT_TOPIC_KEYS: &[KeptKey] = &[
         LOCAL,
         "-2",
         "What stays on the disk of a topic with tiered storage, which is not built yet, ms.",
-    ),
-    kept(
-        "max.compaction.lag.ms",
-        Some("log.cleaner.max.compaction.lag.ms"),
-        Kind::Long { min: 1 },
-        FOREVER,
-        "Longest time without compaction, ms. Nothing is compacted yet.",
-    ),
-    kept(
-        "min.cleanable.dirty.ratio",
-        Some("log.cleaner.min.cleanable.ratio"),
-        Kind::Ratio,
-        "0.5",
-        "Part of the log that makes compaction worth while. Nothing is compacted yet.",
-    ),
-    kept(
-        "min.compaction.lag.ms",
-        Some("log.cleaner.min.compaction.lag.ms"),
-        FROM_0,
-        "0",
-        "Shortest time without compaction, ms. Nothing is compacted yet.",
     ),
     kept(
         "remote.log.copy.disable",

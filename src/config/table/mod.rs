@@ -1,5 +1,6 @@
 //! The table of configs: keys of the node, in a file for each subject, and keys of topics.
 
+mod cleaner;
 mod groups;
 mod kept;
 mod limits;
@@ -44,5 +45,12 @@ pub fn broker_keys() -> impl Iterator<Item = &'static ConfigKey> {
     BROKER_KEYS.iter().copied().flatten()
 }
 
-const BROKER_KEYS: [&[ConfigKey]; 6] =
-    [groups::GROUPS, limits::LIMITS, logs::LOGS, network::NETWORK, node::NODE, quorum::QUORUM];
+const BROKER_KEYS: [&[ConfigKey]; 7] = [
+    cleaner::CLEANER,
+    groups::GROUPS,
+    limits::LIMITS,
+    logs::LOGS,
+    network::NETWORK,
+    node::NODE,
+    quorum::QUORUM,
+];

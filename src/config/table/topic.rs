@@ -9,8 +9,8 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "cleanup.policy",
         &["log.cleanup.policy"],
         Kind::CleanupPolicy,
-        "Whether `retention.ms` and `retention.bytes` count. A topic taken over from Kafka whose \
-         policy is compact keeps all its records.",
+        "With delete, `retention.ms` and `retention.bytes` count; with compact, the last record of \
+         each key stays. Both may be given.",
     ),
     topic(
         "compression.gzip.level",
@@ -38,6 +38,12 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "Level at which batches are compressed with zstd.",
     ),
     topic(
+        "delete.retention.ms",
+        &["log.cleaner.delete.retention.ms"],
+        Kind::Long { min: 0 },
+        "How long compaction leaves tombstones and the markers of transactions, ms.",
+    ),
+    topic(
         "file.delete.delay.ms",
         &["log.segment.delete.delay.ms"],
         Kind::Long { min: 0 },
@@ -55,6 +61,13 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         &["log.index.interval.bytes"],
         Kind::Int { min: 0 },
         "Bytes of records between two entries of the offset index.",
+    ),
+    topic(
+        "max.compaction.lag.ms",
+        &["log.cleaner.max.compaction.lag.ms"],
+        Kind::Long { min: 1 },
+        "Age of a record at which its segment is to be compacted however little is to be gained, \
+         ms.",
     ),
     topic(
         "max.message.bytes",
@@ -79,6 +92,18 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         &["log.message.timestamp.type"],
         TIMESTAMP_TYPES,
         "Whether a record's time is the producer's or that of its append.",
+    ),
+    topic(
+        "min.cleanable.dirty.ratio",
+        &["log.cleaner.min.cleanable.ratio"],
+        Kind::Ratio,
+        "Part of the log that must be new for a compaction to be worth while, from 0 to 1.",
+    ),
+    topic(
+        "min.compaction.lag.ms",
+        &["log.cleaner.min.compaction.lag.ms"],
+        Kind::Long { min: 0 },
+        "Age that a record reaches before it is compacted, ms.",
     ),
     topic(
         "min.insync.replicas",

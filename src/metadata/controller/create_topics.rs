@@ -26,8 +26,6 @@ const VALUE_TOO_LONG: &str = "The configuration value cannot be added because it
                                          exceeds the maximum value size of 32767 bytes.";
 /// The topic of the metadata log.
 const METADATA_TOPIC: &str = "__cluster_metadata";
-/// The topic that groups are kept in.
-const GROUPS_TOPIC: &str = "__consumer_offsets";
 
 /// A request to create topics.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -138,7 +136,7 @@ impl Controller {
         random: &mut Random<'_>,
     ) -> Result<CreatedTopic, TopicError> {
         self.check_name(&topic.name)?;
-        let configs = check_configs(&topic.name, &topic.configs)?;
+        let configs = check_configs(&topic.configs)?;
         let topic_id = self.draw_topic_id(random);
         let partitions = self.lay_out(topic, random)?;
         let record = TopicRecord { name: TopicName::from(topic.name.as_str()), topic_id };
@@ -218,17 +216,8 @@ pub fn check_config_length(value: &str) -> Result<(), String> {
     if is_short { Ok(()) } else { Err(VALUE_TOO_LONG.to_owned()) }
 }
 
-/// Whether a topic is to be compacted that must be. Nothing is compacted yet, so it keeps all; for
-/// any other topic that would be a promise.
-fn is_compacted_by_nature(topic: &str, name: &str, value: &str) -> bool {
-    topic == GROUPS_TOPIC && name == "cleanup.policy" && value == "compact"
-}
-
 /// The configs by name, each with a value that is allowed.
-fn check_configs<'a>(
-    topic: &str,
-    configs: &'a [(String, Option<String>)],
-) -> Result<BTreeMap<&'a str, &'a str>, TopicError> {
+fn check_configs(configs: &[(String, Option<String>)]) -> Result<BTreeMap<&str, &str>, TopicError> {
     let without_value = configs.iter().filter(|(_, value)| value.is_none());
     let names: Vec<String> = without_value.map(|(name, _)| name.clone()).collect();
     if !names.is_empty() {
@@ -238,9 +227,7 @@ fn check_configs<'a>(
     let checked: BTreeMap<&str, &str> = pairs.collect();
     for (name, value) in &checked {
         check_config_length(value).map_err(TopicError::InvalidConfig)?;
-        if !is_compacted_by_nature(topic, name, value) {
-            check_topic_config(name, value).map_err(TopicError::InvalidConfig)?;
-        }
+        check_topic_config(name, value).map_err(TopicError::InvalidConfig)?;
     }
     check_topic_configs_together(&checked).map_err(TopicError::InvalidConfig)?;
     Ok(checked)

@@ -103,6 +103,19 @@ impl Attributes {
         self.0 & Attributes::DELETE_HORIZON != 0
     }
 
+    /// With, or without, the flag of a delete horizon.
+    #[must_use]
+    pub fn with_delete_horizon(self, set: bool) -> Attributes {
+        let others = self.0 & !Attributes::DELETE_HORIZON;
+        Attributes(if set { others | Attributes::DELETE_HORIZON } else { others })
+    }
+
+    /// Those of the same batch when it has lost its records.
+    #[must_use]
+    pub fn without_records(self) -> Attributes {
+        Attributes(self.0 & !7).with_delete_horizon(false)
+    }
+
     /// With the flag of control batches.
     #[must_use]
     pub fn with_control(self) -> Attributes {

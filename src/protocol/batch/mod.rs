@@ -9,12 +9,16 @@
 //! epoch without touching it. Length counts from byte 12. Source: `DefaultRecordBatch`.
 
 mod build;
+mod compact;
 mod header;
 mod records;
 mod rewrite;
 mod walk;
 
 pub use build::{BatchBuilder, BatchKind};
+pub use compact::{
+    CompactionBuffers, Kept, KeyVisitor, KeyedRecord, empty_batch, visit_keys, write_kept,
+};
 pub use header::{
     ATTRIBUTES_AT, Attributes, BATCH_OVERHEAD, BatchError, BatchHeader, CRC_AT, LOG_OVERHEAD,
     MAGIC_V2, RestampedHeader, TimestampType,

@@ -53,6 +53,15 @@ impl<const N: usize> EntryFile<N> {
         self.path = dir.join(self.path.file_name().expect("it is in a directory"));
     }
 
+    /// Gives the file another name, if it is there.
+    pub(super) fn rename(&mut self, path: PathBuf) -> io::Result<()> {
+        match self.disk.rename(&self.path, &path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.path = path,
+        }
+        Ok(())
+    }
+
     /// Adds an entry, which waits in memory.
     pub(super) fn push(&mut self, entry: [u8; N]) {
         self.tail.push(entry);

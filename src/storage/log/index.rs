@@ -166,6 +166,10 @@ impl<E: Entry<N>, const N: usize> Index<E, N> {
         self.file.moved_to(dir);
     }
 
+    pub(super) fn rename(&mut self, path: PathBuf) -> io::Result<()> {
+        self.file.rename(path)
+    }
+
     pub(super) fn spill_if_room(&mut self) -> io::Result<()> {
         self.file.spill_if_room()
     }

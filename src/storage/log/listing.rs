@@ -20,6 +20,8 @@ pub(super) struct Listing {
     pub(super) orphans: Vec<String>,
     /// Names of files that are only waiting for their deletion.
     pub(super) deleted: Vec<String>,
+    /// Names of files that a compaction left half way.
+    pub(super) staged: Vec<String>,
 }
 
 impl Listing {
@@ -32,6 +34,9 @@ impl Listing {
                 Some((SegmentFile::Snapshot, offset)) => found.snapshots.push(offset),
                 Some((_, base)) => indexes.push((base, entry.name)),
                 None if SegmentFile::is_deleted(&entry.name) => found.deleted.push(entry.name),
+                None if SegmentFile::parse_staged(&entry.name).is_some() => {
+                    found.staged.push(entry.name);
+                }
                 None => {}
             }
         }

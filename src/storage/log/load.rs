@@ -94,9 +94,8 @@ impl Log {
                 return Err(self.ends_early(*base));
             }
             // Above the recovery point a gap is the lost end of the segment before, but in a log
-            // that Kafka's cleaner works on: it does not wait for recovery points to be written.
-            let may_have_gaps = self.options.config.compacts;
-            if *base > durable && *base != self.end && !may_have_gaps {
+            // that is compacted: that does not wait for recovery points to be written.
+            if *base > durable && *base != self.end && !self.may_have_gaps() {
                 self.drop_behind(&bases[index..], now, recovered)?;
                 break;
             }
@@ -293,7 +292,7 @@ impl Log {
     /// compaction does so.
     fn leaps(&self, header: &BatchHeader, durable: Offset) -> bool {
         let crosses = self.end < durable && header.base_offset > durable;
-        crosses && !self.options.config.compacts
+        crosses && !self.may_have_gaps()
     }
 
     /// The metadata log has no gaps, and its epochs only rise; no checksum covers either.

@@ -11,6 +11,7 @@
 mod append;
 mod behind;
 mod copy;
+mod cleaner;
 mod entry_file;
 mod flush;
 mod index;
@@ -39,6 +40,7 @@ use ottla_types::{Offset, Timestamp};
 pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
 pub use behind::{FoundBatch, each_sound_behind};
 pub use copy::CopySource;
+pub use cleaner::{CleanJob, CleanLimits, CleanStats, CleanStep, Cleanable, CleanedGroup};
 pub use flush::FlushJob;
 pub use progress::Progress;
 pub use read::ReadLimit;
@@ -89,13 +91,21 @@ pub struct LogOptions {
     pub entropy: Option<Entropy>,
     /// Producers that a snapshot knows, and that were silent for so long, are not taken up.
     pub producer_age_max: Duration,
+    /// Whether it was compacted before: it may have gaps then, whatever its configs say now.
+    pub was_compacted: bool,
 }
 
 impl LogOptions {
     /// Without jitter, and without an age at which producers are forgotten.
     #[must_use]
     pub fn new(config: TopicConfig, sync_points: SyncPoints) -> LogOptions {
-        LogOptions { config, sync_points, entropy: None, producer_age_max: Duration::MAX }
+        LogOptions {
+            config,
+            sync_points,
+            entropy: None,
+            producer_age_max: Duration::MAX,
+            was_compacted: false,
+        }
     }
 }
 
@@ -146,6 +156,8 @@ pub struct Log {
     refused_firsts: RefusedFirsts,
     epochs: LeaderEpochs,
     small_files: SmallFiles,
+    /// How often the log was truncated: what is being compacted is of another log then.
+    truncations: u64,
 }
 
 impl Log {
@@ -260,6 +272,7 @@ impl Log {
         self.flush_end = self.flush_end.min(self.end);
         self.active_mut().load_first_timestamp()?;
         self.remove_stray_snapshots()?;
+        self.remove_staged()?;
         self.sync_truncation()?;
         if self.epochs.truncate_from_end(self.end) {
             self.write_epochs()?;
@@ -332,12 +345,20 @@ impl Log {
         self.segments.last_mut().expect("a log has a segment")
     }
 
+    /// Whether there may be gaps between batches: compaction leaves them.
+    fn may_have_gaps(&self) -> bool {
+        self.options.config.compacts || self.options.was_compacted
+    }
+
     fn roll_limits(&self) -> RollLimits {
         let config = &self.options.config;
+        // What is written to is not compacted: it must be closed by then.
+        let lag_max = config.max_compaction_lag.filter(|_| config.compacts);
+        let age_max = lag_max.map_or(config.segment_age_max, |lag| lag.min(config.segment_age_max));
         RollLimits {
             segment_bytes: u64::from(config.segment_bytes),
             index_bytes: u64::from(config.segment_index_bytes),
-            age_max: config.segment_age_max.saturating_sub(self.roll_jitter),
+            age_max: age_max.saturating_sub(self.roll_jitter),
         }
     }
 

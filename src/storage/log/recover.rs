@@ -9,6 +9,7 @@ use std::time::Duration;
 use ottla_runtime::Disk;
 use ottla_types::{Offset, Timestamp};
 
+use super::cleaner::complete_swaps;
 use super::listing::Listing;
 use super::progress::Progress;
 use super::small_files::{SmallFiles, read_epochs};
@@ -130,7 +131,7 @@ impl Log {
     ) -> Result<(Log, Recovered), LogError> {
         let Left { shutdown, start } = left;
         let io_error = |error| LogError::io(dir, error);
-        let found = Listing::read(disk, dir).map_err(io_error)?;
+        let found = complete_swaps(disk, dir, Listing::read(disk, dir).map_err(io_error)?)?;
         let read = read_epochs(disk, dir).map_err(io_error)?;
         let log_start = found.bases.first().copied().unwrap_or(Offset::ZERO);
         let mut log = Log {
@@ -151,6 +152,7 @@ impl Log {
             refused_firsts: RefusedFirsts::default(),
             epochs: read.epochs,
             small_files: SmallFiles::left(shutdown),
+            truncations: 0,
         };
         let mut recovered = Recovered::default();
         let epochs_before = log.epochs.clone();

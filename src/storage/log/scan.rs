@@ -189,6 +189,12 @@ impl CheckedScanner {
         Ok(BatchHeader::read_checked(&batch).ok())
     }
 
+    /// The batch that was returned last; `header` is its header.
+    pub(super) fn last_batch(&self, header: &BatchHeader) -> &[u8] {
+        let end = self.unread.start;
+        &self.buffer[end - header.size()..end]
+    }
+
     /// The records of the batch that was returned last; `header` is its header.
     pub(super) fn last_records(&self, header: &BatchHeader) -> &[u8] {
         let end = self.unread.start;

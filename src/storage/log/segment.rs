@@ -2,8 +2,10 @@
 //!
 //! `size` is the end of what counts; bytes behind it in the file are the rest of a failed write
 //! and are overwritten or cut. Files open when they are needed ([`LazyFile`]). Finding batches is
-//! in `lookup.rs`, taking an earlier process's segment up in `taken_up.rs`.
+//! in `lookup.rs`, taking an earlier process's segment up in `taken_up.rs`, one that compaction
+//! writes in `cleaned.rs`.
 
+mod cleaned;
 mod lookup;
 mod taken_up;
 
@@ -18,7 +20,7 @@ use super::entry_file::FileEnd;
 use super::index::{OffsetIndex, TimeIndex};
 use super::txn_index::TxnIndex;
 use crate::error::LogError;
-use crate::names::SegmentFile;
+use crate::names::{SegmentFile, SegmentStage};
 use crate::producer_state::EndedTransaction;
 
 /// Bytes appended until index entries go to their files. What lies behind the last entry in the
@@ -49,6 +51,8 @@ pub(super) struct Segment {
     /// Whether recovery may use the indexes as they are. The log sets it when it knows or syncs
     /// them.
     pub(super) indexes_durable: bool,
+    /// Which names its files have.
+    stage: SegmentStage,
 }
 
 /// Limits at which the next segment begins.
@@ -142,6 +146,7 @@ impl Segment {
             unindexed_bytes: 0,
             unspilled_bytes: 0,
             indexes_durable: false,
+            stage: SegmentStage::InPlace,
         }
     }
 
@@ -363,8 +368,8 @@ impl Segment {
     /// Takes the files' names away, for readers that still hold them open; returns the new ones.
     pub(super) fn rename_to_deleted(self) -> Result<Vec<PathBuf>, LogError> {
         let mut renamed = Vec::new();
-        for path in self.paths() {
-            let deleted = SegmentFile::deleted(&path);
+        for (path, final_path) in self.paths().into_iter().zip(self.final_paths()) {
+            let deleted = SegmentFile::deleted(&final_path);
             match self.disk.rename(&path, &deleted) {
                 Ok(()) => renamed.push(deleted),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -376,10 +381,22 @@ impl Segment {
 
     /// All files that can belong to the segment.
     fn paths(&self) -> [PathBuf; 4] {
-        let dir = self.path.parent().expect("segments are in a directory");
-        [SegmentFile::Log, SegmentFile::Index, SegmentFile::TimeIndex, SegmentFile::TxnIndex]
-            .map(|kind| dir.join(kind.name(self.base)))
+        paths(self.dir(), self.base, self.stage)
     }
+
+    fn final_paths(&self) -> [PathBuf; 4] {
+        paths(self.dir(), self.base, SegmentStage::InPlace)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.path.parent().expect("segments are in a directory")
+    }
+}
+
+/// The names of a segment's files.
+pub(super) fn paths(dir: &Path, base: Offset, stage: SegmentStage) -> [PathBuf; 4] {
+    [SegmentFile::Log, SegmentFile::Index, SegmentFile::TimeIndex, SegmentFile::TxnIndex]
+        .map(|kind| dir.join(kind.name_at(base, stage)))
 }
 
 fn index_path(dir: &Path, base: Offset) -> PathBuf {

@@ -435,6 +435,7 @@ fn a_full_disk_refuses_and_recovers_by_itself() {
 }
 
 mod compacted;
+mod compaction;
 mod model;
 mod recovery;
 mod retention;

@@ -68,9 +68,10 @@ impl Log {
 
     /// What the indexes of aborted transactions say that the markers do not, and the other way
     /// round. Reads everything. Of a transaction that began in a deleted segment only the end is
-    /// known.
+    /// known, and of one that was compacted only what is left.
     pub(super) fn transaction_mismatches(&mut self) -> Result<Vec<String>, LogError> {
         let first_base = self.segments[0].base();
+        let compacts = self.may_have_gaps();
         let (mut state, mut expected) = (ProducerState::default(), Vec::new());
         self.each_batch(first_base, self.end, |header, end| {
             expected.extend(state.note(header, end).filter(|ended| ended.aborted));
@@ -87,14 +88,16 @@ impl Log {
             let is_indexed = |(_, _, aborted): &(Offset, PathBuf, EndedTransaction)| {
                 (aborted.producer_id, aborted.last_offset) == (ended.producer_id, ended.last_offset)
                     && (aborted.first_offset == ended.first_offset
-                        || aborted.first_offset < first_base)
+                        || aborted.first_offset < first_base
+                        || (compacts && aborted.first_offset < ended.first_offset))
             };
             if !found.iter().any(is_indexed) {
                 wrong.push(format!("{}: {ended:?} is in no index", self.dir.display()));
             }
         }
         for (base, path, aborted) in &found {
-            let is_expected = expected.iter().any(|e| e.last_offset == aborted.last_offset);
+            let is_expected =
+                compacts || expected.iter().any(|e| e.last_offset == aborted.last_offset);
             let is_placed = aborted.last_offset >= *base && aborted.last_offset < self.end;
             if !is_placed || (!is_expected && aborted.first_offset >= first_base) {
                 wrong.push(format!("{}: {aborted:?} did not happen", path.display()));

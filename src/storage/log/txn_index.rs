@@ -106,6 +106,10 @@ impl TxnIndex {
         self.entries.remove()
     }
 
+    pub(super) fn rename(&mut self, path: PathBuf) -> io::Result<()> {
+        self.entries.rename(path)
+    }
+
     /// Writes everything; there is still no file where there is nothing.
     pub(super) fn seal(&mut self) -> io::Result<()> {
         if self.entries.len() == 0 { Ok(()) } else { self.entries.seal() }

@@ -64,6 +64,16 @@ pub struct ActiveProducer {
     pub transaction_start: Option<Offset>,
 }
 
+/// What the log must keep of a producer, so that its state can be built again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LastRecord {
+    /// The batches that end with these offsets: they are recognized when they come again, and the
+    /// last one has the last sequence number.
+    Data(Vec<Offset>),
+    /// The markers of this epoch: there is no data of it.
+    Marker(ProducerEpoch),
+}
+
 /// The producers of a partition.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct ProducerState {
@@ -135,6 +145,16 @@ impl ProducerState {
         self.producers.iter().map(active).collect()
     }
 
+    /// What the log must keep of each producer.
+    #[must_use]
+    pub fn last_records(&self) -> BTreeMap<ProducerId, LastRecord> {
+        let last = |producer: &Producer| match producer.batches.is_empty() {
+            true => LastRecord::Marker(producer.epoch),
+            false => LastRecord::Data(producer.batches.iter().map(|b| b.last_offset).collect()),
+        };
+        self.producers.iter().map(|(id, producer)| (*id, last(producer))).collect()
+    }
+
     /// Judges a client's batch.
     #[must_use]
     pub fn judge(&self, batch: &BatchHeader) -> ProducerVerdict {
@@ -177,7 +197,14 @@ impl ProducerState {
         }
         match end {
             Some(end) => self.note_end(header, end),
-            None if header.attributes.is_control() => None,
+            None if header.attributes.is_control() => {
+                // A marker that compaction has emptied still fences.
+                if header.record_count == 0 {
+                    let producer = producer_of(&mut self.producers, header);
+                    producer.last_timestamp = producer.last_timestamp.max(header.max_timestamp);
+                }
+                None
+            }
             None => {
                 self.note_data(header);
                 None

@@ -56,12 +56,7 @@ const REFUSED_HERE: &[&str] = &[
 fn batches_are_judged_as_kafka_judges_them() {
     let node = Node::start();
     let recording = node.is_outside() && std::env::var_os("UPDATE").is_some();
-    let mut cases = cases::all();
-    if !node.is_outside() {
-        // No such topic can be created yet; `replication/validation/tests.rs` asks the same.
-        cases.retain(|case| case.configs != cases::COMPACTED);
-    }
-    let answers = ask_all(&mut node.connect(), cases);
+    let answers = ask_all(&mut node.connect(), cases::all());
     if recording {
         let text: String = answers.iter().map(|(_, answer)| format!("{answer}\n")).collect();
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(KAFKA_FILE);

@@ -63,6 +63,18 @@ fn gaps_of_a_compacted_log_are_no_loss() {
 }
 
 #[test]
+fn gaps_of_a_log_that_was_compacted_before_are_no_loss_either() {
+    on_disk(async |node| {
+        let mut options = options();
+        let left = compacted(&node, &options);
+        options.was_compacted = true;
+        let (mut log, recovered) = open_with(&node, options, UNCLEAN);
+        assert_eq!(recovered.cut_bytes, 0);
+        check(&mut log, &left);
+    });
+}
+
+#[test]
 fn a_gap_of_another_log_is_the_lost_end_of_a_segment() {
     on_disk(async |node| {
         compacted(&node, &options());

@@ -1,0 +1,301 @@
+//! Compacting logs in the background: the dirtiest first, one for each cleaner
+//! (`log.cleaner.threads`), a step at a time on the threads for blocking work, so that requests
+//! never wait for it (`LogCleaner`, `LogCleanerManager`).
+//!
+//! A log whose records cannot be read is left alone from then on, with an error in the process's
+//! log; the others go on. A full disk ends a cleaning, and it is tried again. How far each log is
+//! clean is in `cleaner-offset-checkpoint`: an older entry only means that more is read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ottla_runtime::Plane;
+use ottla_storage::{CleanJob, CleanLimits, CleanStats, CleanStep, Cleanable, LogError};
+use ottla_types::{Offset, TopicIdPartition};
+
+use crate::dir::Dir;
+use crate::partition::Partition;
+use crate::replicas::Replicas;
+use crate::request::PartitionError;
+
+/// Pause behind a step that is due when less is not worth a timer.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// Which logs are being cleaned, and which cannot be.
+#[derive(Default)]
+pub(crate) struct Cleaning {
+    state: Mutex<State>,
+    is_stopped: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    under_way: BTreeSet<TopicIdPartition>,
+    /// With the reason.
+    uncleanable: BTreeMap<TopicIdPartition, String>,
+}
+
+impl Cleaning {
+    /// No step begins any more.
+    pub(crate) fn stop(&self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("never poisoned")
+    }
+}
+
+/// Why a cleaning ended early.
+enum Ended {
+    /// The partition is gone or offline, its log has changed, or the node stops.
+    Moot,
+    /// The disk has no room.
+    NoRoom,
+    /// The log cannot be read.
+    Uncleanable(String),
+    /// The disk failed, and the directory is fenced.
+    Failed,
+}
+
+impl Replicas {
+    /// Starts the cleaners. They end with the process.
+    pub(crate) fn start_cleaners(&self) {
+        for _ in 0..self.shared.config.cleaner.cleaners {
+            let replicas = self.clone();
+            let cleaner = async move { replicas.clean_for_ever().await };
+            self.shared.runtime.spawn(Plane::Data(0), "log cleaner", cleaner);
+        }
+    }
+
+    async fn clean_for_ever(&self) {
+        let backoff = self.shared.config.cleaner.backoff.max(PAUSE_MIN);
+        while !self.shared.cleaning.is_stopped() {
+            if !self.clean_dirtiest().await {
+                self.shared.runtime.clock().sleep(backoff).await;
+            }
+        }
+    }
+
+    /// Cleans the dirtiest log that is worth it; whether there was one and it is clean now.
+    pub(crate) async fn clean_dirtiest(&self) -> bool {
+        let replicas = self.clone();
+        let choose = move || replicas.choose_dirtiest();
+        let chosen = self.shared.runtime.blocking(Plane::Data(0), choose).await;
+        let Some((partition, plan)) = chosen else { return false };
+        let ended = self.clean(&partition, plan).await;
+        let mut state = self.shared.cleaning.lock();
+        state.under_way.remove(&partition.id());
+        match ended {
+            Ok(()) => true,
+            Err(Ended::Uncleanable(reason)) => {
+                tracing::error!(partition = %partition.name(), %reason,
+                    "the log cannot be compacted and is left alone");
+                state.uncleanable.insert(partition.id(), reason);
+                true
+            }
+            Err(Ended::NoRoom) => {
+                tracing::warn!(partition = %partition.name(), "no room to compact the log");
+                false
+            }
+            Err(Ended::Moot | Ended::Failed) => false,
+        }
+    }
+
+    fn choose_dirtiest(&self) -> Option<(Arc<Partition>, Cleanable)> {
+        let now = self.shared.runtime.clock().wall();
+        let partitions = self.all();
+        let mut state = self.shared.cleaning.lock();
+        state.uncleanable.retain(|id, _| partitions.iter().any(|p| p.id() == *id));
+        let is_free = |partition: &&Arc<Partition>| {
+            let id = partition.id();
+            !state.under_way.contains(&id) && !state.uncleanable.contains_key(&id)
+        };
+        let planned = partitions.iter().filter(is_free).filter_map(|partition| {
+            let cleaned_to = partition.dir().cleaned_to(partition.name());
+            match partition.plan_cleaning(cleaned_to, now) {
+                Ok(plan) => Some((partition.clone(), plan?)),
+                Err(PartitionError::Gone | PartitionError::Offline) => None,
+                Err(error) => {
+                    tracing::warn!(partition = %partition.name(), ?error, "compaction not planned");
+                    None
+                }
+            }
+        });
+        let dirtiest = planned.max_by(|one, other| one.1.cmp_dirt(&other.1))?;
+        state.under_way.insert(dirtiest.0.id());
+        Some(dirtiest)
+    }
+
+    async fn clean(&self, partition: &Arc<Partition>, plan: Cleanable) -> Result<(), Ended> {
+        let config = self.shared.config.cleaner;
+        let (runtime, now) = (&self.shared.runtime, self.shared.runtime.clock().wall());
+        let limits = CleanLimits {
+            map_bytes: config.map_bytes,
+            load_factor: config.load_factor,
+            write_bytes: config.write_bytes,
+            secret: (runtime.entropy().bits(), runtime.entropy().bits()),
+        };
+        let started = runtime.clock().now();
+        if partition.dir().cleaned_to(partition.name()).is_none() {
+            self.note_clean_to(partition, plan.first_dirty).await?;
+        }
+        let job = partition.start_cleaning(plan, limits, now);
+        let mut job = Box::new(job.map_err(|error| ended(partition, error))?);
+        let mut owed = Duration::ZERO;
+        loop {
+            if self.shared.cleaning.is_stopped() {
+                runtime.blocking(Plane::Data(0), move || job.abandon()).await;
+                return Err(Ended::Moot);
+            }
+            let (replicas, working) = (self.clone(), partition.clone());
+            let step = move || replicas.step(&working, job);
+            let (rest, bytes) = match runtime.blocking(Plane::Data(0), step).await? {
+                Stepped::Working(rest, bytes) => (rest, bytes),
+                Stepped::Done(end, stats) => {
+                    tell(partition, plan, end, &stats, runtime.clock().now().since(started));
+                    return self.note_clean_to(partition, end).await;
+                }
+            };
+            job = rest;
+            owed += pause(bytes, config.bytes_per_second);
+            if owed >= PAUSE_MIN {
+                runtime.clock().sleep(std::mem::take(&mut owed)).await;
+            }
+        }
+    }
+
+    /// A step of a job, with what follows it.
+    fn step(&self, partition: &Partition, mut job: Box<CleanJob>) -> Result<Stepped, Ended> {
+        if !partition.is_here() {
+            // What it wrote goes with the directory.
+            return Err(Ended::Moot);
+        }
+        let stepped = match job.step() {
+            Ok(CleanStep::Working(bytes)) => return Ok(Stepped::Working(job, bytes)),
+            Ok(CleanStep::Done(end, stats)) => return Ok(Stepped::Done(end, stats)),
+            Ok(CleanStep::Cleaned(group)) => self.swap(partition, &job, *group),
+            Err(error) => Err(PartitionError::Log(error)),
+        };
+        match stepped {
+            Ok(true) => Ok(Stepped::Working(job, 0)),
+            Ok(false) => {
+                job.abandon();
+                Err(Ended::Moot)
+            }
+            Err(error) => {
+                job.abandon();
+                Err(ended(partition, error))
+            }
+        }
+    }
+
+    /// Puts a segment in the place of others; whether the log was as the job knew it.
+    fn swap(
+        &self,
+        partition: &Partition,
+        job: &CleanJob,
+        group: ottla_storage::CleanedGroup,
+    ) -> Result<bool, PartitionError> {
+        let base = group.base();
+        let Some(group) = partition.stage_swap(group)? else { return Ok(false) };
+        job.sync_staged().map_err(PartitionError::Log)?;
+        let Some(files) = partition.begin_swap(group)? else { return Ok(false) };
+        job.sync_replaced().map_err(PartitionError::Log)?;
+        partition.end_swap(base)?;
+        if let Ok(config) = partition.config() {
+            self.remove_files_later(files, config.file_delete_delay);
+        }
+        Ok(true)
+    }
+
+    /// Notes that a log is clean up to an offset.
+    async fn note_clean_to(&self, partition: &Arc<Partition>, end: Offset) -> Result<(), Ended> {
+        let noted = partition.clone();
+        let note = move || noted.dir().note_cleaned(&noted, end);
+        match self.shared.runtime.blocking(Plane::Data(0), note).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Ended::Moot),
+            Err(error) if error.is_disk_full() => Err(Ended::NoRoom),
+            Err(error) => {
+                partition.dir().fence_on_error(Err(error));
+                Err(Ended::Failed)
+            }
+        }
+    }
+}
+
+/// Says what a cleaning did.
+fn tell(partition: &Partition, plan: Cleanable, end: Offset, stats: &CleanStats, took: Duration) {
+    tracing::info!(partition = %partition.name(), from = plan.first_dirty.0, to = end.0,
+        bytes_before = stats.read_bytes, bytes = stats.written_bytes,
+        records_before = stats.read_records, records = stats.written_records,
+        table = format!("{:.0} %", stats.map_utilization * 100.0),
+        ms = took.as_millis() as u64, "compacted a log");
+    if stats.keyless_records > 0 {
+        tracing::warn!(partition = %partition.name(), records = stats.keyless_records,
+            "records without a key were in a compacted log; they are gone");
+    }
+}
+
+/// What came of a step.
+enum Stepped {
+    /// So many bytes were read and written.
+    Working(Box<CleanJob>, u64),
+    Done(Offset, CleanStats),
+}
+
+fn ended(partition: &Partition, error: PartitionError) -> Ended {
+    let PartitionError::Log(error) = error else { return Ended::Moot };
+    match &error {
+        // Retention, or the end of the topic, took it.
+        LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Ended::Moot,
+        error if error.is_disk_full() => Ended::NoRoom,
+        error if error.is_damage() => Ended::Uncleanable(error.to_string()),
+        error if error.is_fault() => {
+            partition.dir().health().fence(format!("{}: {error}", partition.name()));
+            Ended::Failed
+        }
+        // Without a free descriptor, for one.
+        _ => Ended::NoRoom,
+    }
+}
+
+/// How long so many bytes are to take.
+fn pause(bytes: u64, bytes_per_second: f64) -> Duration {
+    Duration::try_from_secs_f64(bytes as f64 / bytes_per_second).unwrap_or(Duration::MAX)
+}
+
+impl Dir {
+    /// How far a log is clean.
+    pub(crate) fn cleaned_to(&self, name: &ottla_types::TopicPartition) -> Option<Offset> {
+        let cleaned = self.cleaned.lock().expect("never poisoned");
+        cleaned.offsets.get(name).copied()
+    }
+
+    /// Notes it durably where the log was not known as one that is compacted; `false` when the
+    /// partition is gone.
+    fn note_cleaned(
+        &self,
+        partition: &Partition,
+        end: Offset,
+    ) -> Result<bool, ottla_storage::DirError> {
+        let mut cleaned = self.cleaned.lock().expect("never poisoned");
+        // Asked under the lock: a log that is deleted meanwhile must not come back into the file
+        // behind the new log that takes its name.
+        if !partition.is_here() {
+            return Ok(false);
+        }
+        let mut new = cleaned.clone();
+        let is_new = new.offsets.insert(partition.name().clone(), end).is_none();
+        self.data().write_cleaner_offsets(&new, is_new)?;
+        *cleaned = new;
+        Ok(true)
+    }
+}

@@ -1,0 +1,93 @@
+//! Compaction in a running node: of each key the last value stays, and a kill or a stop changes
+//! nothing about it.
+
+use std::fs;
+
+use bytes::Bytes;
+use ottla_protocol::batch::{BatchBuilder, BatchKind};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset};
+
+use crate::client::Client;
+use crate::node::{Setup, fresh, wait_until};
+use crate::requests::{Topic, create, error, now, produce, read_all};
+
+/// Longer than a quarter of the shortest segment that a topic may have.
+const VALUE_LEN: usize = 300_000;
+/// The key of what is there to fill segments.
+const FILLER: u8 = b'.';
+
+/// A batch of one record, whose value begins with the key; without one it is a tombstone.
+fn keyed(key: u8, value: Option<u8>) -> Bytes {
+    let mut batch = BatchBuilder::new(BatchKind::Data, Offset(0), LeaderEpoch(-1), now());
+    let value = value.map(|byte| [&[key], [byte; VALUE_LEN].as_slice()].concat());
+    batch.push(Some(&[key]), value.as_deref());
+    Bytes::from(batch.build())
+}
+
+fn write(client: &mut Client, topic: &Topic, key: u8, value: Option<u8>) {
+    let answer = produce(client, topic, keyed(key, value));
+    assert_eq!(error(answer.error_code), ErrorCode::None);
+}
+
+/// Offset, key, and value of each record; of a tombstone the offset alone.
+fn found(client: &mut Client, topic: &Topic) -> Vec<(i64, u8, u8)> {
+    let records = read_all(client, topic, 0);
+    let byte = |value: &[u8], at: usize| value.get(at).copied().unwrap_or(0);
+    records.iter().map(|r| (r.offset, byte(&r.value, 0), byte(&r.value, 1))).collect()
+}
+
+#[test]
+fn the_last_value_of_each_key_stays_through_a_stop_and_a_kill() {
+    let setup =
+        Setup::new().with("log.cleaner.backoff.ms", 50).with("log.segment.delete.delay.ms", 0);
+    let mut node = setup.start();
+    let mut client = node.connect();
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+        ("delete.retention.ms", "0"),
+    ];
+    let topic = create(&mut client, &fresh("compacted"), 1, &configs);
+    for round in 0..4 {
+        for key in *b"abc" {
+            write(&mut client, &topic, key, Some(round));
+        }
+    }
+    write(&mut client, &topic, b'b', None);
+    // What is written to stays as it is: these fill it.
+    for round in 0..4 {
+        write(&mut client, &topic, FILLER, Some(100 + round));
+    }
+    let left = |client: &mut Client| {
+        let mut all = found(client, &topic);
+        all.retain(|(_, key, _)| *key != FILLER);
+        all
+    };
+    let expected = [(9, b'a', 3), (11, b'c', 3)];
+    // The tombstone's time counts from its first compaction on.
+    wait_until("only the last values are there", || {
+        write(&mut client, &topic, FILLER, Some(1));
+        left(&mut client) == expected
+    });
+    let dir = node.setup().data().join(format!("{}-0", topic.name));
+    let has = |suffix: &str| {
+        let mut names = fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name());
+        names.any(|name| name.to_str().unwrap().ends_with(suffix))
+    };
+    wait_until("what was replaced is removed", || !has(".deleted"));
+    let checkpoint = node.setup().data().join("cleaner-offset-checkpoint");
+    let text = fs::read_to_string(checkpoint).unwrap();
+    assert!(text.starts_with(&format!("0\n1\n{} 0 ", topic.name)), "{text}");
+    for stop_cleanly in [true, false] {
+        if stop_cleanly {
+            node.stop();
+            node.start_again();
+        } else {
+            node.crash();
+        }
+        client = node.connect();
+        assert_eq!(left(&mut client), expected);
+        write(&mut client, &topic, FILLER, Some(2));
+    }
+}
