@@ -52,8 +52,12 @@ pub fn compressed(batch: &[u8], codec: Codec) -> Bytes {
 pub struct ReadRecord {
     /// Its offset.
     pub offset: i64,
-    /// Its value.
+    /// Its value; empty without one.
     pub value: Vec<u8>,
+    /// Whether it has no value.
+    pub is_tombstone: bool,
+    /// The value of its first header; empty without one.
+    pub header: Vec<u8>,
 }
 
 /// The records of whole batches at the front of `bytes`; a cut batch at the end is left out.
@@ -72,7 +76,10 @@ pub fn records_of(bytes: &[u8]) -> Result<Vec<ReadRecord>, String> {
         for record in Records::new(&header, &whole) {
             let record = record.map_err(|error| format!("{error:?}"))?;
             let value = record.value.unwrap_or_default().to_vec();
-            records.push(ReadRecord { offset: record.offset.0, value });
+            let is_tombstone = record.value.is_none();
+            let header = record.headers().next().and_then(|header| header.value);
+            let header = header.unwrap_or_default().to_vec();
+            records.push(ReadRecord { offset: record.offset.0, value, is_tombstone, header });
         }
         rest = &rest[header.size()..];
     }

@@ -58,6 +58,8 @@ pub struct Stats {
     pub settled: u64,
     /// Elections won.
     pub elections: u64,
+    /// Offsets that compaction was seen to take.
+    pub compacted: u64,
 }
 
 impl AddAssign for Stats {
@@ -87,6 +89,7 @@ impl AddAssign for Stats {
         self.refusals += other.refusals;
         self.settled += other.settled;
         self.elections += other.elections;
+        self.compacted += other.compacted;
     }
 }
 

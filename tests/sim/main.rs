@@ -33,7 +33,7 @@ struct Args {
     /// Plants each mutant in turn and tells which seed notices.
     #[arg(long)]
     mutants: bool,
-    /// The same of those that stand for bugs of the group coordinator.
+    /// The same of those that stand for bugs of the group coordinator and the cleaner.
     #[arg(long)]
     bugs: bool,
     /// Prints every event.

@@ -1,6 +1,6 @@
-//! What can be wrong with the disk of a world's machines, or with the logs of its groups, to be
-//! noticed: faults of the world and no switches of the product, so that no build of the product has
-//! them.
+//! What can be wrong with the disk of a world's machines, with the logs of its groups, or around
+//! its cleaner, to be noticed: faults of the world and no switches of the product, so that no build
+//! of the product has them.
 
 use ottla_runtime::SyncPoint;
 use ottla_runtime::sim::DiskFaults;
@@ -55,6 +55,29 @@ impl Lie {
     }
 }
 
+/// What is wrong around the cleaner of logs, so that it does what it would do by itself if it had
+/// the bug.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CleanerBug {
+    /// Two keys are taken for one: producers write them as one.
+    KeysCollide,
+    /// Tombstones go before their time: the broker is told that it is short.
+    TombstonesGoEarly,
+}
+
+impl CleanerBug {
+    /// All of them.
+    pub const ALL: &'static [CleanerBug] =
+        &[CleanerBug::KeysCollide, CleanerBug::TombstonesGoEarly];
+
+    fn name(self) -> &'static str {
+        match self {
+            CleanerBug::KeysCollide => "keys-collide",
+            CleanerBug::TombstonesGoEarly => "tombstones-go-early",
+        }
+    }
+}
+
 /// A disk, or a log of groups, that does not do as it is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mutant {
@@ -64,6 +87,8 @@ pub enum Mutant {
     RecoveryPointFirst,
     /// The group coordinator is lied to.
     Lie(Lie),
+    /// The cleaner does what it should not.
+    Cleaner(CleanerBug),
 }
 
 impl Mutant {
@@ -76,15 +101,20 @@ impl Mutant {
         all
     }
 
-    /// Those that stand for bugs of the group coordinator.
+    /// Those that stand for bugs of the group coordinator and the cleaner of logs.
     pub fn bugs() -> impl Iterator<Item = Mutant> {
-        Lie::ALL.iter().copied().map(Mutant::Lie)
+        let cleaner = CleanerBug::ALL.iter().copied().map(Mutant::Cleaner);
+        Lie::ALL.iter().copied().map(Mutant::Lie).chain(cleaner)
     }
 
     /// Whether a workload can notice it.
     #[must_use]
     pub fn concerns(self, workload: Workload) -> bool {
-        matches!(self, Mutant::Lie(_)) == (workload == Workload::Groups)
+        match self {
+            Mutant::Lie(_) => workload == Workload::Groups,
+            Mutant::Cleaner(_) => workload == Workload::Node,
+            Mutant::Ignored(_) | Mutant::RecoveryPointFirst => workload != Workload::Groups,
+        }
     }
 
     /// Its name on the command line.
@@ -94,6 +124,7 @@ impl Mutant {
             Mutant::Ignored(point) => point.name(),
             Mutant::RecoveryPointFirst => RECOVERY_POINT_FIRST,
             Mutant::Lie(lie) => lie.name(),
+            Mutant::Cleaner(bug) => bug.name(),
         }
     }
 
@@ -111,6 +142,14 @@ impl Mutant {
         }
     }
 
+    /// What the cleaner does wrong.
+    pub(crate) fn cleaner_bug(self) -> Option<CleanerBug> {
+        match self {
+            Mutant::Cleaner(bug) => Some(bug),
+            _ => None,
+        }
+    }
+
     /// Gives a disk this fault.
     pub(crate) fn plant(self, faults: &mut DiskFaults) {
         match self {
@@ -121,7 +160,7 @@ impl Mutant {
                 let order = (SyncPoint::SegmentData, SyncPoint::OffsetCheckpointFile);
                 faults.late_sync = Some(order);
             }
-            Mutant::Lie(_) => {}
+            Mutant::Lie(_) | Mutant::Cleaner(_) => {}
         }
     }
 }

@@ -57,8 +57,8 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<Mutant>) 
     let runtime = Runtime::simulated(&clients);
     let client = Client::new(runtime, broker, dice.clone(), findings.clone(), phase);
     start_members(&client, &plan);
-    let config = plan.config(&dice);
     let (weather, lie) = (Weather::default(), mutant.and_then(Mutant::lie));
+    let config = plan.config(&dice, lie.is_none());
     let broker = Broker { machine, findings, dice };
     let story = Story { world, broker, plan, client, config, weather, lie };
     for life in 0..story.plan.lives {

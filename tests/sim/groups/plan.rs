@@ -119,7 +119,7 @@ impl Plan {
     }
 
     /// The broker's config: Kafka's, only that times are short.
-    pub fn config(&self, dice: &Dice) -> NodeConfig {
+    pub fn config(&self, dice: &Dice, compacts: bool) -> NodeConfig {
         let overrides = [("log.dirs", "/var/data"), ("auto.create.topics.enable", "false")];
         let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let mut config = NodeConfig::new(None, &overrides).expect("the embedded default");
@@ -130,6 +130,16 @@ impl Plan {
             true => 1,
             false => dice.pick(&[1, 3, i64::MAX]),
         };
+        // Commits must survive it; what a log tells lies of stays whole.
+        config.cleaner.cleaners = usize::from(compacts);
+        config.cleaner.backoff = ms(dice.pick(&[100, 1_000]));
+        config.cleaner.map_bytes = dice.pick(&[200, 1 << 20]);
+        let topics = &mut config.topic_defaults;
+        topics.segment_index_bytes = dice.pick(&[100, 10_000]);
+        topics.index_interval_bytes = dice.pick(&[0, 1_000]);
+        topics.segment_age_max = ms(dice.pick(&[500, 5_000, 1_000_000]));
+        topics.min_cleanable_ratio = dice.pick(&[0.0, 0.3]);
+        topics.delete_retention = ms(dice.pick(&[0, 1_000, 86_400_000]));
         let groups = &mut config.groups;
         groups.topic_partitions = dice.pick(&[1, 2, 5]);
         groups.topic_segment_bytes = 1 << 20;

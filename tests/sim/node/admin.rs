@@ -9,7 +9,7 @@ use kafka_protocol::messages::{
 use ottla_test_client::Connection;
 
 use super::client::{Client, Phase};
-use super::configs::Configs;
+use super::configs::{self, Configs};
 use super::model::{Topic, TopicFate};
 use super::moves::Moves;
 use super::plan::Plan;
@@ -38,6 +38,7 @@ pub struct Admin {
     deletes_records: bool,
     /// Log directories that replicas are moved to and fro.
     moves: Option<Moves>,
+    compacted_percent: u64,
     configs: Configs,
 }
 
@@ -52,6 +53,7 @@ impl Admin {
             does_little: plan.few_topics,
             deletes_records: plan.deletes_records,
             moves: plan.moves.then(|| Moves::between(plan.dirs)),
+            compacted_percent: plan.compacted_percent,
             configs: Configs::default(),
         }
     }
@@ -97,6 +99,9 @@ impl Admin {
                 Some(topic) if !self.does_little && dice.chance(15) => {
                     self.grow(connection, &topic).await
                 }
+                Some(topic) if topic.compacted && dice.chance(10) => {
+                    configs::set_policy(&self.client, connection, &topic.name).await
+                }
                 Some(topic) if dice.chance(30) => {
                     self.configs.alter(&self.client, connection, &topic.name).await
                 }
@@ -127,6 +132,8 @@ impl Admin {
                 client.check(client.model().saw_start(place, low, start));
             }
             Some((code::NOT_LEADER_OR_FOLLOWER | code::KAFKA_STORAGE_ERROR, _)) => {}
+            // Of what is only compacted nothing is deleted.
+            Some((code::POLICY_VIOLATION, _)) if topic.compacted => {}
             other => {
                 let what = format!("{place:?} deleted below {asked}: {other:?}");
                 client.findings.violated(what);
@@ -176,7 +183,10 @@ impl Admin {
         let partitions = self.client.dice.between(1, 3) as i32;
         // Until the answer is there, the topic may exist or not, and so it stays without one.
         self.client.model().creation_in_doubt(&name);
-        let request = wire::create(&name, partitions);
+        let dice = &self.client.dice;
+        let compacted = dice.chance(self.compacted_percent);
+        let policy = compacted.then(|| dice.pick(&["compact", "compact", "compact,delete"]));
+        let request = wire::create(&name, partitions, policy);
         let call = connection.call::<CreateTopicsRequest>(7, &request);
         let response = self.client.answer(call).await?;
         let result = response.topics.first();
@@ -186,7 +196,7 @@ impl Admin {
                 self.client.findings.count(|stats| stats.topics += 1);
                 let fate = TopicFate::Exists;
                 let partitions_max = partitions;
-                let topic = Topic { id, name, partitions, partitions_max, fate, stable };
+                let topic = Topic { id, name, partitions, partitions_max, fate, stable, compacted };
                 self.client.check(self.client.model().created(topic));
             }
             Some((code::NOT_CONTROLLER | code::REQUEST_TIMED_OUT, _)) => {}

@@ -86,7 +86,10 @@ async fn read_whole(
         client.check(whole);
         // Before all is acknowledged, there is more than anybody has seen.
         let is_calm = *client.phase.borrow() == Phase::Finish;
-        if is_calm && client.model().start(place) == start {
+        if is_calm && topic.compacted {
+            let checked = client.model().check_compacted(place);
+            client.check(checked);
+        } else if is_calm && client.model().start(place) == start {
             client.check(client.model().check_kept(place, start, next));
         }
     }

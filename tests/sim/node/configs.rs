@@ -16,7 +16,8 @@ use super::client::Client;
 use super::wire::code;
 
 /// A key whose value decides nothing in these worlds.
-const KEY: &str = "delete.retention.ms";
+const KEY: &str = "flush.ms";
+const POLICY: &str = "cleanup.policy";
 const TOPIC: i8 = 2;
 
 /// What is known of the key of one topic.
@@ -38,7 +39,7 @@ impl Configs {
     ) -> io::Result<()> {
         self.used += 1;
         self.in_doubt.insert(self.used);
-        let request = alter(topic, self.used);
+        let request = alter(topic, KEY, self.used.to_string());
         let version = client.dice.between(0, 1) as i16;
         let call = connection.call::<IncrementalAlterConfigsRequest>(version, &request);
         let response = client.answer(call).await?;
@@ -82,10 +83,27 @@ impl Configs {
     }
 }
 
-fn alter(topic: &str, value: u32) -> IncrementalAlterConfigsRequest {
+/// Gives a topic another policy. Whether that is acknowledged does not matter.
+pub async fn set_policy(
+    client: &Client,
+    connection: &mut Connection,
+    topic: &str,
+) -> io::Result<()> {
+    let policy = client.dice.pick(&["compact", "delete", "compact,delete"]);
+    let request = alter(topic, POLICY, policy.to_owned());
+    let call = connection.call::<IncrementalAlterConfigsRequest>(1, &request);
+    let response = client.answer(call).await?;
+    match response.responses.first().map(|it| it.error_code) {
+        Some(code::NONE | code::NOT_CONTROLLER | code::REQUEST_TIMED_OUT) => {}
+        other => client.findings.violated(format!("{policy} for {topic}: {other:?}")),
+    }
+    Ok(())
+}
+
+fn alter(topic: &str, key: &'static str, value: String) -> IncrementalAlterConfigsRequest {
     let config = incremental_alter_configs_request::AlterableConfig::default()
-        .with_name(StrBytes::from_static_str(KEY))
-        .with_value(Some(StrBytes::from_string(value.to_string())));
+        .with_name(StrBytes::from_static_str(key))
+        .with_value(Some(StrBytes::from_string(value)));
     let resource = incremental_alter_configs_request::AlterConfigsResource::default()
         .with_resource_type(TOPIC)
         .with_resource_name(StrBytes::from_string(topic.to_owned()))

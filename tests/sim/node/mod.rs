@@ -12,6 +12,7 @@ mod as_kafka;
 mod audit;
 mod client;
 mod committer;
+mod compacted;
 mod configs;
 mod loss;
 mod model;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 use crate::broker::{Broker, Outcome, Progress};
 use crate::dice::Dice;
 use crate::findings::Findings;
+use crate::mutant::CleanerBug;
 use crate::process::{Process, State};
 use crate::run::Settings;
 use admin::Admin;
@@ -66,8 +68,10 @@ pub async fn run(world: &SimWorld, findings: &Findings, settings: &Settings) {
     // A power cut, or a failed sync, takes records that counted when others were deleted.
     let exact = !plan.power_cuts && !plan.disk_failures;
     client.model().set_retention(plan.retention, exact);
-    let tasks = start_clients(&client, &plan);
-    let config = plan.config(&dice);
+    let bug = settings.mutant.and_then(crate::mutant::Mutant::cleaner_bug);
+    let tasks = start_clients(&client, &plan, bug);
+    let config = plan.config(&dice, bug);
+    client.model().set_tombstones(plan.keeps_tombstones);
     let export = settings.export.as_deref();
     let broker = Broker { machine, findings, dice };
     let story = Story { world, broker, plan, client, config, export };
@@ -80,7 +84,7 @@ pub async fn run(world: &SimWorld, findings: &Findings, settings: &Settings) {
     phase_in.send_replace(Phase::End);
 }
 
-fn start_clients(client: &Client, plan: &Plan) -> Vec<Task<()>> {
+fn start_clients(client: &Client, plan: &Plan, bug: Option<CleanerBug>) -> Vec<Task<()>> {
     let spawn = |name, task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
         client.runtime.spawn(Plane::Control, name, task)
     };
@@ -88,7 +92,7 @@ fn start_clients(client: &Client, plan: &Plan) -> Vec<Task<()>> {
     let mut tasks = vec![spawn("admin", Box::pin(admin.run()))];
     for index in 0..plan.producers {
         let acks = client.dice.pick(&[-1, -1, 1]);
-        let producer = Producer::new(client.clone(), index, acks);
+        let producer = Producer::new(client.clone(), index, acks, bug);
         tasks.push(spawn("producer", Box::pin(producer.run())));
     }
     for index in 0..plan.committers {

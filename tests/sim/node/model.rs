@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use super::compacted::Gone;
 use super::plan::Retention;
 
 /// A partition of one incarnation of a topic.
@@ -42,6 +43,8 @@ pub struct Topic {
     pub fate: TopicFate,
     /// Never deleted, so that it can be used by its name.
     pub stable: bool,
+    /// Created with a `cleanup.policy` that holds `compact`.
+    pub compacted: bool,
 }
 
 /// What is known of a partition.
@@ -58,6 +61,8 @@ pub struct Log {
     deletable: i64,
     /// Bytes of the batch that begins with a value.
     sizes: BTreeMap<Value, usize>,
+    /// What compaction has taken.
+    gone: Gone,
 }
 
 /// Everything that was promised.
@@ -72,6 +77,10 @@ pub struct Model {
     retention: Option<Retention>,
     /// Whether nothing is lost that counted when retention deleted something.
     exact: bool,
+    /// Whether tombstones stay.
+    keeps_tombstones: bool,
+    /// Answers to fetches so far.
+    fetches: u64,
 }
 
 impl Value {
@@ -182,6 +191,36 @@ impl Model {
         (self.retention, self.exact) = (Some(retention), exact);
     }
 
+    pub fn set_tombstones(&mut self, kept: bool) {
+        self.keeps_tombstones = kept;
+    }
+
+    /// When a fetch is asked for.
+    pub fn fetches(&self) -> u64 {
+        self.fetches
+    }
+
+    /// A fetch from `next` got nothing below `offset`.
+    pub fn passed(&mut self, place: Place, next: i64, offset: i64) {
+        self.fetches += 1;
+        let log = self.logs.entry(place).or_default();
+        (next..offset).for_each(|offset| log.gone.note(offset, self.fetches));
+    }
+
+    /// Whether a record that was read at `offset` may be there.
+    pub fn check_back(&self, place: Place, offset: i64, asked: u64) -> Result<(), String> {
+        let log = self.logs.get(&place);
+        let back = log.map_or(Ok(()), |log| log.gone.check_back(offset, asked));
+        back.map_err(|what| format!("{place:?}: {what}"))
+    }
+
+    /// What is gone and should not be; everything that was written is known.
+    pub fn check_compacted(&self, place: Place) -> Result<(), String> {
+        let Some(log) = self.logs.get(&place) else { return Ok(()) };
+        let checked = log.gone.check_all(&log.by_offset, log.start, self.keeps_tombstones);
+        checked.map_err(|what| format!("{place:?}: {what}"))
+    }
+
     /// What was promised, and where the log begins.
     pub fn bounds(&self, place: Place) -> (i64, i64) {
         (self.floor(place), self.start(place))
@@ -260,7 +299,8 @@ impl Model {
     /// What is wrong once everything was read, from the log's start to `end`.
     pub fn check_whole(&self, place: Place, end: i64) -> Result<(), String> {
         let Some(log) = self.logs.get(&place) else { return Ok(()) };
-        if let Some(gap) = (log.start..end).find(|offset| !log.by_offset.contains_key(offset)) {
+        let is_known = |at: &i64| log.by_offset.contains_key(at) || log.gone.contains(*at);
+        if let Some(gap) = (log.start..end).find(|offset| !is_known(offset)) {
             return Err(format!("{place:?} has a gap at {gap}"));
         }
         let mut last: BTreeMap<u32, u32> = BTreeMap::new();

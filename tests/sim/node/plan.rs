@@ -5,6 +5,7 @@ use std::time::Duration;
 use ottla_config::NodeConfig;
 
 use crate::dice::Dice;
+use crate::mutant::CleanerBug;
 
 /// How a process ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +81,10 @@ pub struct Plan {
     pub moves: bool,
     /// Whether indexes and the like get lost while the broker is down.
     pub loses_indexes: bool,
+    /// How many of a hundred topics are compacted.
+    pub compacted_percent: u64,
+    /// Whether tombstones stay for longer than the world.
+    pub keeps_tombstones: bool,
 }
 
 impl Plan {
@@ -108,6 +113,8 @@ impl Plan {
             dirs,
             deletes_records: dice.chance(40),
             loses_indexes: dice.chance(30),
+            compacted_percent: dice.pick(&[0, 40, 100]),
+            keeps_tombstones: dice.chance(40),
         }
     }
 
@@ -128,7 +135,7 @@ impl Plan {
 
     /// The broker's config: Kafka's defaults, only that everything is small, so that segments roll
     /// and checkpoints are written all the time.
-    pub fn config(&self, dice: &Dice) -> NodeConfig {
+    pub fn config(&self, dice: &Dice, bug: Option<CleanerBug>) -> NodeConfig {
         let mut dirs = "/var/data".to_owned();
         (2..=self.dirs).for_each(|number| dirs += &format!(",/var/data{number}"));
         let overrides = [("log.dirs", dirs.as_str()), ("auto.create.topics.enable", "false")];
@@ -168,10 +175,30 @@ impl Plan {
         };
         config.groups.topic_partitions = dice.pick(&[1, 3, 10]);
         config.groups.topic_segment_bytes = 1 << 20;
+        self.set_cleaner(&mut config, dice, bug);
         config.open_files_max = dice.pick(&[1, 3, 1_000]);
         if self.moves {
             config.move_bytes_per_second = dice.pick(&[u64::MAX, u64::MAX, 100_000, 10_000]);
         }
         config
+    }
+
+    /// Compaction, all the time and a little at a time.
+    fn set_cleaner(&self, config: &mut NodeConfig, dice: &Dice, bug: Option<CleanerBug>) {
+        let ms = Duration::from_millis;
+        let cleaner = &mut config.cleaner;
+        cleaner.cleaners = dice.pick(&[1, 1, 2]);
+        cleaner.backoff = ms(dice.pick(&[10, 30, 200]));
+        cleaner.map_bytes = dice.pick(&[100, 1 << 20]);
+        cleaner.write_bytes = dice.pick(&[1, 1_000, 1 << 20]);
+        cleaner.bytes_per_second = dice.pick(&[f64::MAX, f64::MAX, 100_000.0]);
+        let topics = &mut config.topic_defaults;
+        topics.min_cleanable_ratio = dice.pick(&[0.0, 0.0, 0.3]);
+        topics.min_compaction_lag = ms(dice.pick(&[0, 0, 0, 50]));
+        topics.max_compaction_lag = dice.pick(&[None, None, Some(ms(100))]);
+        let is_long = self.keeps_tombstones && bug != Some(CleanerBug::TombstonesGoEarly);
+        let short = dice.pick(&[0, 100]);
+        // Far more than the wall clock jumps.
+        topics.delete_retention = ms(if is_long { 100 * 86_400_000 } else { short });
     }
 }

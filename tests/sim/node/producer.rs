@@ -10,8 +10,10 @@ use ottla_protocol::compression::Codec;
 use ottla_test_client::{Connection, compressed, record_batch};
 
 use super::client::{Client, Phase};
+use super::compacted;
 use super::model::{Place, Topic, Value};
 use super::wire::{self, BY_ID, code};
+use crate::mutant::CleanerBug;
 
 /// `max.in.flight.requests.per.connection` of an idempotent producer.
 const IN_FLIGHT_MAX: usize = 5;
@@ -31,6 +33,7 @@ pub struct Producer {
     queues: BTreeMap<Place, Queue>,
     /// The requests that are on their way, in order.
     in_flight: VecDeque<Sent>,
+    bug: Option<CleanerBug>,
 }
 
 /// A request on its way.
@@ -58,9 +61,9 @@ struct Batch {
 }
 
 impl Producer {
-    pub fn new(client: Client, index: u32, acks: i16) -> Producer {
+    pub fn new(client: Client, index: u32, acks: i16, bug: Option<CleanerBug>) -> Producer {
         let (queues, in_flight) = (BTreeMap::new(), VecDeque::new());
-        Producer { client, index, acks, next_number: 0, identity: None, queues, in_flight }
+        Producer { client, index, acks, next_number: 0, identity: None, queues, in_flight, bug }
     }
 
     /// Produces until it is to finish and everything is acknowledged.
@@ -153,9 +156,8 @@ impl Producer {
             Some(_) => &[10, 700, HEAVY_LEN / count as usize],
         };
         let fill = dice.pick(lens);
-        let encoded: Vec<Vec<u8>> = values.iter().map(|value| value.encode(fill)).collect();
         let queue = self.queues.entry(place).or_insert_with(|| Queue {
-            topic,
+            topic: topic.clone(),
             next_sequence: 0,
             batches: VecDeque::new(),
             sent: 0,
@@ -163,7 +165,13 @@ impl Producer {
         });
         let (id, epoch) = self.identity.expect("identified before it produces");
         let now = self.client.runtime.clock().wall();
-        let plain = record_batch(now, Some((id, epoch, queue.next_sequence)), &encoded);
+        let identity = (id, epoch, queue.next_sequence);
+        let plain = if topic.compacted {
+            compacted::batch(now, identity, &values, fill, self.bug)
+        } else {
+            let encoded: Vec<Vec<u8>> = values.iter().map(|value| value.encode(fill)).collect();
+            record_batch(now, Some(identity), &encoded)
+        };
         let bytes = codec.map_or_else(|| plain.clone(), |codec| compressed(&plain, codec));
         self.client.model().sent(place, &values, bytes.len());
         queue.next_sequence += count as i32;

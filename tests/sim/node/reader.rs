@@ -6,6 +6,7 @@ use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest};
 use ottla_test_client::{Connection, records_of};
 
 use super::client::{Client, Phase};
+use super::compacted;
 use super::model::Topic;
 use super::wire::{self, BY_ID, code};
 
@@ -90,6 +91,7 @@ pub async fn read_some(
     } else {
         client.dice.between(BY_ID as u64, 18)
     } as i16;
+    let asked = client.model().fetches();
     let response = client.answer(connection.call::<FetchRequest>(version, &request)).await?;
     let Some(fetched) = wire::fetched(&response) else {
         client.findings.violated(format!("{place:?} was not answered"));
@@ -122,14 +124,22 @@ pub async fn read_some(
             "{place:?} has the high watermark {high_watermark}, {floor} were promised"
         ));
     }
-    Ok(check_records(client, place, from, floor, &fetched))
+    let next = if topic.compacted {
+        check_compacted(client, place, from, asked, &fetched)
+    } else {
+        check_records(client, place, from, &fetched)
+    };
+    if next == from && from < floor {
+        client.findings.violated(format!("{place:?} gives nothing at {from} of {floor}"));
+    }
+    client.model().saw_end(place, fetched.high_watermark);
+    Ok(next)
 }
 
 fn check_records(
     client: &Client,
     place: super::model::Place,
     from: i64,
-    floor: i64,
     fetched: &wire::Fetched,
 ) -> i64 {
     let mut next = from;
@@ -149,9 +159,46 @@ fn check_records(
             }
         }
     }
-    if next == from && from < floor {
-        client.findings.violated(format!("{place:?} gives nothing at {from} of {floor}"));
-    }
-    client.model().saw_end(place, fetched.high_watermark);
     next
+}
+
+/// The same of a log that is compacted: what is passed over is gone.
+fn check_compacted(
+    client: &Client,
+    place: super::model::Place,
+    from: i64,
+    asked: u64,
+    fetched: &wire::Fetched,
+) -> i64 {
+    let mut next = from;
+    let records = match records_of(&fetched.records) {
+        Err(error) => {
+            client.findings.violated(format!("{place:?} at {from}: {error}"));
+            return next;
+        }
+        Ok(records) => records,
+    };
+    for record in records.iter().filter(|record| record.offset >= from) {
+        let offset = record.offset;
+        if offset < next || offset >= fetched.high_watermark {
+            let end = fetched.high_watermark;
+            let what = format!("{place:?} gives {offset} behind {next}, end is {end}");
+            client.findings.violated(what);
+        }
+        note_gone(client, place, next, offset);
+        next = offset + 1;
+        client.findings.count(|stats| stats.read += 1);
+        client.check(client.model().check_back(place, offset, asked));
+        client.check(client.model().read(place, offset, compacted::named(record)));
+    }
+    if let Some(end) = compacted::end_of(&fetched.records).filter(|end| *end > next) {
+        note_gone(client, place, next, end);
+        next = end;
+    }
+    next
+}
+
+fn note_gone(client: &Client, place: super::model::Place, next: i64, offset: i64) {
+    client.findings.count(|stats| stats.compacted += (offset - next).max(0).unsigned_abs());
+    client.model().passed(place, next, offset);
 }

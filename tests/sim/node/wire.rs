@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
-use kafka_protocol::messages::create_topics_request::CreatableTopic;
+use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::delete_records_request::{
     DeleteRecordsPartition, DeleteRecordsTopic,
 };
@@ -36,6 +36,7 @@ pub mod code {
     pub const INVALID_PARTITIONS: i16 = 37;
     pub const INVALID_REPLICATION_FACTOR: i16 = 38;
     pub const NOT_CONTROLLER: i16 = 41;
+    pub const POLICY_VIOLATION: i16 = 44;
     pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
     pub const KAFKA_STORAGE_ERROR: i16 = 56;
     pub const UNKNOWN_TOPIC_ID: i16 = 100;
@@ -135,11 +136,17 @@ pub fn listed_offset(response: &ListOffsetsResponse) -> Option<(i16, i64)> {
     Some((partition.error_code, partition.offset))
 }
 
-/// Creates a topic.
-pub fn create(name: &str, partitions: i32) -> CreateTopicsRequest {
+/// Creates a topic, with a `cleanup.policy` of its own or without.
+pub fn create(name: &str, partitions: i32, policy: Option<&str>) -> CreateTopicsRequest {
+    let config = |policy: &str| {
+        CreatableTopicConfig::default()
+            .with_name(StrBytes::from_static_str("cleanup.policy"))
+            .with_value(Some(StrBytes::from_string(policy.to_owned())))
+    };
     let topic = CreatableTopic::default()
         .with_name(TopicName(StrBytes::from_string(name.to_owned())))
         .with_num_partitions(partitions)
+        .with_configs(policy.map(config).into_iter().collect())
         .with_replication_factor(1);
     CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000)
 }
