@@ -44,6 +44,7 @@ public final class Main {
         String bootstrap = ask.path("bootstrap").asText();
         return switch (ask.get("op").asText()) {
             case "fill" -> Fill.fill(bootstrap, ask.get("prefix").asText());
+            case "dirty" -> Dirty.fill(bootstrap, ask.get("round").asInt());
             case "populate" -> Populate.populate(bootstrap, ask.get("sasl").asText(),
                 JSON.convertValue(ask.get("dirs"), String[].class));
             case "view" -> View.view(bootstrap, ask.get("times"));
