@@ -173,8 +173,13 @@ impl Replicas {
 
     /// A step of a job, with what follows it.
     fn step(&self, partition: &Partition, mut job: Box<CleanJob>) -> Result<Stepped, Ended> {
-        if !partition.is_here() {
+        let dir = partition.dir();
+        if !partition.is_in(&dir) {
             // What it wrote goes with the directory.
+            return Err(Ended::Moot);
+        }
+        if partition.is_moving() {
+            job.abandon();
             return Err(Ended::Moot);
         }
         let stepped = match job.step() {
@@ -205,9 +210,18 @@ impl Replicas {
     ) -> Result<bool, PartitionError> {
         let base = group.base();
         let Some(group) = partition.stage_swap(group)? else { return Ok(false) };
-        job.sync_staged().map_err(PartitionError::Log)?;
+        if let Err(error) = job.sync_staged() {
+            partition.unstage_swap(group)?;
+            return Err(PartitionError::Log(error));
+        }
         let Some(files) = partition.begin_swap(group)? else { return Ok(false) };
-        job.sync_replaced().map_err(PartitionError::Log)?;
+        if let Err(error) = job.sync_replaced() {
+            // There is no way back, and none ahead that a crash could not undo.
+            if !is_gone(&error) {
+                partition.dir().health().fence(format!("{}: {error}", partition.name()));
+            }
+            return Err(PartitionError::Log(error));
+        }
         partition.end_swap(base)?;
         if let Ok(config) = partition.config() {
             self.remove_files_later(files, config.file_delete_delay);
@@ -251,11 +265,15 @@ enum Stepped {
     Done(Offset, CleanStats),
 }
 
+/// Whether retention, a move, or the end of the topic took the file.
+fn is_gone(error: &LogError) -> bool {
+    matches!(error, LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
 fn ended(partition: &Partition, error: PartitionError) -> Ended {
     let PartitionError::Log(error) = error else { return Ended::Moot };
     match &error {
-        // Retention, or the end of the topic, took it.
-        LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Ended::Moot,
+        gone if is_gone(gone) => Ended::Moot,
         error if error.is_disk_full() => Ended::NoRoom,
         error if error.is_damage() => Ended::Uncleanable(error.to_string()),
         error if error.is_fault() => {
@@ -288,8 +306,8 @@ impl Dir {
     ) -> Result<bool, ottla_storage::DirError> {
         let mut cleaned = self.cleaned.lock().expect("never poisoned");
         // Asked under the lock: a log that is deleted meanwhile must not come back into the file
-        // behind the new log that takes its name.
-        if !partition.is_here() {
+        // behind the new log that takes its name, nor one that has moved away.
+        if !partition.is_in(self) {
             return Ok(false);
         }
         let mut new = cleaned.clone();

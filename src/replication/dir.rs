@@ -65,6 +65,11 @@ impl Dir {
         self.log_dir.data()
     }
 
+    /// How the last process that used it ended.
+    pub(crate) fn last_stop(&self) -> LastStop {
+        self.log_dir.last_stop()
+    }
+
     pub(crate) fn health(&self) -> &DirHealth {
         self.log_dir.health()
     }
@@ -176,7 +181,7 @@ impl Dir {
         drop(starts);
         let mut cleaned = self.cleaned.lock().expect("never poisoned");
         if let Some(left) = without(&cleaned) {
-            self.data().write_cleaner_offsets(&left, false)?;
+            self.data().write_cleaner_offsets(&left, true)?;
             *cleaned = left;
         }
         drop(cleaned);

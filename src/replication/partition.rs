@@ -51,6 +51,8 @@ struct State {
     moving: Option<Arc<Moving>>,
     /// Whether nothing is to become durable for a moment.
     flushes_held: bool,
+    /// Whether a compacted segment has names that a start completes, and is not in its place yet.
+    swapping: bool,
     core: LeaderCore,
     /// Whether this node leads. What was appended before it lost the lead can still become
     /// durable and be acknowledged.
@@ -110,6 +112,7 @@ impl Partition {
             dir: dir.clone(),
             moving: None,
             flushes_held: false,
+            swapping: false,
             core,
             leads: leadership.leads,
             in_sync: leadership.in_sync,

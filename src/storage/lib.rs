@@ -32,9 +32,9 @@ pub use health::DirHealth;
 pub use leader_epochs::LeaderEpochs;
 pub use log::{
     AppendInfo, AppendPlan, BatchLocation, Break, CleanJob, CleanLimits, CleanStats, CleanStep,
-    Cleanable, CleanedGroup, CopySource, Examined, Extent, FlushJob, FoundBatch, IncomingBatch, Kept, Left,
-    Log, LogOptions, Origin, Progress, ReadLimit, Recovered, Shutdown, SyncPoints, TrimJob,
-    continue_at, each_sound_behind, examine, take_out, take_out_segment,
+    Cleanable, CleanedGroup, CopySource, Examined, Extent, FlushJob, FoundBatch, IncomingBatch,
+    Kept, Left, Log, LogOptions, Origin, Progress, ReadLimit, Recovered, Shutdown, SyncPoints,
+    TrimJob, continue_at, each_sound_behind, examine, take_out, take_out_segment,
 };
 pub use log_dirs::{LastStop, LogDir, LogDirs};
 pub use meta_properties::MetaProperties;

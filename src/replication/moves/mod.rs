@@ -23,6 +23,8 @@ mod mover;
 mod steps;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_compacted;
 
 use std::path::Path;
 use std::sync::Arc;

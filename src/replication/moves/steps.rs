@@ -1,11 +1,10 @@
 //! The steps of a move. They read, write and sync: call them where a stall is allowed.
 
-use std::sync::Arc;
-use std::sync::MutexGuard;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use ottla_storage::{
-    CopySource, DirError, Log, LogError, LogOptions, OffsetCheckpoint, PartitionDirName, Shutdown,
-    SyncPoints,
+    CopySource, DirError, LastStop, Log, LogError, LogOptions, OffsetCheckpoint, PartitionDirName,
+    Shutdown, SyncPoints,
 };
 use ottla_types::Offset;
 
@@ -75,6 +74,9 @@ impl Move {
     fn try_step(&mut self, replicas: &Replicas) -> Result<Did, MoveEnd> {
         let look = self.partition.look(&self.moving)?;
         let Some(copy) = &mut self.copy else {
+            if look.swapping {
+                return Ok(Did::Nothing);
+            }
             self.copy = Some(self.open(replicas)?);
             return Ok(Did::Some(0));
         };
@@ -140,6 +142,12 @@ impl Move {
     /// aside: nothing of it is needed.
     fn open_found(&self, replicas: &Replicas) -> Result<Option<Log>, MoveEnd> {
         let (dir, runtime) = (&self.moving.dir, &replicas.shared.runtime);
+        let may_have_gaps = self.may_have_gaps().map_err(MoveEnd::Log)?;
+        if may_have_gaps && dir.last_stop() == LastStop::Unclean {
+            // Nothing tells what compaction took from what the power cut took.
+            replicas.remove_copy(&self.moving, self.partition.name());
+            return Ok(None);
+        }
         let path = dir.data().path().join(&self.moving.dir_name);
         let recovery_point = dir.recovery_point(self.partition.name());
         let shutdown = Shutdown::Unclean { recovery_point };
@@ -163,11 +171,17 @@ impl Move {
         Ok(None)
     }
 
+    fn may_have_gaps(&self) -> Result<bool, PartitionError> {
+        let was_compacted = self.partition.dir().cleaned_to(self.partition.name()).is_some();
+        Ok(was_compacted || self.partition.config()?.compacts)
+    }
+
     fn options(&self, replicas: &Replicas) -> Result<LogOptions, MoveEnd> {
         let config = (*self.partition.config().map_err(MoveEnd::Log)?).clone();
         Ok(LogOptions {
             entropy: Some(replicas.shared.runtime.entropy().clone()),
             producer_age_max: replicas.shared.config.producer_id_expiration,
+            was_compacted: self.may_have_gaps().map_err(MoveEnd::Log)?,
             ..LogOptions::new(config, SyncPoints::DATA)
         })
     }
@@ -223,7 +237,7 @@ impl Move {
 
     fn swap(&mut self, replicas: &Replicas) -> Result<Did, MoveEnd> {
         let (from, to) = (self.partition.dir(), self.moving.dir.clone());
-        let (_in_from, mut in_to) = lock_starts(replicas, &from, &to);
+        let (in_from, mut in_to) = lock_both(replicas, &from, &to, |dir| &dir.log_starts);
         let start = self.partition.log_start().map_err(MoveEnd::Log)?;
         let name = self.partition.name();
         if in_to.offsets.get(name).copied().unwrap_or(Offset::ZERO) != start {
@@ -232,13 +246,23 @@ impl Move {
             to.data().write_log_starts(&starts).map_err(of_dir)?;
             *in_to = starts;
         }
+        // How far it is clean goes along, and with it that it may have gaps.
+        let (cleaned, mut cleaned_to) = lock_both(replicas, &from, &to, |dir| &dir.cleaned);
+        let known = cleaned.offsets.get(name).copied();
+        if cleaned_to.offsets.get(name).copied() != known {
+            let mut new = cleaned_to.clone();
+            new.offsets.remove(name);
+            new.offsets.extend(known.map(|offset| (name.clone(), offset)));
+            to.data().write_cleaner_offsets(&new, true).map_err(of_dir)?;
+            *cleaned_to = new;
+        }
         let unique = replicas.shared.runtime.entropy().uuid();
         let deleted = PartitionDirName::deleted(name, unique);
         let now = replicas.shared.runtime.clock().wall();
         if !self.partition.replace_log(&self.moving, &mut self.copy, &deleted, now)? {
             return Ok(Did::Some(0));
         }
-        drop((_in_from, in_to));
+        drop((in_from, in_to, cleaned, cleaned_to));
         // Both, before anything is durable that only the new one has.
         to.fence_on_error(to.data().sync_moved());
         from.fence_on_error(from.data().sync_moved());
@@ -259,15 +283,16 @@ impl Move {
     }
 }
 
-/// Locks what the files of starts hold, in the order of the directories.
-fn lock_starts<'a>(
+/// Locks what a file holds in both directories, in the order of the directories.
+fn lock_both<'a>(
     replicas: &Replicas,
-    from: &'a Dir,
+    from: &'a Arc<Dir>,
     to: &'a Arc<Dir>,
+    held: fn(&Dir) -> &Mutex<OffsetCheckpoint>,
 ) -> (MutexGuard<'a, OffsetCheckpoint>, MutexGuard<'a, OffsetCheckpoint>) {
-    let lock = |dir: &'a Dir| dir.log_starts.lock().expect("never poisoned");
+    let lock = |dir: &'a Arc<Dir>| held(dir).lock().expect("never poisoned");
     let first =
-        replicas.shared.dirs.iter().find(|dir| dir.id() == from.id() || Arc::ptr_eq(dir, to));
+        replicas.shared.dirs.iter().find(|dir| Arc::ptr_eq(dir, from) || Arc::ptr_eq(dir, to));
     if first.is_some_and(|first| Arc::ptr_eq(first, to)) {
         let in_to = lock(to);
         (lock(from), in_to)

@@ -12,7 +12,7 @@ use crate::tests_dirs::{Jbod, in_jbod, jbod_at, names, unassigned};
 use crate::{FetchSpec, Partition, Placement, Replicas};
 
 /// Gives what the controller is told back as its metadata, for some time.
-async fn controller(jbod: &mut Jbod, placement: &mut Placement, time: Duration) {
+pub(super) async fn controller(jbod: &mut Jbod, placement: &mut Placement, time: Duration) {
     let clock = jbod.bench.runtime.clock().clone();
     let end = clock.now().after(time);
     while clock.now() < end {
@@ -25,7 +25,7 @@ async fn controller(jbod: &mut Jbod, placement: &mut Placement, time: Duration) 
     }
 }
 
-async fn led(jbod: &mut Jbod, placement: &mut Placement) -> Arc<Partition> {
+pub(super) async fn led(jbod: &mut Jbod, placement: &mut Placement) -> Arc<Partition> {
     jbod.bench.replicas.start_moving();
     jbod.bench.replicas.place(vec![placement.clone()]).await.expect("created");
     controller(jbod, placement, Duration::from_millis(2)).await;
@@ -54,7 +54,7 @@ fn records(partition: &Partition) -> (Offset, Offset) {
     (offsets.log_start, at)
 }
 
-fn kinds(jbod: &Jbod, dir: &str) -> Vec<String> {
+pub(super) fn kinds(jbod: &Jbod, dir: &str) -> Vec<String> {
     let kind = |name: &String| match PartitionDirName::parse(name).expect("Kafka's") {
         PartitionDirName::Log(name) => name.to_string(),
         PartitionDirName::Deleted => "deleted".to_owned(),
@@ -64,7 +64,11 @@ fn kinds(jbod: &Jbod, dir: &str) -> Vec<String> {
     names(jbod, dir).iter().map(kind).collect()
 }
 
-fn move_to(replicas: &Replicas, placement: &Placement, dir: &str) -> Result<(), ErrorCode> {
+pub(super) fn move_to(
+    replicas: &Replicas,
+    placement: &Placement,
+    dir: &str,
+) -> Result<(), ErrorCode> {
     replicas.move_to(&placement.name, Some(placement.id), Path::new(dir))
 }
 

@@ -1,5 +1,10 @@
 //! Compaction of a partition's log: planned and swapped under the lock, done without it
 //! ([`crate::cleaner`]).
+//!
+//! A log that moves to another directory is not compacted: its copy might keep a value that it took
+//! from one segment, and miss the tombstone that is gone from the next. Nothing is staged while it
+//! moves, and no copy begins while something is ([`Partition::look`]); so whatever a crash leaves
+//! beside a copy, completing it changes nothing.
 
 use std::path::PathBuf;
 
@@ -7,6 +12,7 @@ use ottla_storage::{CleanJob, CleanLimits, Cleanable, CleanedGroup};
 use ottla_types::{Offset, Timestamp};
 
 use super::Partition;
+use crate::dir::Dir;
 use crate::request::PartitionError;
 
 impl Partition {
@@ -20,7 +26,7 @@ impl Partition {
         now: Timestamp,
     ) -> Result<Option<Cleanable>, PartitionError> {
         let mut state = self.lock()?;
-        if !state.log.config().compacts {
+        if !state.log.config().compacts || state.moving.is_some() {
             return Ok(None);
         }
         let high_watermark = state.core.high_watermark();
@@ -42,13 +48,18 @@ impl Partition {
         self.lock()?.log.start_cleaning(plan, limits, now).map_err(PartitionError::Log)
     }
 
-    /// Whether there is still something to clean.
-    pub(crate) fn is_here(&self) -> bool {
-        self.lock().is_ok()
+    /// Whether there is still something to clean, in this directory.
+    pub(crate) fn is_in(&self, dir: &Dir) -> bool {
+        self.lock().is_ok_and(|state| std::ptr::eq(&raw const *state.dir, dir))
+    }
+
+    /// Whether the log moves to another directory, and is left alone until then.
+    pub(crate) fn is_moving(&self) -> bool {
+        self.moving().is_some()
     }
 
     /// Gives a segment that a job made the names that a start completes; `None` when the log has
-    /// changed there.
+    /// changed there, or moves.
     ///
     /// # Errors
     /// On a fault, and the directory is fenced.
@@ -56,7 +67,25 @@ impl Partition {
         &self,
         group: CleanedGroup,
     ) -> Result<Option<CleanedGroup>, PartitionError> {
-        self.lock()?.log.stage_swap(group).map_err(|error| self.failed(error))
+        let mut state = self.lock()?;
+        if state.moving.is_some() {
+            group.discard().map_err(|error| self.failed(error))?;
+            return Ok(None);
+        }
+        let staged = state.log.stage_swap(group).map_err(|error| self.failed(error))?;
+        state.swapping = staged.is_some();
+        Ok(staged)
+    }
+
+    /// Takes the names of a segment back that could not be made durable.
+    ///
+    /// # Errors
+    /// On a fault, and the directory is fenced.
+    pub(crate) fn unstage_swap(&self, group: CleanedGroup) -> Result<(), PartitionError> {
+        let mut state = self.lock()?;
+        group.discard().map_err(|error| self.failed(error))?;
+        state.swapping = false;
+        Ok(())
     }
 
     /// Lets the log go on with a segment that a job made; `None` when the log has changed there.
@@ -67,7 +96,10 @@ impl Partition {
         &self,
         group: CleanedGroup,
     ) -> Result<Option<Vec<PathBuf>>, PartitionError> {
-        self.lock()?.log.begin_swap(group).map_err(|error| self.failed(error))
+        let mut state = self.lock()?;
+        let begun = state.log.begin_swap(group).map_err(|error| self.failed(error))?;
+        state.swapping = begun.is_some();
+        Ok(begun)
     }
 
     /// What was swapped has lost its names durably.
@@ -75,6 +107,9 @@ impl Partition {
     /// # Errors
     /// On a fault, and the directory is fenced.
     pub(crate) fn end_swap(&self, base: Offset) -> Result<(), PartitionError> {
-        self.lock()?.log.end_swap(base).map_err(|error| self.failed(error))
+        let mut state = self.lock()?;
+        state.log.end_swap(base).map_err(|error| self.failed(error))?;
+        state.swapping = false;
+        Ok(())
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Look {
     /// Whether the metadata names the new directory.
     pub(crate) placed: bool,
     pub(crate) flushing: bool,
+    /// Whether a compacted segment takes its place: no copy begins meanwhile.
+    pub(crate) swapping: bool,
 }
 
 /// What became of a wish to be in a directory.
@@ -95,6 +97,7 @@ impl Partition {
             config: Arc::new(state.log.config().clone()),
             placed: state.placed == moving.dir.id(),
             flushing: state.flushing,
+            swapping: state.swapping,
         })
     }
 

@@ -158,6 +158,9 @@ impl Log {
         self.producers = other.producers;
         self.refused_firsts = other.refused_firsts;
         self.options.config = other.options.config;
+        self.options.was_compacted = other.options.was_compacted;
+        // A cleaning that began before is of other files, also when the log comes back to them.
+        self.truncations = other.truncations + 1;
         self.replace_epochs(other.epochs);
     }
 }

@@ -10,8 +10,8 @@
 
 mod append;
 mod behind;
-mod copy;
 mod cleaner;
+mod copy;
 mod entry_file;
 mod flush;
 mod index;
@@ -39,8 +39,8 @@ use ottla_types::{Offset, Timestamp};
 
 pub use append::{AppendInfo, AppendPlan, IncomingBatch, Origin};
 pub use behind::{FoundBatch, each_sound_behind};
-pub use copy::CopySource;
 pub use cleaner::{CleanJob, CleanLimits, CleanStats, CleanStep, Cleanable, CleanedGroup};
+pub use copy::CopySource;
 pub use flush::FlushJob;
 pub use progress::Progress;
 pub use read::ReadLimit;

@@ -34,6 +34,14 @@ impl CleanedGroup {
     pub fn base(&self) -> Offset {
         self.segment.base()
     }
+
+    /// Removes the segment, whatever its names: it takes nothing's place.
+    ///
+    /// # Errors
+    /// Those of removing; the directory must be fenced then.
+    pub fn discard(self) -> Result<(), LogError> {
+        self.segment.delete()
+    }
 }
 
 impl Log {

@@ -1,0 +1,144 @@
+//! Compacted logs that move, on a simulated node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind};
+use ottla_runtime::Plane;
+use ottla_storage::{CleanShutdown, IncomingBatch};
+use ottla_types::{BrokerEpoch, LeaderEpoch, Offset, Timestamp, Uuid};
+
+use super::tests::{controller, kinds, led, move_to};
+use crate::tests::FROM_START;
+use crate::tests_dirs::{Jbod, in_jbod, jbod_at, unassigned};
+use crate::{Acks, FetchSpec, Partition, Placement};
+
+fn compacted() -> Placement {
+    let mut placement = unassigned(1);
+    placement.config.compacts = true;
+    placement.config.deletes = false;
+    placement.config.min_cleanable_ratio = 0.0;
+    placement
+}
+
+/// Writes a record of each key, one batch each.
+async fn write(jbod: &Jbod, partition: &Arc<Partition>, keys: impl Iterator<Item = u8>) {
+    let now = jbod.bench.runtime.clock().wall();
+    for key in keys {
+        let mut builder =
+            BatchBuilder::new(BatchKind::Data, Offset(0), LeaderEpoch(-1), Timestamp(1));
+        builder.push(Some(&[key]), Some(&[7; 50]));
+        let bytes = Bytes::from(builder.build());
+        let header = BatchHeader::read(&bytes).expect("just built");
+        let batch = IncomingBatch { header, bytes };
+        let appended = partition.append(&batch, Acks::All, now).expect("accepted");
+        if appended.start_flush {
+            jbod.bench.replicas.flush(partition.clone(), Plane::Data(0));
+        }
+        let mut wait = appended.wait.expect("flushed first");
+        wait.acknowledged().await.expect("flushed");
+    }
+}
+
+/// The offsets of the batches that there are.
+fn offsets(partition: &Partition) -> Vec<i64> {
+    let end = partition.offsets(None).expect("led").high_watermark;
+    let (mut at, mut found) = (Offset(0), Vec::new());
+    while at < end {
+        let spec = FetchSpec { offset: at, bytes_max: 1, ..FROM_START };
+        let extent = partition.fetch(spec).expect("readable").extent.expect("below the end");
+        let mut bytes = vec![0; usize::try_from(extent.len).unwrap()];
+        assert_eq!(extent.file.read_at(&mut bytes, extent.position).unwrap(), bytes.len());
+        let header = BatchHeader::read(&bytes).expect("sound");
+        found.push(header.base_offset.0);
+        at = header.next_offset();
+    }
+    found
+}
+
+#[test]
+fn a_log_that_moves_is_compacted_before_and_behind_and_not_meanwhile() {
+    in_jbod(async |mut jbod| {
+        let mut placement = compacted();
+        let partition = led(&mut jbod, &mut placement).await;
+        write(&jbod, &partition, [1, 2, 3, 1, 2].into_iter().cycle().take(40)).await;
+        let replicas = jbod.bench.replicas.clone();
+        assert!(replicas.clean_dirtiest().await);
+        let before = offsets(&partition);
+        assert!(before.len() < 20, "{before:?}");
+        let from = partition.dir();
+        let cleaned = from.cleaned_to(&placement.name).expect("it is clean up to here");
+        replicas.set_move_rate(Some(500));
+        move_to(&replicas, &placement, "/d2").unwrap();
+        controller(&mut jbod, &mut placement, Duration::from_millis(300)).await;
+        assert_eq!(kinds(&jbod, "/d2"), ["copy of t1-0"]);
+        write(&jbod, &partition, [4, 1, 2].into_iter().cycle().take(20)).await;
+        assert!(!replicas.clean_dirtiest().await, "it moves");
+        replicas.set_move_rate(None);
+        controller(&mut jbod, &mut placement, Duration::from_secs(1)).await;
+        assert_eq!(
+            (partition.dir().id(), kinds(&jbod, "/d2")),
+            (Uuid([2; 16]), vec!["t1-0".into()])
+        );
+        let moved = offsets(&partition);
+        let expected: Vec<i64> = before.iter().copied().chain(40..60).collect();
+        assert_eq!(moved, expected);
+        assert_eq!(partition.dir().cleaned_to(&placement.name), Some(cleaned));
+        let on_disk = partition.dir().data().cleaner_offsets().unwrap();
+        assert_eq!(on_disk.offsets.get(&placement.name), Some(&cleaned));
+        assert!(replicas.clean_dirtiest().await, "and is compacted where it is now");
+        let after = offsets(&partition);
+        assert!(after.len() < moved.len(), "{after:?}");
+        assert!(partition.dir().cleaned_to(&placement.name) > Some(cleaned));
+        assert_eq!(partition.inconsistencies().unwrap(), Vec::<String>::new());
+        // And the next start finds it so.
+        let (node, id) = (jbod.bench.node.clone(), placement.id);
+        drop((partition, replicas, from, jbod));
+        node.crash(true).await;
+        let jbod = jbod_at(&node, 2, Vec::new());
+        jbod.bench.replicas.load(vec![placement.clone()]).await.expect("loaded");
+        let partition = jbod.bench.replicas.get(&id).expect("held");
+        assert_eq!(offsets(&partition), after);
+    });
+}
+
+#[test]
+fn a_copy_that_a_power_cut_may_have_holed_begins_anew() {
+    for stops_cleanly in [true, false] {
+        in_jbod(async |mut jbod| {
+            let mut placement = compacted();
+            let partition = led(&mut jbod, &mut placement).await;
+            write(&jbod, &partition, [1, 2].into_iter().cycle().take(40)).await;
+            jbod.bench.replicas.set_move_rate(Some(1_000));
+            move_to(&jbod.bench.replicas, &placement, "/d2").unwrap();
+            controller(&mut jbod, &mut placement, Duration::from_millis(1_500)).await;
+            assert_eq!(kinds(&jbod, "/d2"), ["copy of t1-0"]);
+            let copied = partition.moving().expect("under way").end();
+            assert!(copied > Offset(10), "{copied:?}");
+            if stops_cleanly {
+                assert_eq!(jbod.bench.replicas.close().await.len(), 2);
+                let clean = CleanShutdown { broker_epoch: BrokerEpoch(1) };
+                for dir in jbod.bench.dirs.dirs() {
+                    dir.data().write_clean_shutdown(clean).unwrap();
+                }
+            }
+            let (node, id) = (jbod.bench.node.clone(), placement.id);
+            drop((partition, jbod));
+            // Of the power nobody knows.
+            node.crash(false).await;
+            let mut jbod = jbod_at(&node, 2, Vec::new());
+            jbod.bench.replicas.load(vec![placement.clone()]).await.expect("loaded");
+            let partition = jbod.bench.replicas.get(&id).expect("held");
+            jbod.bench.replicas.set_move_rate(Some(1));
+            jbod.bench.replicas.start_moving();
+            controller(&mut jbod, &mut placement, Duration::from_millis(50)).await;
+            let found = partition.moving().expect("under way").end();
+            assert_eq!(found >= copied, stops_cleanly, "{found:?} {copied:?}");
+            jbod.bench.replicas.set_move_rate(None);
+            controller(&mut jbod, &mut placement, Duration::from_secs(1)).await;
+            assert_eq!(partition.dir().id(), Uuid([2; 16]));
+            assert_eq!(offsets(&partition), (0..40).collect::<Vec<i64>>());
+        });
+    }
+}
