@@ -142,3 +142,30 @@ fn a_copy_that_a_power_cut_may_have_holed_begins_anew() {
         });
     }
 }
+
+#[test]
+fn that_a_log_is_compacted_is_durable_before_it_is() {
+    in_jbod(async |mut jbod| {
+        let node = jbod.bench.node.clone();
+        let mut placements = Vec::new();
+        // Each time a power cut keeps what it likes of what was not synced.
+        for number in 1..=12 {
+            let mut placement = compacted();
+            placement.id.topic_id = Uuid([number; 16]);
+            placement.name.topic = format!("t{number}").as_str().into();
+            let partition = led(&mut jbod, &mut placement).await;
+            placements.push(placement);
+            write(&jbod, &partition, [1, 2].into_iter().cycle().take(20)).await;
+            assert!(jbod.bench.replicas.clean_dirtiest().await);
+            assert!(offsets(&partition).len() < 20);
+            drop((partition, jbod));
+            node.crash(true).await;
+            jbod = jbod_at(&node, 2, Vec::new());
+            jbod.bench.replicas.load(placements.clone()).await.expect("loaded");
+            for Placement { id, name, .. } in &placements {
+                let dir = jbod.bench.replicas.get(id).expect("held").dir();
+                assert!(dir.cleaned_to(name).is_some(), "{name} after power cut {number}");
+            }
+        }
+    });
+}

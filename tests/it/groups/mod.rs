@@ -1,5 +1,6 @@
 //! Groups and their offsets, over a raw client.
 
+mod compacted;
 mod members;
 mod offsets;
 mod pipelined;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ottla_protocol::batch::{BATCH_OVERHEAD, Records};
 use ottla_protocol::compression::{Codec, Compressor};
 use ottla_protocol::control::{ControlRecord, EndTransaction};
+use ottla_runtime::SyncPoint;
 use std::io::Write;
 
 use super::*;
@@ -17,6 +18,8 @@ const PRODUCERS: i64 = 3;
 const KEYS: u8 = 9;
 const SEEDS: u64 = 60;
 const STEPS: usize = 120;
+/// Among so many lives is one that needs it.
+const NOTICED_SEEDS: u64 = 300;
 
 /// A record as it was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,7 +59,7 @@ impl World {
         let node = SimWorld::new(seed).node("a");
         let disk = Runtime::simulated(&node).disk().clone();
         disk.create_dir(Path::new(DIR)).expect("an empty disk");
-        disk.sync_dir(Path::new("/"), ottla_runtime::SyncPoint::PartitionDir).expect("synced");
+        disk.sync_dir(Path::new("/"), SyncPoint::PartitionDir).expect("synced");
         let mut options = options();
         options.config.compacts = true;
         options.config.deletes = false;
@@ -370,7 +373,8 @@ fn compressed(batch: &[u8], codec: Codec) -> Vec<u8> {
     bytes
 }
 
-fn live(seed: u64) -> usize {
+/// A life, in which the sync of this name does nothing.
+fn live(seed: u64, without: Option<SyncPoint>) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -378,6 +382,7 @@ fn live(seed: u64) -> usize {
         .expect("a runtime");
     runtime.block_on(async {
         let mut world = World::new(seed);
+        world.node.disk().set_faults(|faults| faults.disabled_syncs.extend(without));
         for _ in 0..STEPS {
             world.now += world.dice.i64(0..1500);
             match world.dice.u32(..20) {
@@ -405,8 +410,17 @@ fn a_compacted_log_has_the_last_value_of_each_key_whatever_ends_it() {
     };
     let mut swaps = 0;
     for seed in seeds {
-        let lived = std::panic::catch_unwind(|| live(seed));
+        let lived = std::panic::catch_unwind(|| live(seed, None));
         swaps += lived.unwrap_or_else(|_| panic!("seed {seed}: OTTLA_MODEL_SEED={seed}"));
     }
     assert!(swaps > 10, "{swaps} segments were swapped");
+}
+
+#[test]
+fn each_sync_of_a_compaction_is_needed() {
+    for point in [SyncPoint::CleanedSegment, SyncPoint::CleanedDir, SyncPoint::ReplacedDir] {
+        let is_noticed = |seed| std::panic::catch_unwind(|| live(seed, Some(point))).is_err();
+        let seed = (1..=NOTICED_SEEDS).find(|seed| is_noticed(*seed));
+        assert!(seed.is_some(), "{point:?} does nothing, and nobody notices");
+    }
 }

@@ -2,7 +2,7 @@
 //! own, and the last one is written to: it stays as it is.
 
 use super::super::*;
-use crate::log::cleaner::{CleanLimits, CleanStats, CleanStep, Cleanable};
+use crate::log::cleaner::{CleanJob, CleanLimits, CleanStats, CleanStep, Cleanable, CleanedGroup};
 use ottla_protocol::batch::{BATCH_OVERHEAD, Records};
 use ottla_protocol::control::{ControlRecord, EndTransaction};
 
@@ -316,15 +316,7 @@ fn a_log_in_another_directory_takes_no_segment_of_a_job() {
         let mut log = open_small(&node);
         put(&mut log, &[(Some("a"), Some("1"))]);
         put(&mut log, &[(Some("a"), Some("2"))]);
-        let planned = plan(&mut log, None, NOW);
-        let limits =
-            CleanLimits { map_bytes: 100, load_factor: 1.0, write_bytes: 1, secret: (1, 2) };
-        let mut job = log.start_cleaning(planned, limits, NOW).expect("readable");
-        let group = loop {
-            if let CleanStep::Cleaned(group) = job.step().expect("sound") {
-                break group;
-            }
-        };
+        let (_, group) = first_group(&mut log);
         // As one that was moved: the same segments elsewhere.
         let disk = Runtime::simulated(&node).disk().clone();
         let elsewhere = Path::new("/elsewhere");
@@ -333,10 +325,75 @@ fn a_log_in_another_directory_takes_no_segment_of_a_job() {
             Log::open(&disk, elsewhere, small(), Shutdown::Clean, NOW).expect("opened");
         put(&mut moved, &[(Some("a"), Some("1"))]);
         put(&mut moved, &[(Some("a"), Some("2"))]);
-        assert!(moved.stage_swap(*group).expect("dropped").is_none());
+        assert!(moved.stage_swap(group).expect("dropped").is_none());
         moved.check();
         assert_eq!(records(&mut moved).len(), 2);
         let left = disk.list(Path::new(DIR)).expect("listed");
         assert!(!left.iter().any(|entry| entry.name.ends_with(".cleaned")), "{left:?}");
+    });
+}
+
+/// A segment that a job made, and the job.
+fn first_group(log: &mut Log) -> (CleanJob, CleanedGroup) {
+    let planned = plan(log, None, NOW);
+    let limits = CleanLimits { map_bytes: 100, load_factor: 1.0, write_bytes: 1, secret: (1, 2) };
+    let mut job = log.start_cleaning(planned, limits, NOW).expect("readable");
+    loop {
+        if let CleanStep::Cleaned(group) = job.step().expect("sound") {
+            return (job, *group);
+        }
+    }
+}
+
+#[test]
+fn a_log_that_was_truncated_takes_no_segment_of_a_job() {
+    for is_staged in [false, true] {
+        on_disk(async |node| {
+            let mut log = open_small(&node);
+            for value in ["1", "2", "3"] {
+                put(&mut log, &[(Some("a"), Some(value))]);
+            }
+            let (job, group) = first_group(&mut log);
+            let group = match is_staged {
+                false => group,
+                true => {
+                    let group = log.stage_swap(group).expect("renamed").expect("unchanged");
+                    job.sync_staged().expect("sound");
+                    group
+                }
+            };
+            // The same segments again, with something else in them.
+            log.truncate_to(Offset(0)).expect("cut");
+            for value in ["4", "5", "6"] {
+                put(&mut log, &[(Some("b"), Some(value))]);
+            }
+            let disk = Runtime::simulated(&node).disk().clone();
+            let left = || disk.list(Path::new(DIR)).expect("listed");
+            let has = |suffix: &str| left().iter().any(|entry| entry.name.ends_with(suffix));
+            assert!(!has(".swap") && !has(".cleaned"), "a crash would bring it back");
+            if is_staged {
+                assert!(log.begin_swap(group).expect("dropped").is_none());
+            } else {
+                assert!(log.stage_swap(group).expect("dropped").is_none());
+            }
+            log.check();
+            assert_eq!(records(&mut log), are(&[(0, "b 4"), (1, "b 5"), (2, "b 6")]));
+        });
+    }
+}
+
+#[test]
+fn what_is_as_old_as_it_may_be_is_compacted_however_little_there_is_to_gain() {
+    on_disk(async |node| {
+        let mut options = small();
+        options.config.min_cleanable_ratio = 1.0;
+        options.config.max_compaction_lag = Some(Duration::from_millis(500));
+        let (mut log, _) = open_with(&node, options.clone(), Shutdown::Clean);
+        log.note_created();
+        put(&mut log, &[(Some("a"), Some("1"))]);
+        put(&mut log, &[(Some("a"), Some("2"))]);
+        let is_due = |log: &mut Log, ms| plan(log, None, after(NOW, ms)).is_due(&options.config);
+        assert!(!is_due(&mut log, 500));
+        assert!(is_due(&mut log, 501));
     });
 }
