@@ -8,6 +8,7 @@
 //! Deliberately absent: latencies, but for those of heartbeats beside produce. On a machine with
 //! two processors they measure the machine.
 
+mod cleaner;
 mod client;
 mod floor;
 mod floor_many;
@@ -107,7 +108,7 @@ struct RunArguments {
     /// What is measured.
     #[arg(long, value_delimiter = ',', default_values = ["start",
         "memory", "bulk", "small", "restart", "many", "heartbeat", "offset-commit",
-        "idle-groups", "load-offsets", "restart-heartbeat", "heartbeat-under-produce"])]
+        "idle-groups", "load-offsets", "restart-heartbeat", "heartbeat-under-produce", "cleaner"])]
     only: Vec<Figure>,
 }
 
@@ -138,6 +139,8 @@ enum Figure {
     RestartHeartbeat,
     /// Latency of heartbeats while others produce.
     HeartbeatUnderProduce,
+    /// Compaction, and what it does to producers.
+    Cleaner,
 }
 
 fn main() -> ExitCode {
@@ -211,6 +214,11 @@ fn measure(arguments: &RunArguments) -> Result<Report, Failure> {
             let (topics, partitions) = (arguments.partitions / 10, arguments.partitions);
             go_on_after(many::measure_topics(broker, &place, topics, &mut report));
             go_on_after(many::measure_many(broker, &place, partitions, &mut report));
+        }
+        if wanted(Figure::Cleaner) {
+            let bytes = arguments.gib << 28;
+            go_on_after(cleaner::measure_rate(broker, &place, bytes, &mut report));
+            go_on_after(cleaner::measure_many_keys(broker, &place, &mut report));
         }
     }
     measure_groups(arguments, &brokers, &place, &mut report)?;

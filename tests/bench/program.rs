@@ -50,6 +50,7 @@ pub(crate) struct Installed<'a> {
     program: &'a Program,
     dir: PathBuf,
     port: u16,
+    settings: &'static [(&'static str, &'static str)],
 }
 
 impl Program {
@@ -74,7 +75,8 @@ impl Program {
             fs::remove_dir_all(&dir)?;
         }
         fs::create_dir(&dir)?;
-        let installed = Installed { program: self, dir, port: place.port + 2 * slot };
+        let installed =
+            Installed { program: self, dir, port: place.port + 2 * slot, settings: &[] };
         match self {
             Program::Ottla(_) => {}
             Program::Floor | Program::FloorOfMany => fs::create_dir(installed.data())?,
@@ -85,6 +87,11 @@ impl Program {
 }
 
 impl Installed<'_> {
+    /// With other configs than its own.
+    pub(crate) fn with(self, settings: &'static [(&'static str, &'static str)]) -> Self {
+        Installed { settings, ..self }
+    }
+
     /// Starts it.
     pub(crate) fn spawn(&self) -> io::Result<Process> {
         let command = match self.program {
@@ -92,6 +99,9 @@ impl Installed<'_> {
             Program::Kafka(libs) => {
                 let mut command = java(libs);
                 command.arg("kafka.Kafka").arg(self.properties());
+                for (key, value) in self.settings {
+                    command.arg("--override").arg(format!("{key}={value}"));
+                }
                 command
             }
             Program::Floor => self.floor("floor")?,
@@ -117,6 +127,9 @@ impl Installed<'_> {
         set("log.dirs", self.data().into());
         set("log.segment.delete.delay.ms", "0".into());
         set("group.initial.rebalance.delay.ms", "0".into());
+        for (key, value) in self.settings {
+            set(key, value.into());
+        }
         command
     }
 

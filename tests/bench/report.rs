@@ -50,6 +50,14 @@ pub(crate) enum Row {
     BusyP99,
     BusyMax,
     BusyProduce,
+    Clean,
+    CleanCpu,
+    CleanQuietP50,
+    CleanQuietP99,
+    CleanBusyP50,
+    CleanBusyP99,
+    ManyKeys,
+    ManyKeysMemory,
 }
 
 /// What a figure is to be.
@@ -107,6 +115,14 @@ impl Row {
             Row::BusyP99 => "the same beside produce at full speed: p99, ms",
             Row::BusyMax => "the same beside produce at full speed: most, ms",
             Row::BusyProduce => "produce at full speed beside heartbeats: GiB/s",
+            Row::Clean => "compaction of records of 1 KiB, one thread: MB/s",
+            Row::CleanCpu => "processor for that, s/GiB",
+            Row::CleanQuietP50 => "400 records of 1 KiB a second, quiet: p50, ms",
+            Row::CleanQuietP99 => "the same: p99, ms",
+            Row::CleanBusyP50 => "the same beside a compaction: p50, ms",
+            Row::CleanBusyP99 => "the same beside a compaction: p99, ms",
+            Row::ManyKeys => "compaction of 10 M distinct keys in a table of 256 MiB: s",
+            Row::ManyKeysMemory => "VmRSS behind it, MiB",
         }
     }
 
@@ -127,6 +143,7 @@ impl Row {
             Row::LoadOffsets => Target::AtMost(1000.0),
             Row::HeartbeatCrash | Row::HeartbeatClean => Target::AtMost(100.0),
             Row::BusyP99 => Target::AtMost(10.0),
+            Row::Clean => Target::AtLeast(150.0),
             _ => Target::None,
         }
     }
