@@ -14,6 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "harness
 import serve  # noqa: E402
 
 SECONDS = 15
+# A member that joins may lose what a SyncGroup gave it if its poll ends meanwhile (README.md).
+POLL_MS = 1000
 
 
 class Client:
@@ -147,7 +149,7 @@ class Client:
             consumer.subscribe(topics, pattern, Listener(log))
             while not over.is_set():
                 try:
-                    polled = consumer.poll(timeout_ms=100)
+                    polled = consumer.poll(timeout_ms=POLL_MS)
                     for one in (one for messages in polled.values() for one in messages):
                         log.record(one.topic, one.partition, one.offset)
                     if polled:
