@@ -159,8 +159,7 @@ impl Node {
         hooks: Hooks,
         stop: impl Future<Output = std::io::Result<()>>,
     ) -> Result<Stopped, StartError> {
-        let logs = self.group_logs(hooks.group_logs);
-        let followers = self.start_followers(endpoints, dir_events, logs).await;
+        let followers = self.start_followers(endpoints, dir_events, hooks.group_logs).await;
         let followers = followers.or_else(|error| self.leave_as_found(error))?;
         let services = self.services(&followers);
         let Followers { images, mut broker, open_logs, quorum, .. } = followers;
@@ -260,7 +259,7 @@ impl Node {
         &self,
         endpoints: Vec<VoterEndpoint>,
         dir_events: DirEvents,
-        group_logs: Box<dyn LogPort>,
+        group_logs: GroupLogsHook,
     ) -> Result<Followers, StartError> {
         let (events, events_in) = mpsc::unbounded_channel();
         let setup = settings::quorum(&self.config, &self.dirs, &self.cluster_id, endpoints)?;
@@ -283,9 +282,8 @@ impl Node {
             },
         };
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
-        let images = ImageCell::default();
+        let (images, groups) = (ImageCell::default(), self.start_groups(group_logs)?);
         let (open_logs, open_logs_in) = oneshot::channel();
-        let groups = Groups::start(runtime, self.config.groups.clone(), group_logs);
         let publisher = Publisher {
             node: self.config.node_id,
             defaults: self.config.topic_defaults.clone(),
@@ -327,9 +325,11 @@ impl Node {
         Ok(Followers { images, groups, broker, open_logs, quorum, controller })
     }
 
-    fn group_logs(&self, hook: GroupLogsHook) -> Box<dyn LogPort> {
+    fn start_groups(&self, hook: GroupLogsHook) -> Result<Groups, StartError> {
         let (runtime, replicas) = (self.runtime.clone(), self.replicas.clone());
-        hook(Box::new(GroupLogs { runtime, replicas }))
+        let logs = hook(Box::new(GroupLogs { runtime, replicas }));
+        let config = self.config.groups.clone();
+        Groups::start(&self.runtime, config, logs).map_err(StartError::Io)
     }
 
     fn services(&self, followers: &Followers) -> Arc<Services> {

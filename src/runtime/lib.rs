@@ -20,6 +20,7 @@ mod planes;
 pub mod sim;
 mod sync_point;
 mod task;
+mod worker;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use net::{Bound, Listener, Net, NewConnection, ReleasedStream, Stream};
 pub use planes::Plane;
 pub use sync_point::SyncPoint;
 pub use task::Task;
+pub use worker::Worker;
 
 use planes::Planes;
 use sim::SimNode;
@@ -179,6 +181,17 @@ impl Runtime {
                 node.before_blocking_work().await;
                 work()
             }
+        }
+    }
+
+    /// A thread of its own for work that may stall, and that comes all the time.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn worker(&self, name: &'static str) -> std::io::Result<Worker> {
+        match &self.twin {
+            Twin::Real(_) => Worker::real(name),
+            Twin::Sim(node) => Ok(Worker::simulated(node.clone())),
         }
     }
 

@@ -197,7 +197,13 @@ impl Inbox {
                     self.small.reserve(SMALL_BUFFER);
                 }
                 let room = self.small.capacity() - self.small.len();
-                stream.try_read(&mut (&mut self.small).limit(room))
+                let read = stream.try_read(&mut (&mut self.small).limit(room));
+                // Not for large frames: those that wait for memory would take turns, and each
+                // would lose its turn with every short read.
+                if read.as_ref().is_ok_and(|read| (1..room).contains(read)) {
+                    stream.was_drained();
+                }
+                read
             }
         };
         match read {

@@ -18,6 +18,7 @@ mod tests;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -69,8 +70,14 @@ pub fn partition_of(group: &str, partitions: i32) -> PartitionId {
 
 impl Groups {
     /// A coordinator without shards; its timers begin to run.
-    #[must_use]
-    pub fn start(runtime: &Runtime, config: GroupsConfig, port: Box<dyn LogPort>) -> Groups {
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn start(
+        runtime: &Runtime,
+        config: GroupsConfig,
+        port: Box<dyn LogPort>,
+    ) -> io::Result<Groups> {
         let compression = Compression::from_code(config.topic_compression);
         let codec = Codec::from(compression.expect("the table of configs has its range"));
         let groups = Groups {
@@ -82,7 +89,7 @@ impl Groups {
                 partitions: AtomicI32::new(0),
                 timer: Notify::new(),
                 wakes_at: AtomicU64::new(u64::MAX),
-                writer: Writer::default(),
+                writer: Writer::new(runtime.worker("ottla-groups-log")?),
                 codec,
             }),
         };
@@ -92,7 +99,7 @@ impl Groups {
             "group timers",
             async move { timers.run_timers().await },
         );
-        groups
+        Ok(groups)
     }
 
     /// How groups are coordinated.

@@ -75,6 +75,10 @@ fn config(keys: &[(&str, &str)]) -> GroupsConfig {
     NodeConfig::new(None, &keys).expect("the keys are good").groups
 }
 
+fn start(runtime: &Runtime, config: GroupsConfig, log: Box<Log>) -> Groups {
+    Groups::start(runtime, config, log).expect("a simulation has threads")
+}
+
 fn in_world<F: Future>(main: impl FnOnce(Runtime) -> F) -> F::Output {
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -149,7 +153,7 @@ fn who_waits_longer_than_the_commit_timeout_is_told_and_the_record_stays() {
     in_world(|runtime| async move {
         let log = Log::default();
         let keys = config(&[("offsets.commit.timeout.ms", "700")]);
-        let groups = Groups::start(&runtime, keys, Box::new(log.clone()));
+        let groups = start(&runtime, keys, Box::new(log.clone()));
         groups.lead(TOPIC, 1, &[PartitionId(0)]);
         log.0.lock().unwrap().holds = true;
 
@@ -170,7 +174,7 @@ fn who_waits_longer_than_the_commit_timeout_is_told_and_the_record_stays() {
 fn who_founds_a_group_is_answered_when_readers_see_it() {
     in_world(|runtime| async move {
         let log = Log::default();
-        let groups = Groups::start(&runtime, config(&[]), Box::new(log.clone()));
+        let groups = start(&runtime, config(&[]), Box::new(log.clone()));
         groups.lead(TOPIC, 1, &[PartitionId(0)]);
         log.0.lock().unwrap().holds = true;
 
@@ -192,7 +196,7 @@ fn batches_have_the_codec_of_the_config() {
             let log = Log::default();
             let text = code.to_string();
             let keys = config(&[("offsets.topic.compression.codec", &text)]);
-            let groups = Groups::start(&runtime, keys.clone(), Box::new(log.clone()));
+            let groups = start(&runtime, keys.clone(), Box::new(log.clone()));
             groups.lead(TOPIC, 1, &[PartitionId(0)]);
             groups.commit_offsets(commit("t", 5)).await.expect("it is committed");
             let batch = log.0.lock().unwrap().batches[0].clone();
@@ -200,7 +204,7 @@ fn batches_have_the_codec_of_the_config() {
             assert_eq!(header.attributes.compression(), Compression::from_code(code));
             assert_eq!(batch.len() > BATCH_OVERHEAD + 200, code == 0, "{code}: {}", batch.len());
 
-            let again = Groups::start(&runtime, keys, Box::new(log));
+            let again = start(&runtime, keys, Box::new(log));
             again.lead(TOPIC, 1, &[PartitionId(0)]);
             until(&runtime, || again.list().is_ok()).await;
             assert_eq!(committed(&again, "t"), Some(Offset(5)), "it is read again");
@@ -212,13 +216,13 @@ fn batches_have_the_codec_of_the_config() {
 fn offsets_of_topics_that_are_deleted_during_a_load_are_forgotten() {
     in_world(|runtime| async move {
         let log = Log::default();
-        let groups = Groups::start(&runtime, config(&[]), Box::new(log.clone()));
+        let groups = start(&runtime, config(&[]), Box::new(log.clone()));
         groups.lead(TOPIC, 1, &[PartitionId(0)]);
         for topic in ["goes", "stays"] {
             groups.commit_offsets(commit(topic, 5)).await.expect("it is committed");
         }
 
-        let again = Groups::start(&runtime, config(&[]), Box::new(log));
+        let again = start(&runtime, config(&[]), Box::new(log));
         again.lead(TOPIC, 1, &[PartitionId(0)]);
         again.topics_deleted(vec![(TopicName::from("goes"), Uuid([1; 16]))]);
         let group = GroupId::from("g");
@@ -239,7 +243,7 @@ fn groups_are_where_kafka_puts_them() {
 #[test]
 fn a_shard_that_is_not_here_says_so() {
     in_world(|runtime| async move {
-        let groups = Groups::start(&runtime, config(&[]), Box::new(Log::default()));
+        let groups = start(&runtime, config(&[]), Box::default());
         let (group, member) = (GroupId::from("g"), MemberId::from("m"));
         let beat = |groups: &Groups| groups.heartbeat(&group, (&member, None), 1);
         assert_eq!(beat(&groups), Err(ErrorCode::NotCoordinator), "there is no topic yet");
@@ -260,10 +264,10 @@ fn a_shard_that_is_not_here_says_so() {
 fn a_shard_that_is_loaded_says_so() {
     in_world(|runtime| async move {
         let log = Log::default();
-        let groups = Groups::start(&runtime, config(&[]), Box::new(log.clone()));
+        let groups = start(&runtime, config(&[]), Box::new(log.clone()));
         groups.lead(TOPIC, 1, &[PartitionId(0)]);
         groups.commit_offsets(commit("t", 5)).await.expect("it is committed");
-        let again = Groups::start(&runtime, config(&[]), Box::new(log));
+        let again = start(&runtime, config(&[]), Box::new(log));
         again.lead(TOPIC, 1, &[PartitionId(0)]);
         let (group, member) = (GroupId::from("g"), MemberId::from("m"));
         let refused = Err(ErrorCode::CoordinatorLoadInProgress);

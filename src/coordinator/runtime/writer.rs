@@ -1,14 +1,14 @@
 //! Appending of what shards have decided, off the thread that decides.
 //!
 //! One round at a time: the next batch of every shard that has something, appended one after the
-//! other by a blocking thread; what is decided meanwhile goes with the next round. So the thread of
-//! groups never waits for a disk, one wake-up serves all commits that came together, and answers
-//! come back together, too.
+//! other by a thread of its own; what is decided meanwhile goes with the next round. So the thread
+//! of groups never waits for a disk, one wake-up serves all commits that came together, and
+//! answers come back together, too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
-use ottla_runtime::Plane;
+use ottla_runtime::{Plane, Worker};
 use ottla_types::{ErrorCode, Offset};
 
 use super::port::{Appended, Committed};
@@ -22,9 +22,9 @@ fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// The shards that have something to be appended.
-#[derive(Default)]
 pub(super) struct Writer {
     state: Mutex<WriterState>,
+    thread: Worker,
 }
 
 #[derive(Default)]
@@ -32,6 +32,12 @@ struct WriterState {
     waiting: Vec<Arc<Shard>>,
     /// Whether the task that takes from `waiting` is at work.
     runs: bool,
+}
+
+impl Writer {
+    pub(super) fn new(thread: Worker) -> Writer {
+        Writer { state: Mutex::default(), thread }
+    }
 }
 
 /// A batch, and what became of it; `None` when the log's code panicked.
@@ -63,6 +69,9 @@ impl Groups {
 
     async fn write_rounds(self) {
         loop {
+            // What has already arrived is decided first, and goes with this round: a round costs
+            // two changes of threads, however much it appends.
+            tokio::task::yield_now().await;
             let shards = {
                 let mut writer = self.inner.writer.state.lock().expect("never poisoned");
                 if writer.waiting.is_empty() {
@@ -77,7 +86,7 @@ impl Groups {
             }
             let groups = self.clone();
             let work = move || batches.into_iter().map(|it| groups.append_one(it)).collect();
-            let done: Vec<Done> = self.inner.runtime.blocking(Plane::Groups, work).await;
+            let done: Vec<Done> = self.inner.writer.thread.run(work).await;
             for done in done {
                 let shard = done.shard.clone();
                 contained(|| self.appended(done));

@@ -272,6 +272,15 @@ impl Stream {
         }
     }
 
+    /// A read that was shorter than its room took all there was: the next wait is for what comes
+    /// from now on, and does not end at once for a read that would find nothing.
+    pub fn was_drained(&self) {
+        if let StreamTwin::Tcp(stream) = &self.twin {
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = stream.try_io(Interest::READABLE, nothing);
+        }
+    }
+
     /// Waits until a write may succeed. Cancel safe.
     ///
     /// # Errors
