@@ -3,8 +3,9 @@
 //! never wait for it (`LogCleaner`, `LogCleanerManager`).
 //!
 //! A log whose records cannot be read is left alone from then on, with an error in the process's
-//! log; the others go on. A full disk ends a cleaning, and it is tried again. How far each log is
-//! clean is in `cleaner-offset-checkpoint`: an older entry only means that more is read again.
+//! log; the others go on. A full disk ends a cleaning, and it is tried again behind the others. How
+//! far each log is clean is in `cleaner-offset-checkpoint`: an older entry only means that more is
+//! read again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,6 +36,8 @@ struct State {
     under_way: BTreeSet<TopicIdPartition>,
     /// With the reason.
     uncleanable: BTreeMap<TopicIdPartition, String>,
+    /// Those that came to nothing since there was last nothing to do: the others have their turn.
+    put_off: BTreeSet<TopicIdPartition>,
 }
 
 impl Cleaning {
@@ -83,29 +86,34 @@ impl Replicas {
         }
     }
 
-    /// Cleans the dirtiest log that is worth it; whether there was one and it is clean now.
+    /// Cleans the dirtiest log that is worth it; whether there was one.
     pub(crate) async fn clean_dirtiest(&self) -> bool {
         let replicas = self.clone();
         let choose = move || replicas.choose_dirtiest();
         let chosen = self.shared.runtime.blocking(Plane::Data(0), choose).await;
-        let Some((partition, plan)) = chosen else { return false };
+        let Some((partition, plan)) = chosen else {
+            self.shared.cleaning.lock().put_off.clear();
+            return false;
+        };
         let ended = self.clean(&partition, plan).await;
         let mut state = self.shared.cleaning.lock();
         state.under_way.remove(&partition.id());
         match ended {
-            Ok(()) => true,
+            Ok(()) => {}
             Err(Ended::Uncleanable(reason)) => {
                 tracing::error!(partition = %partition.name(), %reason,
                     "the log cannot be compacted and is left alone");
                 state.uncleanable.insert(partition.id(), reason);
-                true
             }
             Err(Ended::NoRoom) => {
                 tracing::warn!(partition = %partition.name(), "no room to compact the log");
-                false
+                state.put_off.insert(partition.id());
             }
-            Err(Ended::Moot | Ended::Failed) => false,
+            Err(Ended::Moot | Ended::Failed) => {
+                state.put_off.insert(partition.id());
+            }
         }
+        true
     }
 
     fn choose_dirtiest(&self) -> Option<(Arc<Partition>, Cleanable)> {
@@ -115,7 +123,8 @@ impl Replicas {
         state.uncleanable.retain(|id, _| partitions.iter().any(|p| p.id() == *id));
         let is_free = |partition: &&Arc<Partition>| {
             let id = partition.id();
-            !state.under_way.contains(&id) && !state.uncleanable.contains_key(&id)
+            let is_left = state.uncleanable.contains_key(&id) || state.put_off.contains(&id);
+            !is_left && !state.under_way.contains(&id)
         };
         let planned = partitions.iter().filter(is_free).filter_map(|partition| {
             let cleaned_to = partition.dir().cleaned_to(partition.name());

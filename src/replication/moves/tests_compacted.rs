@@ -1,4 +1,4 @@
-//! Compacted logs that move, on a simulated node.
+//! Compacted logs in two directories, and such that move between them, on a simulated node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind};
 use ottla_runtime::Plane;
+use ottla_runtime::sim::FaultsBelow;
 use ottla_storage::{CleanShutdown, IncomingBatch};
 use ottla_types::{BrokerEpoch, LeaderEpoch, Offset, Timestamp, Uuid};
 
@@ -167,5 +168,39 @@ fn that_a_log_is_compacted_is_durable_before_it_is() {
                 assert!(dir.cleaned_to(name).is_some(), "{name} after power cut {number}");
             }
         }
+    });
+}
+
+#[test]
+fn a_log_without_room_does_not_keep_others_from_being_compacted() {
+    in_jbod(async |mut jbod| {
+        let mut partitions = Vec::new();
+        for number in 1..=2 {
+            let mut placement = compacted();
+            placement.id.topic_id = Uuid([number; 16]);
+            placement.name.topic = format!("t{number}").as_str().into();
+            placement.directory = Uuid([number; 16]);
+            let partition = led(&mut jbod, &mut placement).await;
+            assert_eq!(partition.dir().id(), Uuid([number; 16]));
+            write(&jbod, &partition, [1, 2].into_iter().cycle().take(20)).await;
+            partitions.push(partition);
+        }
+        let node = jbod.bench.node.clone();
+        let room = |capacity: Option<u64>| {
+            let full = FaultsBelow { capacity, ..FaultsBelow::default() };
+            node.disk().set_faults(|faults| faults.below.extend([("/d1".into(), full)]));
+        };
+        room(Some(0));
+        let replicas = jbod.bench.replicas.clone();
+        let mut was_there = Vec::new();
+        for _ in 0..3 {
+            was_there.push(replicas.clean_dirtiest().await);
+        }
+        assert_eq!(was_there, [true, true, false]);
+        assert_eq!(offsets(&partitions[0]).len(), 20);
+        assert!(offsets(&partitions[1]).len() < 20);
+        room(None);
+        assert!(replicas.clean_dirtiest().await);
+        assert!(offsets(&partitions[0]).len() < 20);
     });
 }
