@@ -33,6 +33,12 @@ pub struct GroupsConfig {
     pub retention_check_interval: Duration,
     /// `group.consumer.session.timeout.ms`.
     pub consumer_session_timeout: Duration,
+    /// `group.consumer.heartbeat.interval.ms`.
+    pub consumer_heartbeat_interval: Duration,
+    /// `group.consumer.assignment.interval.ms`.
+    pub consumer_assignment_interval: Duration,
+    /// `group.consumer.max.size`.
+    pub consumer_size_max: usize,
     /// `group.share.session.timeout.ms`.
     pub share_session_timeout: Duration,
     /// `group.streams.session.timeout.ms`.
@@ -70,6 +76,9 @@ impl GroupsConfig {
                     .map_or(u64::MAX, i64::unsigned_abs),
             ),
             consumer_session_timeout: ms("group.consumer.session.timeout.ms"),
+            consumer_heartbeat_interval: ms("group.consumer.heartbeat.interval.ms"),
+            consumer_assignment_interval: ms("group.consumer.assignment.interval.ms"),
+            consumer_size_max: values.int("group.consumer.max.size").unsigned_abs() as usize,
             share_session_timeout: ms("group.share.session.timeout.ms"),
             streams_session_timeout: ms("group.streams.session.timeout.ms"),
             new_member_join_timeout: Duration::from_mins(5),

@@ -9,7 +9,7 @@
 //! pure; the [`runtime`] holds its lock for CPU work only, appends outside of it, and tells answers
 //! when what they say is committed.
 //!
-//! Deliberately absent so far: groups of KIP-848, KIP-932 and KIP-1071 (those of a directory that
+//! Deliberately absent so far: groups of KIP-932 and KIP-1071 (those of a directory that
 //! Kafka wrote are kept), transactions.
 
 pub mod group;

@@ -125,6 +125,17 @@ impl<K: Ord + Clone, V: Clone> Timeline<K, V> {
         }
     }
 
+    /// Whether everything is committed.
+    pub fn is_settled(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The keys that are changed by the record at `start` or one behind it; some of them twice.
+    pub fn changed_since(&self, start: Offset) -> impl Iterator<Item = &K> {
+        let changes = self.order.iter().rev().take_while(move |(at, _)| *at >= start);
+        changes.map(|(_, key)| key)
+    }
+
     /// Whether an uncommitted view still names a value that `is_it`.
     pub fn any_version(&self, key: &K, is_it: impl Fn(&V) -> bool) -> bool {
         let old = self.undo.get(key).into_iter().flatten().filter_map(|(_, old)| old.as_ref());

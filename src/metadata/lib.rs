@@ -24,6 +24,6 @@ pub use active::{ControllerError, ControllerHandle, ImageCell};
 pub use format_levels::{FormatLevels, LevelError, QuorumKind};
 pub use loader::{LoadError, Loader, LogBatch};
 pub use versions::{
-    ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, KRAFT_VERSION, METADATA_VERSION, MetadataVersion,
-    VersionedRecord, first_version, record_version, shown_features,
+    ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, GROUP_VERSION, KRAFT_VERSION, METADATA_VERSION,
+    MetadataVersion, VersionedRecord, first_version, record_version, shown_features,
 };

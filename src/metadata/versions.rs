@@ -146,10 +146,15 @@ pub struct Feature {
 pub const KRAFT_VERSION: Feature =
     Feature { name: "kraft.version", min: 0, max: 1, defaults: &[(21, 1)] };
 
+/// Feature of consumer groups (KIP-848).
+pub const GROUP_VERSION: &str = "group.version";
+
+const GROUPS: Feature = Feature { name: GROUP_VERSION, min: 0, max: 1, defaults: &[(22, 1)] };
+
 /// Every feature that stands in a `FeatureLevelRecord`, `metadata.version` apart, by name.
 pub const FEATURES: &[Feature] = &[
     Feature { name: ELIGIBLE_LEADER_REPLICAS, min: 0, max: 1, defaults: &[(26, 1)] },
-    Feature { name: "group.version", min: 0, max: 1, defaults: &[(22, 1)] },
+    GROUPS,
     Feature { name: "share.version", min: 0, max: 2, defaults: &[(28, 1), (31, 2)] },
     Feature { name: "streams.version", min: 0, max: 1, defaults: &[(29, 1)] },
     Feature { name: "transaction.version", min: 0, max: 2, defaults: &[(24, 2)] },
@@ -159,7 +164,8 @@ pub const FEATURES: &[Feature] = &[
 /// not built is not among them, whatever its level in the log.
 pub fn shown_features() -> impl Iterator<Item = (&'static str, i16, i16)> {
     let metadata = (METADATA_VERSION, MetadataVersion::MIN.level(), MetadataVersion::MAX.level());
-    [metadata, (KRAFT_VERSION.name, KRAFT_VERSION.min, KRAFT_VERSION.max)].into_iter()
+    let others = [GROUPS, KRAFT_VERSION].map(|it| (it.name, it.min, it.max));
+    std::iter::once(metadata).chain(others)
 }
 
 impl Feature {

@@ -14,6 +14,7 @@ mod dir_watch;
 mod dirs;
 mod features;
 mod format;
+mod group_cluster;
 mod group_logs;
 mod listeners;
 mod protections;

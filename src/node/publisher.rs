@@ -25,6 +25,7 @@ use ottla_storage::DirHealth;
 use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::group_cluster::{GroupsCluster, changed_topics};
 use crate::group_logs;
 use crate::topic_configs::{connections_per_ip_max, effective, move_bytes_per_second};
 
@@ -104,7 +105,10 @@ impl Publisher {
         let end = delta.image().provenance().offset.plus(1);
         let gone: Vec<_> =
             delta.topics_deleted().map(|topic| (topic.name.clone(), topic.id)).collect();
-        self.images.store(Arc::new(delta.into_image()));
+        let changed = changed_topics(&delta);
+        let image = Arc::new(delta.into_image());
+        self.images.store(image.clone());
+        self.groups.cluster_changed(Arc::new(GroupsCluster(image)), changed);
         self.groups.topics_deleted(gone);
         self.replicas.delete(deleted);
         for waiter in &self.published {

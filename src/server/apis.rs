@@ -177,6 +177,20 @@ pub const APIS: &[Api] = &[
         handlers::allocate_producer_ids::handle,
     ),
     api(
+        ApiKey::ConsumerGroupHeartbeat,
+        0..=0,
+        Offered::Broker,
+        MIB,
+        handlers::groups::consumer_heartbeat::handle,
+    ),
+    api(
+        ApiKey::ConsumerGroupDescribe,
+        0..=1,
+        Offered::Broker,
+        MIB,
+        handlers::groups::consumer_describe::handle,
+    ),
+    api(
         ApiKey::AssignReplicasToDirs,
         0..=0,
         Offered::Controller,

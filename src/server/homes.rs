@@ -27,12 +27,14 @@ impl Home {
             | ApiKey::SyncGroup
             | ApiKey::Heartbeat
             | ApiKey::LeaveGroup
+            | ApiKey::ConsumerGroupHeartbeat
             | ApiKey::OffsetCommit
             | ApiKey::OffsetFetch => Home::Groups,
             ApiKey::ApiVersions
             | ApiKey::Metadata
             | ApiKey::FindCoordinator
             | ApiKey::DescribeGroups
+            | ApiKey::ConsumerGroupDescribe
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
             | ApiKey::OffsetDelete => Home::Anywhere,
@@ -43,7 +45,13 @@ impl Home {
 
 /// Whether a request reads what others before it on the connection may be about to commit.
 fn reads_groups(key: ApiKey) -> bool {
-    matches!(key, ApiKey::OffsetFetch | ApiKey::DescribeGroups | ApiKey::ListGroups)
+    matches!(
+        key,
+        ApiKey::OffsetFetch
+            | ApiKey::DescribeGroups
+            | ApiKey::ConsumerGroupDescribe
+            | ApiKey::ListGroups
+    )
 }
 
 /// The threads that a connection knows.

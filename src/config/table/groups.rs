@@ -5,10 +5,30 @@ use crate::key::{ConfigKey, Kind};
 
 pub(super) const GROUPS: &[ConfigKey] = &[
     key(
+        "group.consumer.assignment.interval.ms",
+        Kind::Int { min: 0 },
+        Some("1000"),
+        "Shortest time between two assignments of a consumer group (KIP-848), ms; a group may have \
+         its own.",
+    ),
+    key(
+        "group.consumer.heartbeat.interval.ms",
+        Kind::Int { min: 1 },
+        Some("5000"),
+        "Time between the heartbeats of a member of a consumer group, ms; a group may have its own.",
+    ),
+    key(
+        "group.consumer.max.size",
+        Kind::Int { min: 1 },
+        Some("2147483647"),
+        "Most members of a consumer group.",
+    ),
+    key(
         "group.consumer.session.timeout.ms",
         Kind::Int { min: 1 },
         Some("45000"),
-        "How long after a load silent members of groups of KIP-848 stay, ms.",
+        "Time without a heartbeat after which a member is out of its consumer group, ms; a group \
+         may have its own.",
     ),
     key(
         "group.initial.rebalance.delay.ms",

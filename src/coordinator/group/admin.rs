@@ -7,6 +7,7 @@
 //!   deleted; and when they are old ([`super::expiry`]).
 
 use bytes::Bytes;
+use ottla_protocol::consumer_protocol::PROTOCOL_TYPE;
 use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
 
 use super::change::Change;
@@ -64,7 +65,6 @@ impl OtherKind {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            OtherKind::Consumer => "Consumer",
             OtherKind::Share => "Share",
             OtherKind::Streams => "Streams",
         }
@@ -72,7 +72,6 @@ impl OtherKind {
 
     fn protocol_type(self) -> &'static str {
         match self {
-            OtherKind::Consumer => "consumer",
             OtherKind::Share => "share",
             OtherKind::Streams => "streams",
         }
@@ -100,6 +99,12 @@ impl GroupShard {
                     kind: "Classic",
                 }
             }
+            Slot::Consumer => ListedGroup {
+                id: id.clone(),
+                protocol_type: PROTOCOL_TYPE.to_owned(),
+                state: self.consumer_state(id),
+                kind: "Consumer",
+            },
             Slot::Other(kind) => {
                 let is_empty = self.others.get(id).is_none_or(|other| other.members == 0);
                 ListedGroup {
@@ -111,6 +116,12 @@ impl GroupShard {
                 }
             }
         })
+    }
+
+    /// Whether there is a group of this name, whatever its protocol.
+    #[must_use]
+    pub fn has_group(&self, id: &GroupId) -> bool {
+        self.slots.committed(id).is_some()
     }
 
     /// A classic group; none when there is none of this name.
@@ -147,6 +158,10 @@ impl GroupShard {
                 }
                 changes.push(Change::NoGroup(id.clone()));
             }
+            Some(Slot::Consumer) if self.consumers.member_count(id) > 0 => {
+                return out.answer(ticket, Err(ErrorCode::NonEmptyGroup));
+            }
+            Some(Slot::Consumer) => changes.extend(self.no_consumers(id)),
             Some(Slot::Other(_)) => {
                 let other = self.others.get(id).cloned().unwrap_or_default();
                 if other.members > 0 {
@@ -179,6 +194,7 @@ impl GroupShard {
         let group = match self.slots.get(id) {
             None => return out.answer(ticket, Err(ErrorCode::GroupIdNotFound)),
             Some(Slot::Classic(_)) => self.classic(id),
+            Some(Slot::Consumer) => None,
             Some(Slot::Other(_)) => {
                 if self.others.get(id).is_some_and(|other| other.members > 0) {
                     return out.answer(ticket, Err(ErrorCode::NonEmptyGroup));
@@ -192,7 +208,7 @@ impl GroupShard {
         let mut outcomes = Vec::with_capacity(partitions.len());
         let mut changes = Vec::new();
         for (topic, partition) in partitions {
-            if group.is_some_and(|group| group.reads(topic)) {
+            if self.reads(id, topic) {
                 outcomes.push(ErrorCode::GroupSubscribedToTopic);
                 continue;
             }
@@ -207,6 +223,15 @@ impl GroupShard {
             return out.answer(ticket, Ok(answer));
         }
         self.write(&changes, Then::Answer(ticket, answer), out);
+    }
+
+    /// Whether members of a group read a topic, or may do so.
+    pub(super) fn reads(&self, id: &GroupId, topic: &TopicName) -> bool {
+        match self.slots.get(id) {
+            Some(Slot::Classic(_)) => self.classic(id).is_some_and(|group| group.reads(topic)),
+            Some(Slot::Consumer) => self.consumers.reads(id, topic),
+            _ => false,
+        }
     }
 
     /// Topics were deleted, and nobody reads them any more.

@@ -6,9 +6,10 @@ use ottla_protocol::coordinator::group::classic::{GroupMetadataKey, GroupMetadat
 use ottla_protocol::coordinator::group::offsets::{OffsetCommitKey, OffsetCommitValue};
 use ottla_types::{Offset, ProducerId};
 
+use super::consumer::Meaning;
 use super::effect::{Effects, RecordBytes, Then, Write};
 use super::offsets::{CommittedOffset, OffsetKey};
-use super::{GroupId, GroupShard};
+use super::{GroupId, GroupShard, Slot};
 
 /// Version of the values of offsets: the one with topic ids. Kafka reads it since 3.5.
 const OFFSET_VERSION: i16 = 4;
@@ -16,6 +17,8 @@ const OFFSET_VERSION: i16 = 4;
 const EXPIRING_OFFSET_VERSION: i16 = 1;
 /// Version of the values of classic groups.
 const GROUP_VERSION: i16 = 3;
+/// Version of all values of consumer groups.
+const CONSUMER_VERSION: i16 = 0;
 
 /// A change of the durable state, as one record.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,6 +31,8 @@ pub enum Change {
     Group(GroupId, GroupMetadataValue),
     /// A classic group is forgotten.
     NoGroup(GroupId),
+    /// Something about a consumer group, as its record says it.
+    Consumer(Box<GroupRecord>),
     /// What another group's record said is forgotten.
     NoOther(GroupId, Bytes),
     /// What the record of another group's member said is forgotten.
@@ -60,6 +65,10 @@ impl Change {
                 (GroupRecord::GroupMetadata(group_key(id), Some(value.clone())), GROUP_VERSION)
             }
             Change::NoGroup(id) => (GroupRecord::GroupMetadata(group_key(id), None), GROUP_VERSION),
+            Change::Consumer(record) => {
+                let (key, value) = record.encode(CONSUMER_VERSION);
+                return RecordBytes { key: key.into(), value: value.map(Bytes::from) };
+            }
             Change::NoOther(_, key) | Change::NoOtherMember(key) => {
                 return RecordBytes { key: key.clone(), value: None };
             }
@@ -120,6 +129,7 @@ impl GroupShard {
                 }
             }
             Change::NoGroup(id) => self.slots.remove(id, at),
+            Change::Consumer(record) => self.replay_consumer(record, at),
             // Members are not looked at before it is kept that they are out.
             Change::NoOtherMember(_) => {}
             Change::NoOther(id, _) => {
@@ -127,6 +137,16 @@ impl GroupShard {
                     self.slots.remove(id, at);
                 }
             }
+        }
+    }
+
+    fn replay_consumer(&mut self, record: &GroupRecord, at: Offset) {
+        let Some((id, meaning)) = self.consumers.replay(record, Some(at)) else { return };
+        let is_here = matches!(self.slots.get(&id), Some(Slot::Consumer));
+        match meaning {
+            Meaning::Exists if !is_here => self.slots.put(id, Slot::Consumer, at),
+            Meaning::Gone if is_here => self.slots.remove(&id, at),
+            _ => {}
         }
     }
 

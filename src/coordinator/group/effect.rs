@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ottla_types::{ErrorCode, Offset};
 
 use super::classic::{Joined, Synced};
+use super::consumer::{ConsumerBeat, Refusal};
 use super::join::StaticReplaced;
 use super::names::GroupId;
 use super::sync::Assigned;
@@ -19,6 +20,8 @@ pub enum Answer {
     Committed(Vec<ErrorCode>),
     /// To a member that joined, or was refused.
     Joined(Joined),
+    /// To a member of a consumer group.
+    Beat(Result<ConsumerBeat, Refusal>),
     /// To a member that asked for its assignment.
     Synced(Synced),
     /// The outcome for each member that was to leave, in the order of the request.
@@ -37,7 +40,7 @@ pub type Told = Result<Answer, ErrorCode>;
 pub struct Write {
     /// Where the first of them goes.
     pub at: Offset,
-    /// The records; never empty.
+    /// The records; none in one that waits for all before it.
     pub records: Vec<RecordBytes>,
     /// What is done once they are committed, or could not be.
     pub then: Then,

@@ -4,6 +4,8 @@
 //!   old version wrote, and of a simple group, when they were committed so long ago.
 //! - Of a stable group of consumers when they were committed so long ago and nobody reads their
 //!   topic. Of other groups with members never.
+//! - Of a consumer group (KIP-848) when they were committed so long ago and nobody reads their
+//!   topic.
 //! - An offset that a client gave a time (OffsetCommit 2-4) goes at that time.
 //! - Never one that a transaction is about to change.
 //! - A group without members whose last offset went, goes as well.
@@ -53,7 +55,7 @@ impl GroupShard {
         let groups: Vec<GroupId> = self
             .slots
             .range(..)
-            .filter(|(_, slot)| matches!(slot, Slot::Classic(_)))
+            .filter(|(_, slot)| matches!(slot, Slot::Classic(_) | Slot::Consumer))
             .map(|(id, _)| id.clone())
             .collect();
         for id in groups {
@@ -62,8 +64,11 @@ impl GroupShard {
     }
 
     fn expire_group(&mut self, now: Now, id: &GroupId, out: &mut Effects) {
-        let Some(group) = self.classic(id) else { return };
-        let Some(from) = group.ages_from() else { return };
+        let (from, is_empty) = match self.classic(id) {
+            Some(group) => (group.ages_from(), group.state() == State::Empty),
+            None => (Some(AgeFrom::Commit), self.consumers.member_count(id) == 0),
+        };
+        let Some(from) = from else { return };
         let retention =
             i64::try_from(self.config.offsets_retention.as_millis()).unwrap_or(i64::MAX);
         let is_old = |offset: &CommittedOffset| match (offset.expires, &from) {
@@ -76,8 +81,9 @@ impl GroupShard {
         let mut old: Vec<OffsetKey> = Vec::new();
         let mut keeps_any = false;
         for (key, offset) in self.offsets.range(OffsetKey::all_of(id)) {
-            let goes =
-                !group.reads(&key.topic) && is_old(offset) && self.producers_with(key).is_empty();
+            let goes = !self.reads(id, &key.topic)
+                && is_old(offset)
+                && self.producers_with(key).is_empty();
             if goes {
                 old.push(key.clone());
             } else {
@@ -85,10 +91,14 @@ impl GroupShard {
             }
         }
         let is_pending = self.pending.range(..).any(|((_, key), _)| key.group == *id);
-        let goes = group.state() == State::Empty && !keeps_any && !is_pending;
+        let goes = is_empty && !keeps_any && !is_pending;
         self.forget(old, out);
         if goes {
-            self.write(&[Change::NoGroup(id.clone())], Then::Nothing, out);
+            let changes = match self.slots.get(id) {
+                Some(Slot::Consumer) => self.no_consumers(id),
+                _ => vec![Change::NoGroup(id.clone())],
+            };
+            self.write(&changes, Then::Nothing, out);
         }
     }
 }

@@ -14,7 +14,6 @@ use ottla_types::ErrorCode;
 use super::change::Change;
 use super::classic::{ClassicGroup, Join, Joined, Member, State};
 use super::effect::{Answer, Effects, Then, Ticket};
-use super::load::OtherKind;
 use super::timers::TimerKey;
 use super::{GroupId, GroupShard, MemberId, Now, Slot};
 
@@ -31,15 +30,14 @@ impl GroupShard {
         let id = request.group.clone();
         let mut forgotten = Vec::new();
         match self.slots.get(&id).copied() {
-            Some(Slot::Other(kind)) => {
-                let other = self.others.get(&id).cloned().unwrap_or_default();
-                if kind != OtherKind::Consumer || other.members > 0 {
-                    return refuse(ticket, ErrorCode::InconsistentGroupProtocol, NOBODY, out);
-                }
-                // An empty group of another protocol becomes a classic one.
-                let keys = other.keys.into_iter();
-                forgotten = keys.map(|key| Change::NoOther(id.clone(), key)).collect();
+            Some(Slot::Other(_)) => {
+                return refuse(ticket, ErrorCode::InconsistentGroupProtocol, NOBODY, out);
             }
+            Some(Slot::Consumer) if self.consumers.member_count(&id) > 0 => {
+                return refuse(ticket, ErrorCode::InconsistentGroupProtocol, NOBODY, out);
+            }
+            // A consumer group without members becomes a classic one.
+            Some(Slot::Consumer) => forgotten = self.no_consumers(&id),
             Some(Slot::Classic(_)) => {}
             None if !request.member.is_empty() => {
                 return refuse(ticket, ErrorCode::UnknownMemberId, &request.member, out);

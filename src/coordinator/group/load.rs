@@ -2,6 +2,7 @@
 //!
 //! - Offsets of a transaction count from its marker on.
 //! - A classic group is loaded with its members, in the state Stable; without members it is Empty.
+//! - Consumer groups are replayed record by record.
 //! - Groups of other protocols are kept by the keys of their records.
 //! - A type that is not known is passed over, as in Kafka, and stays in the log. A known type in a
 //!   version that is not, or one that is damaged, is an error: what it says would be missing.
@@ -12,11 +13,6 @@ use bytes::Bytes;
 use ottla_protocol::Reader;
 use ottla_protocol::coordinator::RecordError;
 use ottla_protocol::coordinator::group::GroupRecord;
-use ottla_protocol::coordinator::group::consumer::{
-    ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupMemberMetadataKey,
-    ConsumerGroupMetadataKey, ConsumerGroupPartitionMetadataKey, ConsumerGroupRegularExpressionKey,
-    ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMetadataKey,
-};
 use ottla_protocol::coordinator::group::offsets::{OffsetCommitKey, OffsetCommitValue};
 use ottla_protocol::coordinator::group::share::{
     ShareGroupCurrentMemberAssignmentKey, ShareGroupMemberMetadataKey, ShareGroupMetadataKey,
@@ -31,6 +27,7 @@ use ottla_protocol::coordinator::group::streams::{
 use ottla_types::{LeaderEpoch, Offset, ProducerId, Timestamp};
 
 use super::classic::ClassicGroup;
+use super::consumer::Meaning;
 use super::effect::Effects;
 use super::offsets::{CommittedOffset, OffsetKey};
 use super::{GroupId, GroupShard, Now, Slot};
@@ -38,8 +35,6 @@ use super::{GroupId, GroupShard, Now, Slot};
 /// The protocol of a group that is not a classic one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum OtherKind {
-    /// KIP-848.
-    Consumer,
     /// KIP-932.
     Share,
     /// KIP-1071.
@@ -75,7 +70,7 @@ enum Part {
     Group,
     /// That a member exists.
     Member,
-    /// Something else about a member; its regular expressions are some.
+    /// Something else about a member.
     OfMember,
     /// Something else about the group.
     OfGroup,
@@ -90,13 +85,6 @@ pub(super) fn is_of_member(number: i16) -> bool {
 fn other_type(number: i16) -> Option<(OtherKind, Part)> {
     use {OtherKind as Kind, Part::*};
     Some(match number {
-        ConsumerGroupMetadataKey::TYPE => (Kind::Consumer, Group),
-        ConsumerGroupMemberMetadataKey::TYPE => (Kind::Consumer, Member),
-        ConsumerGroupPartitionMetadataKey::TYPE
-        | ConsumerGroupTargetAssignmentMetadataKey::TYPE => (Kind::Consumer, OfGroup),
-        ConsumerGroupTargetAssignmentMemberKey::TYPE
-        | ConsumerGroupCurrentMemberAssignmentKey::TYPE
-        | ConsumerGroupRegularExpressionKey::TYPE => (Kind::Consumer, OfMember),
         ShareGroupMetadataKey::TYPE => (Kind::Share, Group),
         ShareGroupMemberMetadataKey::TYPE => (Kind::Share, Member),
         ShareGroupTargetAssignmentMetadataKey::TYPE | ShareGroupStatePartitionMetadataKey::TYPE => {
@@ -161,9 +149,25 @@ impl GroupShard {
                     self.load_classic(group);
                 }
             }
-            Ok(_) => unreachable!("the other types are not decoded here"),
+            Ok((record, _)) => self.load_consumer(&record),
         }
         Ok(())
+    }
+
+    fn load_consumer(&mut self, record: &GroupRecord) {
+        let Some((id, meaning)) = self.consumers.replay(record, None) else { return };
+        let slot = self.slots.get(&id).copied();
+        match (meaning, slot) {
+            (Meaning::Exists, None | Some(Slot::Classic(_))) => {
+                if let Some(Slot::Classic(incarnation)) = slot {
+                    // It was made for offsets, before there was another record of its name.
+                    self.classic.remove(&incarnation);
+                }
+                self.slots.load(id, Slot::Consumer);
+            }
+            (Meaning::Gone, Some(Slot::Consumer)) => drop(self.slots.unload(&id)),
+            _ => {}
+        }
     }
 
     fn load_classic(&mut self, group: ClassicGroup) {
@@ -259,6 +263,7 @@ impl GroupShard {
         self.loaded_before = None;
         self.keep_offsets_in_groups(now);
         self.await_all_members(now, out);
+        self.await_consumers(now);
         self.await_others(now);
         self.expect_expiry(now);
     }

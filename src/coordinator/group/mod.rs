@@ -12,9 +12,10 @@
 //!   is gone has lost joins that were under way, and members join again. So a [`ClassicGroup`] is
 //!   changed in place, as Kafka's is, and what depends on a record waits for it in a [`Then`]; so
 //!   do all answers to the request that wrote it.
-//! - A group of another protocol (KIP-848, KIP-932, KIP-1071), from a directory that Kafka wrote,
-//!   keeps its name: it is told, its offsets are served, and its records stay in the log, but for
-//!   those of its members, who are silent ([`others`]).
+//! - **Consumer groups** (KIP-848) are durable as a whole ([`consumer`]).
+//! - A group of another protocol (KIP-932, KIP-1071), from a directory that Kafka wrote, keeps its
+//!   name: it is told, its offsets are served, and its records stay in the log, but for those of
+//!   its members, who are silent ([`others`]).
 //!
 //! Invariants (`check`): an offset belongs to a group that exists; a group of the slots has its
 //! members here; nothing is committed behind `end`.
@@ -24,6 +25,7 @@
 mod admin;
 mod change;
 pub mod classic;
+pub mod consumer;
 mod effect;
 mod expiry;
 mod join;
@@ -48,6 +50,7 @@ use crate::timeline::Timeline;
 pub use admin::{DescribedGroup, DescribedMember, ListedGroup};
 pub use change::Change;
 use classic::ClassicGroup;
+use consumer::{ConsumerGroups, NoCluster, SharedCluster};
 pub use effect::{Answer, Effects, RecordBytes, Then, Ticket, Told, Write};
 pub use load::{LoadedRecord, OtherGroup, OtherKind};
 pub use names::{GroupId, MemberId};
@@ -72,6 +75,7 @@ pub struct Incarnation(u64);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Slot {
     Classic(Incarnation),
+    Consumer,
     Other(OtherKind),
 }
 
@@ -83,6 +87,10 @@ pub struct GroupShard {
     /// State of the classic ones, also of those whose deletion or creation is not committed.
     classic: BTreeMap<Incarnation, ClassicGroup>,
     incarnations: u64,
+    /// State of consumer groups.
+    consumers: ConsumerGroups,
+    /// What groups are told of the cluster.
+    cluster: SharedCluster,
     /// The keys of the records of other groups.
     others: BTreeMap<GroupId, OtherGroup>,
     offsets: Timeline<OffsetKey, CommittedOffset>,
@@ -104,6 +112,8 @@ impl GroupShard {
             slots: Timeline::default(),
             classic: BTreeMap::new(),
             incarnations: 0,
+            consumers: ConsumerGroups::default(),
+            cluster: Arc::new(NoCluster),
             others: BTreeMap::new(),
             offsets: Timeline::default(),
             pending: Timeline::default(),
@@ -125,15 +135,19 @@ impl GroupShard {
         self.slots.commit(end, |id, slot| forgotten.push((id, slot)));
         self.offsets.commit(end, |_, _| {});
         self.pending.commit(end, |_, _| {});
+        self.consumers.commit(end);
         self.drop_states(forgotten, ErrorCode::UnknownMemberId, out);
     }
 
     /// Nothing from `start` on was appended, for this reason: what it changed is undone.
-    pub fn revert(&mut self, start: Offset, reason: ErrorCode, out: &mut Effects) {
+    pub fn revert(&mut self, now: Now, start: Offset, reason: ErrorCode, out: &mut Effects) {
         let mut forgotten = Vec::new();
         self.slots.revert(start, |id, slot| forgotten.push((id, slot)));
         self.offsets.revert(start, |_, _| {});
         self.pending.revert(start, |_, _| {});
+        for id in self.consumers.revert(start) {
+            self.await_consumers_of(now, &id);
+        }
         self.end = start;
         self.drop_states(forgotten, reason, out);
     }
@@ -194,6 +208,7 @@ impl GroupShard {
                 continue;
             }
             match slot {
+                Slot::Consumer => {}
                 Slot::Other(_) => drop(self.others.remove(&id)),
                 Slot::Classic(incarnation) => {
                     let Some(group) = self.classic.remove(&incarnation) else { continue };
@@ -208,6 +223,7 @@ impl GroupShard {
         self.slots.check();
         self.offsets.check();
         self.timers.check();
+        self.consumers.check();
         for (key, _) in self.offsets.range(..) {
             assert!(self.slots.get(&key.group).is_some(), "{}: offsets without a group", key.group);
         }

@@ -4,6 +4,7 @@
 //!   group has no members: a *simple* group, which the first commit creates.
 //! - With members it is taken from a member of the present generation. It keeps the member's
 //!   session alive.
+//! - Of consumer groups: [`super::consumer`].
 //! - An offset of a topic that was deleted and made anew is not told for the new one.
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use ottla_types::{
 
 use super::change::Change;
 use super::classic::State;
+use super::consumer::Committer;
 use super::effect::{Answer, Effects, Then, Ticket};
 use super::load::OtherKind;
 use super::{GroupId, GroupShard, MemberId, Now, Slot};
@@ -84,9 +86,9 @@ pub struct OffsetCommit {
     pub instance: Option<String>,
     /// The generation that it is in; negative for none.
     pub generation: i32,
-    /// Whether a group that does not exist is told as such: older clients are told of the
-    /// generation.
-    pub tells_missing_group: bool,
+    /// Whether the request is of a version that knows member epochs (KIP-848), and a group that
+    /// does not exist: older clients are told of the generation.
+    pub knows_epochs: bool,
     /// How long the offsets are to be kept, ms, if the client says.
     pub retention_ms: Option<i64>,
     /// The offsets.
@@ -119,9 +121,10 @@ impl GroupShard {
         ticket: Ticket,
         out: &mut Effects,
     ) {
-        if let Err(error) = self.check_commit(request) {
-            return out.answer(ticket, Err(error));
-        }
+        let committer = match self.check_commit(request) {
+            Ok(committer) => committer,
+            Err(error) => return out.answer(ticket, Err(error)),
+        };
         self.keep_alive_by_commit(now, request);
         // As in Kafka a string's length is counted in UTF-16 units.
         let metadata_max = self.config.offset_metadata_max;
@@ -132,6 +135,11 @@ impl GroupShard {
         let mut outcomes = Vec::with_capacity(request.offsets.len());
         let mut changes = Vec::with_capacity(request.offsets.len());
         for offset in &request.offsets {
+            let (topic, partition) = (offset.topic_id, offset.partition);
+            if let Err(error) = committer.check(request.generation, topic, partition) {
+                outcomes.push(error);
+                continue;
+            }
             if is_long(offset) {
                 outcomes.push(ErrorCode::OffsetMetadataTooLarge);
                 continue;
@@ -160,23 +168,25 @@ impl GroupShard {
         self.write(&changes, Then::Answer(ticket, answer), out);
     }
 
-    fn check_commit(&self, request: &OffsetCommit) -> Result<(), ErrorCode> {
-        match self.slots.get(&request.group) {
+    fn check_commit(&self, request: &OffsetCommit) -> Result<Committer, ErrorCode> {
+        let checked = match self.slots.get(&request.group) {
             None if request.generation < 0 => Ok(()),
-            None if request.tells_missing_group => Err(ErrorCode::GroupIdNotFound),
+            None if request.knows_epochs => Err(ErrorCode::GroupIdNotFound),
             None => Err(ErrorCode::IllegalGeneration),
             Some(Slot::Classic(_)) => {
                 let group = self.classic(&request.group).expect("a group has its state");
                 group.check_commit(&request.member, request.instance.as_deref(), request.generation)
             }
+            Some(Slot::Consumer) => return self.check_consumer_commit(request),
             Some(Slot::Other(OtherKind::Share)) => Err(ErrorCode::GroupIdNotFound),
-            Some(Slot::Other(OtherKind::Consumer | OtherKind::Streams)) => {
+            Some(Slot::Other(OtherKind::Streams)) => {
                 let other = self.others.get(&request.group);
                 let is_empty = other.is_none_or(|other| other.members == 0);
                 let may = request.generation < 0 && is_empty;
                 if may { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
             }
-        }
+        };
+        checked.map(|()| Committer::Trusted)
     }
 
     /// A commit of a member is a sign of life, but for the time in which members wait for their
@@ -218,13 +228,21 @@ impl GroupShard {
         all
     }
 
-    /// Whether somebody who names himself a member of the group may read its offsets.
+    /// Whether somebody who may name himself a member of the group, in an epoch, may read its
+    /// offsets.
     ///
     /// # Errors
-    /// `UNKNOWN_MEMBER_ID`: the group's protocol asks for a member, and this is none.
-    pub fn check_fetch(&self, group: &GroupId, names_member: bool) -> Result<(), ErrorCode> {
+    /// `UNKNOWN_MEMBER_ID`: the group's protocol asks for a member, and this is none;
+    /// `STALE_MEMBER_EPOCH`.
+    pub fn check_fetch(
+        &self,
+        group: &GroupId,
+        member: Option<&str>,
+        epoch: i32,
+    ) -> Result<(), ErrorCode> {
         match self.slots.committed(group) {
-            Some(Slot::Other(OtherKind::Consumer | OtherKind::Streams)) if names_member => {
+            Some(Slot::Consumer) => self.check_consumer_fetch(group, member, epoch),
+            Some(Slot::Other(OtherKind::Streams)) if member.is_some() => {
                 Err(ErrorCode::UnknownMemberId)
             }
             _ => Ok(()),

@@ -1,10 +1,10 @@
-//! Members of groups of other protocols (KIP-848, KIP-932, KIP-1071), which a directory of Kafka's
+//! Members of groups of other protocols (KIP-932, KIP-1071), which a directory of Kafka's
 //! may hold: nobody can hear of them here, for their heartbeats are not built. So their sessions
 //! begin when they are loaded and end when their time is over, as those of all silent members do
 //! with Kafka: their records are deleted, and the group is empty. Its epoch stays, and so do its
 //! offsets.
 //!
-//! A group whose members are all gone can be deleted, or become a classic one.
+//! A group whose members are all gone can be deleted.
 
 use std::time::Duration;
 
@@ -42,7 +42,6 @@ impl GroupShard {
 
     fn session_of(&self, kind: OtherKind) -> Duration {
         match kind {
-            OtherKind::Consumer => self.config.consumer_session_timeout,
             OtherKind::Share => self.config.share_session_timeout,
             OtherKind::Streams => self.config.streams_session_timeout,
         }

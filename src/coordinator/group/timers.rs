@@ -15,6 +15,10 @@ pub enum TimerKey {
     Join(GroupId),
     /// The members of a group must have asked for their assignment.
     Sync(GroupId),
+    /// A member of a consumer group must have been heard of.
+    Session(GroupId, MemberId),
+    /// A member of a consumer group must have given partitions back.
+    Revocation(GroupId, MemberId),
     /// The members of a group of another protocol must have been heard of, and were not.
     Others(GroupId),
     /// Offsets that nobody needs are to be looked for.
@@ -45,6 +49,11 @@ impl Timers {
         if let Some(at) = self.at.remove(key) {
             self.order.remove(&(at, key.clone()));
         }
+    }
+
+    /// Whether there is a deadline under a key.
+    pub fn is_set(&self, key: &TimerKey) -> bool {
+        self.at.contains_key(key)
     }
 
     /// The next deadline.

@@ -1,12 +1,15 @@
 //! What handlers, and the node, ask of the coordinator. Whatever waits for the log begins at once:
 //! requests of a connection are begun in their order.
 
+use std::collections::BTreeSet;
+
 use ottla_runtime::Plane;
 use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
 use tokio::sync::oneshot;
 
 use super::Groups;
 use crate::group::classic::{Join, Joined, Leave, Sync, Synced};
+use crate::group::consumer::{ConsumerBeat, ConsumerHeartbeat, Refusal, SharedCluster};
 use crate::group::{Answer, GroupId, GroupShard, ListedGroup, MemberId, OffsetCommit, Told};
 
 impl Groups {
@@ -89,6 +92,41 @@ impl Groups {
         let result = state.core()?.heartbeat(now, group, member, generation);
         self.watch_deadline(&mut state);
         result
+    }
+
+    /// A heartbeat of a member of a consumer group; begins at once.
+    pub fn beat(
+        &self,
+        request: ConsumerHeartbeat,
+    ) -> impl Future<Output = Result<ConsumerBeat, Refusal>> + Send + use<> {
+        let group = request.group.clone();
+        // A topic that was answered for is here, also before this shard is told of it.
+        let cluster = self.inner.cluster.read().expect("never poisoned").clone();
+        let told = self.ask(&group, |core, now, ticket, out| {
+            core.cluster_changed(cluster, &BTreeSet::new());
+            core.consumer_heartbeat(now, &request, ticket, out);
+        });
+        async move {
+            match hear(told).await {
+                Ok(Answer::Beat(told)) => told,
+                Ok(other) => unreachable!("a heartbeat is not answered with {other:?}"),
+                Err(error) => Err(Refusal { error, text: String::new() }),
+            }
+        }
+    }
+
+    /// The metadata says something else, of these topics above all: groups that read them will
+    /// look them up.
+    pub fn cluster_changed(&self, cluster: SharedCluster, changed: BTreeSet<TopicName>) {
+        *self.inner.cluster.write().expect("never poisoned") = cluster.clone();
+        let groups = self.clone();
+        self.inner.runtime.spawn(Plane::Groups, "tell groups of the cluster", async move {
+            for shard in groups.all_shards() {
+                if let Ok(mut state) = shard.state.lock() {
+                    state.cluster_changed(&cluster, &changed);
+                }
+            }
+        });
     }
 
     /// Reads what is committed.

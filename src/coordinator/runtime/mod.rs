@@ -17,7 +17,7 @@ mod shard;
 mod tests;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -33,6 +33,7 @@ use tokio::sync::{Notify, oneshot};
 pub use self::port::{Appended, Committed, LogPort};
 use self::shard::{Phase, Shard, State};
 use self::writer::Writer;
+use crate::group::consumer::{NoCluster, SharedCluster};
 use crate::group::{Effects, GroupShard, Now, Ticket, Told};
 
 /// The topic that groups are kept in.
@@ -56,6 +57,8 @@ struct Inner {
     /// When it will wake, in nanoseconds.
     wakes_at: AtomicU64,
     writer: Writer,
+    /// What groups are told of the cluster.
+    cluster: RwLock<SharedCluster>,
     /// Of the records.
     codec: Codec,
 }
@@ -90,6 +93,7 @@ impl Groups {
                 timer: Notify::new(),
                 wakes_at: AtomicU64::new(u64::MAX),
                 writer: Writer::new(runtime.worker("ottla-groups-log")?),
+                cluster: RwLock::new(Arc::new(NoCluster)),
                 codec,
             }),
         };
@@ -209,7 +213,10 @@ impl Groups {
             return;
         }
         match loaded {
-            Ok((core, end)) => {
+            Ok((mut core, end)) => {
+                // What the metadata says from now on comes behind this, for the lock is held.
+                let cluster = self.inner.cluster.read().expect("never poisoned").clone();
+                core.cluster_changed(cluster, &BTreeSet::new());
                 state.begin(core, end, self.now());
                 self.watch_deadline(&mut state);
             }

@@ -10,8 +10,10 @@
 //!
 //! Invariants: of `open` and `parked` each is in the order of the log; one append is under way when
 //! `appending` says so; whoever waits is answered once.
+//!
+//! A write without records waits for those before it: what it answers was decided by them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchBuilder, BatchKind};
@@ -19,6 +21,7 @@ use ottla_protocol::compression::Codec;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition, TopicName, Uuid};
 use tokio::sync::oneshot;
 
+use crate::group::consumer::SharedCluster;
 use crate::group::{Effects, GroupShard, Now, Then, Ticket, Told, Write};
 
 /// Bytes that a record may take besides its key and value.
@@ -44,6 +47,8 @@ pub(super) struct State {
     /// What is done when the records below an offset are committed.
     parked: VecDeque<(Offset, Then)>,
     appending: bool,
+    /// Everything below it is committed.
+    committed: Offset,
     /// Whether the writer knows that something is open.
     queued: bool,
     /// Topics that were deleted while the log is read.
@@ -67,6 +72,7 @@ impl State {
             open: VecDeque::new(),
             parked: VecDeque::new(),
             appending: false,
+            committed: Offset::ZERO,
             queued: false,
             deleted: Vec::new(),
         }
@@ -81,9 +87,21 @@ impl State {
         }
     }
 
+    /// The metadata says something else, of these topics above all.
+    pub(super) fn cluster_changed(
+        &mut self,
+        cluster: &SharedCluster,
+        changed: &BTreeSet<TopicName>,
+    ) {
+        if let Phase::Active(core) = &mut self.phase {
+            core.cluster_changed(cluster.clone(), changed);
+        }
+    }
+
     /// The log is read, up to `end`: the shard serves.
     pub(super) fn begin(&mut self, core: GroupShard, end: Offset, now: Now) {
         self.phase = Phase::Active(Box::new(core));
+        self.committed = end;
         self.step(|core, out| core.loaded(now, end, out));
         let deleted = std::mem::take(&mut self.deleted);
         if !deleted.is_empty() {
@@ -158,6 +176,7 @@ impl State {
             let base = self.open.front().expect("seen").at;
             self.undo(base, Vec::new(), ErrorCode::UnknownServerError, now);
         }
+        self.park_empty(now);
         let base = self.open.front()?.at;
         let mut builder =
             BatchBuilder::new(BatchKind::Data, Offset::ZERO, LeaderEpoch(0), now.wall)
@@ -175,6 +194,17 @@ impl State {
         }
         self.appending = true;
         Some(Batch { base, bytes: builder.build().into(), end, thens })
+    }
+
+    /// Writes without records wait for what is before them, and that is appended.
+    fn park_empty(&mut self, now: Now) {
+        while let Some(write) = self.open.pop_front_if(|write| write.records.is_empty()) {
+            if write.at <= self.committed {
+                self.step(|core, out| core.finish(now, write.then, Ok(()), out));
+            } else {
+                self.parked.push_back((write.at, write.then));
+            }
+        }
     }
 
     /// The batch is in the log, and waits there until it is committed. Returns where it ends.
@@ -197,7 +227,7 @@ impl State {
         let thens = thens.into_iter().chain(open.into_iter().map(|write| write.then));
         let thens: Vec<Then> = thens.collect();
         self.step(|core, out| {
-            core.revert(base, error, out);
+            core.revert(now, base, error, out);
             let mut told = error;
             for then in thens {
                 core.finish(now, then, Err(told), out);
@@ -210,6 +240,7 @@ impl State {
 
     /// Everything below `end` is committed.
     pub(super) fn committed(&mut self, end: Offset, now: Now) {
+        self.committed = self.committed.max(end);
         let count = self.parked.partition_point(|(needed, _)| *needed <= end);
         let thens: Vec<Then> = self.parked.drain(..count).map(|(_, then)| then).collect();
         self.step(|core, out| {

@@ -116,7 +116,7 @@ fn commit(topic: &str, offset: i64) -> OffsetCommit {
         member: MemberId::from(""),
         instance: None,
         generation: -1,
-        tells_missing_group: true,
+        knows_epochs: true,
         retention_ms: None,
         offsets: vec![offset],
     }

@@ -31,7 +31,7 @@ pub fn call(world: &mut World, key: i16, version: i16) {
         1 => fetches(client, version),
         2 => list_offsets(client, version),
         3 => metadata(client, version),
-        8 | 9 | 11..=16 | 42 | 47 => groups::call(client, key, version),
+        8 | 9 | 11..=16 | 42 | 47 | 68 | 69 => groups::call(client, key, version),
         10 => find_coordinator(client, version),
         18 => api_versions(client, version),
         19 => create_topics(client, version),

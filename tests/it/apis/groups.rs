@@ -5,8 +5,9 @@ use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kafka_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, LeaveGroupRequest,
-    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest,
+    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest,
 };
 use ottla_protocol::ApiKey;
 use ottla_protocol::group_offsets::{OffsetCommitResponse, OffsetFetchResponse};
@@ -14,7 +15,7 @@ use ottla_types::ErrorCode;
 
 use crate::client::Client;
 use crate::groups::{
-    Member, asking_for, commit_request, find_coordinator_of, join_request, member_of,
+    Member, asking_for, beat_request, commit_request, find_coordinator_of, join_request, member_of,
     offset_fetch_request, sync_request,
 };
 use crate::node::fresh;
@@ -33,8 +34,38 @@ pub fn call(client: &mut Client, key: i16, version: i16) {
         16 => list(client, version),
         42 => delete(client, version),
         47 => offset_delete(client),
+        68 => beat(client, version),
+        69 => describe_consumers(client, version),
         _ => panic!("no call for API {key}"),
     }
+}
+
+fn beat(client: &mut Client, version: i16) {
+    let (group, topic) = (fresh("beaten"), create(client, &fresh("beaten"), 3, &[]));
+    find_coordinator_of(client, &group);
+    let answer = client.call(version, &beat_request(&group, "me", 0, &topic.name));
+    assert_eq!((error(answer.error_code), answer.member_epoch), (ErrorCode::None, 2));
+    let told = answer.assignment.expect("who joins is told what it has");
+    assert_eq!(told.topic_partitions[0].partitions, [0, 1, 2]);
+    let answer = client.call(version, &beat_request(&group, "me", 7, &topic.name));
+    assert_eq!(error(answer.error_code), ErrorCode::FencedMemberEpoch);
+}
+
+fn describe_consumers(client: &mut Client, version: i16) {
+    let (group, topic) = (fresh("described"), create(client, &fresh("described"), 1, &[]));
+    find_coordinator_of(client, &group);
+    client.call(0, &beat_request(&group, "me", 0, &topic.name));
+    let names = [group.as_str(), "missing"].map(|name| text(name).into());
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(names.to_vec());
+    let answer = client.call(version, &request);
+    let [described, missing] = answer.groups.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((&*described.group_state, described.group_epoch), ("Stable", 2));
+    let [one] = described.members.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((&*one.member_id, &*one.client_host), ("me", "/127.0.0.1"));
+    assert_eq!(one.member_type, if version < 1 { -1 } else { 1 });
+    let [assigned] = one.assignment.topic_partitions.as_slice() else { panic!("{answer:?}") };
+    assert_eq!((&**assigned.topic_name, &*assigned.partitions), (&*topic.name, &[0][..]));
+    assert_eq!(error(missing.error_code), ErrorCode::GroupIdNotFound);
 }
 
 fn join(client: &mut Client, version: i16) {

@@ -7,11 +7,11 @@ use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kafka_protocol::messages::{
-    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerId, DeleteGroupsRequest,
-    DescribeClientQuotasRequest, DescribeClusterRequest, DescribeGroupsRequest,
-    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, LeaveGroupRequest,
-    ListConfigResourcesRequest, ListGroupsRequest, MetadataRequest, OffsetDeleteRequest,
-    TransactionalId, UnregisterBrokerRequest,
+    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerId, ConsumerGroupDescribeRequest,
+    DeleteGroupsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
+    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, MetadataRequest,
+    OffsetDeleteRequest, TransactionalId, UnregisterBrokerRequest,
 };
 use kafka_protocol::protocol::Request;
 use ottla_protocol::ApiKey;
@@ -27,7 +27,8 @@ use crate::apis::{
 };
 use crate::client::Client;
 use crate::groups::{
-    Member, commit_request, find_coordinator_of, join_request, offset_fetch_request, sync_request,
+    Member, beat_request, commit_request, find_coordinator_of, join_request, offset_fetch_request,
+    sync_request,
 };
 use crate::requests::{
     Topic, batch, creatable, create, create_request, delete_records_request, delete_request,
@@ -60,6 +61,8 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("DeleteGroups", "Delete", "Group"),
     ("OffsetDelete", "Delete", "Group"),
     ("OffsetDelete", "Read", "Topic"),
+    ("ConsumerGroupHeartbeat", "Read", "Group"),
+    ("ConsumerGroupDescribe", "Describe", "Group"),
     ("FindCoordinator", "Describe", "Group"),
     ("FindCoordinator", "Describe", "TransactionalId"),
     ("CreateTopics", "Create", "Cluster"),
@@ -113,6 +116,9 @@ const UNDOCUMENTED: &[(&str, &str, &str)] = &[
     ("DeleteTopics", "Describe", "Topic"),
     // Whoever may write to any topic may do it idempotently, KIP-679.
     ("InitProducerId", "Write", "Topic"),
+    // The topics of consumer groups, KIP-848.
+    ("ConsumerGroupHeartbeat", "Describe", "Topic"),
+    ("ConsumerGroupDescribe", "Describe", "Topic"),
     // Configs of groups, KIP-848.
     ("DescribeConfigs", "DescribeConfigs", "Group"),
     ("AlterConfigs", "AlterConfigs", "Group"),
@@ -294,6 +300,8 @@ fn groups(topic: &Topic) -> Vec<Row> {
         .with_partitions(vec![OffsetDeleteRequestPartition::default()]);
     let forgotten =
         OffsetDeleteRequest::default().with_group_id(text("g").into()).with_topics(vec![forgotten]);
+    let consumer = beat_request("c", "m", 0, "t");
+    let members = ConsumerGroupDescribeRequest::default().with_group_ids(vec![text("c").into()]);
     let one_by_one = &[DESCRIBE, "Describe Group g"];
     vec![
         ask("OffsetCommit", commit, &["Read Group g", "Read Topic t"]),
@@ -305,6 +313,8 @@ fn groups(topic: &Topic) -> Vec<Row> {
         row("DescribeGroups", ALL, 6, described, &["Describe Group g"]),
         row("ListGroups", ALL, 5, list.clone(), &[DESCRIBE]),
         row("ListGroups", NOT_THE_CLUSTER, 5, list, one_by_one),
+        row("ConsumerGroupHeartbeat", ALL, 0, consumer, &["Describe Topic t", "Read Group c"]),
+        row("ConsumerGroupDescribe", ALL, 1, members, &["Describe Group c", "Describe Topic t"]),
         row("OffsetDelete", ALL, 0, forgotten, &["Delete Group g", "Read Topic t"]),
         row("DeleteGroups", ALL, 2, deleted, &["Delete Group h"]),
     ]

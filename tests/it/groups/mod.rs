@@ -1,6 +1,7 @@
 //! Groups and their offsets, over a raw client.
 
 mod compacted;
+mod consumers;
 mod members;
 mod offsets;
 mod pipelined;
@@ -8,7 +9,9 @@ mod pipelined;
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
-use kafka_protocol::messages::{FindCoordinatorRequest, JoinGroupRequest, SyncGroupRequest};
+use kafka_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, JoinGroupRequest, SyncGroupRequest,
+};
 use ottla_protocol::group_offsets::{
     OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic, OffsetFetchGroup,
     OffsetFetchRequest, OffsetFetchTopic,
@@ -17,7 +20,7 @@ use ottla_types::{ErrorCode, Offset, PartitionId, TopicName, Uuid};
 
 use crate::client::Client;
 use crate::node::wait_until;
-use crate::requests::{Topic, error, text};
+use crate::requests::{Topic, error, text, topic_name};
 
 /// Waits until a group has a coordinator that serves it.
 pub fn find_coordinator_of(client: &mut Client, group: &str) {
@@ -48,6 +51,26 @@ pub fn join_request(group: &str, member: &str) -> JoinGroupRequest {
         .with_rebalance_timeout_ms(10_000)
         .with_protocol_type(text("consumer"))
         .with_protocols(vec![protocol])
+}
+
+/// A heartbeat of a member of a consumer group that reads one topic; of epoch 0 it joins.
+pub fn beat_request(
+    group: &str,
+    member: &str,
+    epoch: i32,
+    topic: &str,
+) -> ConsumerGroupHeartbeatRequest {
+    let request = ConsumerGroupHeartbeatRequest::default()
+        .with_group_id(text(group).into())
+        .with_member_id(text(member))
+        .with_member_epoch(epoch);
+    if epoch != 0 {
+        return request;
+    }
+    request
+        .with_rebalance_timeout_ms(60_000)
+        .with_subscribed_topic_names(Some(vec![topic_name(topic)]))
+        .with_topic_partitions(Some(Vec::new()))
 }
 
 /// Joins as somebody new, and comes back with the id that it is given.

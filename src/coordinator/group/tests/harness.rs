@@ -1,12 +1,13 @@
 //! A shard over a log in memory, whose appends can be held back and be refused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_config::{GroupsConfig, NodeConfig};
 use ottla_types::{ErrorCode, MonoTime, Offset, ProducerId, Timestamp};
 
+use super::cluster::TestCluster;
 use super::render;
 use crate::group::{
     Effects, GroupShard, LoadedRecord, Now, RecordBytes, Then, Ticket, Told, Write,
@@ -26,6 +27,8 @@ pub(super) enum Logged {
 pub(super) struct Harness {
     pub(super) config: Arc<GroupsConfig>,
     pub(super) shard: GroupShard,
+    /// What the shard is told of the cluster.
+    pub(super) cluster: Arc<TestCluster>,
     pub(super) now: Duration,
     /// What was committed.
     pub(super) log: Vec<Logged>,
@@ -48,6 +51,7 @@ impl Harness {
         let mut harness = Harness {
             config,
             shard,
+            cluster: Arc::default(),
             now: Duration::ZERO,
             log: Vec::new(),
             holds: false,
@@ -119,7 +123,7 @@ impl Harness {
         let Some(first) = held.first().map(|write| write.at) else { return };
         let thens: Vec<Then> = held.into_iter().map(|write| write.then).collect();
         self.step(|shard, now, out| {
-            shard.revert(first, error, out);
+            shard.revert(now, first, error, out);
             for then in thens {
                 shard.finish(now, then, Err(error), out);
             }
@@ -157,6 +161,7 @@ impl Harness {
             self.answers.push((ticket, Err(gone)));
         }
         self.shard = GroupShard::new(self.config.clone());
+        self.shard.cluster_changed(self.cluster.clone(), &BTreeSet::new());
         for (offset, logged) in (0..).map(Offset).zip(&self.log) {
             match logged {
                 Logged::Record(record, producer) => {

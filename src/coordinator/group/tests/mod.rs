@@ -1,5 +1,6 @@
 //! Scripts that teach the protocol, what every request does in every state, and random runs.
 
+mod cluster;
 mod harness;
 mod random;
 mod render;

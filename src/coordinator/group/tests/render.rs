@@ -4,10 +4,13 @@ use std::fmt::Write;
 
 use ottla_protocol::consumer_protocol::ConsumerProtocolSubscription;
 use ottla_protocol::coordinator::group::GroupRecord;
+use ottla_protocol::coordinator::group::consumer::CurrentPartitions;
 use ottla_protocol::{Message, Reader};
-use ottla_types::ErrorCode;
+use ottla_types::{ErrorCode, PartitionId};
 
+use super::cluster::said;
 use crate::group::classic::{ClassicGroup, Joined, Synced};
+use crate::group::consumer::{Assignment, DescribedConsumer, DescribedConsumerGroup};
 use crate::group::{Answer, DescribedGroup, DescribedMember, ListedGroup, RecordBytes, Told};
 
 pub(super) fn text(bytes: &[u8]) -> String {
@@ -56,6 +59,11 @@ pub(super) fn told(told: &Told) -> String {
         Ok(Answer::OffsetsDeleted(outcomes)) => codes(outcomes),
         Ok(Answer::Deleted) => "deleted".to_owned(),
         Ok(Answer::Joined(it)) => joined(it),
+        Ok(Answer::Beat(Err(refusal))) => format!("{} ({})", refusal.error, refusal.text),
+        Ok(Answer::Beat(Ok(beat))) => {
+            let assigned = beat.assignment.as_ref().map(|it| format!(" {}", assignment(it)));
+            format!("epoch={}{}", beat.epoch, assigned.unwrap_or_default())
+        }
         Ok(Answer::Synced(Synced { protocol, assignment, .. })) => {
             let protocol = protocol.as_deref().unwrap_or("-");
             format!("synced protocol={protocol} assignment={:?}", text(assignment))
@@ -112,8 +120,103 @@ pub(super) fn record(record: &RecordBytes) -> String {
                 members.join(" ")
             )
         }
-        other => format!("{other:?}"),
+        other => consumer_record(&other).unwrap_or_else(|| format!("{other:?}")),
     }
+}
+
+/// A record of a consumer group.
+fn consumer_record(record: &GroupRecord) -> Option<String> {
+    let topics = |topics: &[CurrentPartitions]| {
+        let topic = |topic: &CurrentPartitions| {
+            let epochs = topic.assignment_epochs.as_deref().unwrap_or_default();
+            let one = |(id, since): (&PartitionId, &i32)| format!("{}@{since}", id.0);
+            let all: Vec<_> = topic.partitions.iter().zip(epochs).map(one).collect();
+            format!("{}:{}", said(topic.topic_id), all.join(","))
+        };
+        let all: Vec<String> = topics.iter().map(topic).collect();
+        if all.is_empty() { "-".to_owned() } else { all.join("/") }
+    };
+    Some(match record {
+        GroupRecord::ConsumerGroupMetadata(key, None) => {
+            format!("group {} forgotten", key.group_id)
+        }
+        GroupRecord::ConsumerGroupMetadata(key, Some(value)) => {
+            let hash = if value.metadata_hash == 0 { "none" } else { "some" };
+            format!("group {} epoch={} topics={hash}", key.group_id, value.epoch)
+        }
+        GroupRecord::ConsumerGroupPartitionMetadata(_, None) => "old topics forgotten".to_owned(),
+        GroupRecord::ConsumerGroupMemberMetadata(key, None) => {
+            format!("member {} forgotten", key.member_id)
+        }
+        GroupRecord::ConsumerGroupMemberMetadata(key, Some(value)) => {
+            let topics = value.subscribed_topic_names.iter().map(ToString::to_string);
+            let topics = topics.collect::<Vec<_>>().join("/");
+            let instance = value.instance_id.as_ref().map(|it| format!(" instance={it}"));
+            let assignor = value.server_assignor.as_ref().map(|it| format!(" assignor={it}"));
+            let (instance, assignor) = (instance.unwrap_or_default(), assignor.unwrap_or_default());
+            format!("member {}{instance} reads {topics}{assignor}", key.member_id)
+        }
+        GroupRecord::ConsumerGroupTargetAssignmentMetadata(_, None) => {
+            "target forgotten".to_owned()
+        }
+        GroupRecord::ConsumerGroupTargetAssignmentMetadata(_, Some(value)) => {
+            format!("target epoch={}", value.assignment_epoch)
+        }
+        GroupRecord::ConsumerGroupTargetAssignmentMember(key, None) => {
+            format!("target of {} forgotten", key.member_id)
+        }
+        GroupRecord::ConsumerGroupTargetAssignmentMember(key, Some(value)) => {
+            format!("target of {} is {}", key.member_id, assignment(&Assignment::of(value)))
+        }
+        GroupRecord::ConsumerGroupCurrentMemberAssignment(key, None) => {
+            format!("partitions of {} forgotten", key.member_id)
+        }
+        GroupRecord::ConsumerGroupCurrentMemberAssignment(key, Some(value)) => {
+            let state = ["Stable", "Unrevoked", "Unreleased"];
+            let revoking = &value.partitions_pending_revocation;
+            let gives = match revoking.is_empty() {
+                true => String::new(),
+                false => format!(" gives-back={}", topics(revoking)),
+            };
+            format!(
+                "partitions of {} {} epoch={}<{} has={}{gives}",
+                key.member_id,
+                state[usize::try_from(value.state).expect("a state of these")],
+                value.member_epoch,
+                value.previous_member_epoch,
+                topics(&value.assigned_partitions),
+            )
+        }
+        _ => return None,
+    })
+}
+
+/// Partitions by topic.
+pub(super) fn assignment(assignment: &Assignment) -> String {
+    let topic = |(id, partitions): (&ottla_types::Uuid, &Vec<PartitionId>)| {
+        let all: Vec<String> = partitions.iter().map(|id| id.0.to_string()).collect();
+        format!("{}:{}", said(*id), all.join(","))
+    };
+    let all: Vec<String> = assignment.0.iter().map(topic).collect();
+    if all.is_empty() { "nothing".to_owned() } else { all.join("/") }
+}
+
+pub(super) fn consumers(group: &DescribedConsumerGroup) -> String {
+    let DescribedConsumerGroup { state, epoch, assignment_epoch, assignor, members } = group;
+    let member = |member: &DescribedConsumer| {
+        let of = &member.member;
+        let instance = of.instance.as_ref().map(|it| format!(" instance={it}"));
+        format!(
+            "\n  {}{} epoch={} has {} and is to have {}",
+            of.id,
+            instance.unwrap_or_default(),
+            of.epoch,
+            assignment(&member.assigned),
+            assignment(&member.target),
+        )
+    };
+    let members: String = members.iter().map(member).collect();
+    format!("{state} epoch={epoch} target={assignment_epoch} assignor={assignor}{members}")
 }
 
 pub(super) fn group(group: &ClassicGroup) -> String {

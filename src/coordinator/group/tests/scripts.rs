@@ -12,8 +12,10 @@
 //! | `load [KEY=VALUE]...` | another coordinator takes over, maybe with other keys |
 //! | `group`, `describe`, `list` | shows the group; what operators are told |
 //!
-//! Those about offsets are in `offsets.rs`. Everything is about the group `g`.
+//! Those about offsets are in `offsets.rs`, those of consumer groups in `consumers.rs`. Everything
+//! is about the group `g`.
 
+mod consumers;
 mod offsets;
 
 use std::error::Error;
@@ -50,6 +52,7 @@ fn the_scripts_are_a_book() {
 #[derive(Default)]
 pub(super) struct Script {
     harness: Option<Harness>,
+    consumers: consumers::Consumers,
     /// Members so far; a new one's id ends in its number.
     members: u64,
 }
@@ -81,7 +84,10 @@ impl Script {
 
     fn step(&mut self, name: &str, args: &mut ArgumentConsumer<'_>) -> Output {
         match name {
-            "start" => self.harness = Some(Harness::new(&keys(args))),
+            "start" => {
+                self.harness = Some(Harness::new(&keys(args)));
+                self.consumers = consumers::Consumers::default();
+            }
             "load" => {
                 let keys = keys(args);
                 self.harness().load(&keys);
@@ -116,7 +122,7 @@ impl Script {
                 let lines: Vec<String> = listed.iter().map(render::listed).collect();
                 return Ok(if lines.is_empty() { "none".to_owned() } else { lines.join("\n") });
             }
-            _ => return self.step_of_offsets(name, args),
+            _ => return self.step_of_consumers(name, args),
         }
         Ok(self.told())
     }

@@ -1,5 +1,7 @@
 //! Groups and their offsets. Each handler asks the authorizer, then the shard of the group.
 
+pub mod consumer_describe;
+pub mod consumer_heartbeat;
 pub mod delete;
 pub mod describe;
 pub mod heartbeat;
@@ -14,6 +16,7 @@ pub mod sync;
 use std::net::IpAddr;
 
 use ottla_coordinator::runtime::GROUPS_TOPIC;
+use ottla_metadata::GROUP_VERSION;
 use ottla_metadata::image::Image;
 use ottla_protocol::messages::StrBytes;
 use ottla_security::{Action, Operation, Resource, ResourceKind};
@@ -55,6 +58,11 @@ fn client_host(peer: &Peer) -> String {
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
+}
+
+/// Whether the cluster's level of `group.version` lets consumer groups be (KIP-848).
+fn knows_consumer_groups(image: &Image) -> bool {
+    image.features().level(GROUP_VERSION) > 0
 }
 
 /// How many partitions groups are spread over; none while their topic is not there.

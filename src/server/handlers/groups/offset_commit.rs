@@ -31,7 +31,7 @@ use crate::response::Response;
 use crate::services::Services;
 
 const TOPIC_IDS_FROM: i16 = 10;
-const TELLS_MISSING_GROUP_FROM: i16 = 9;
+const EPOCHS_FROM: i16 = 9;
 const NOT_GIVEN: i64 = -1;
 
 /// Answers the request.
@@ -57,7 +57,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         member: MemberId::from(body.member_id.as_str()),
         instance: body.group_instance_id.clone(),
         generation: body.generation,
-        tells_missing_group: version >= TELLS_MISSING_GROUP_FROM,
+        knows_epochs: version >= EPOCHS_FROM,
         retention_ms: Some(body.retention_time_ms).filter(|ms| *ms != NOT_GIVEN),
         offsets: std::mem::take(&mut sorted.offsets),
     };

@@ -95,7 +95,7 @@ impl Handler<'_> {
         }
         let group = GroupId::from(asked.group_id.as_str());
         self.services.groups.read(&group, |shard| {
-            shard.check_fetch(&group, asked.member_id.is_some())?;
+            shard.check_fetch(&group, asked.member_id.as_deref(), asked.member_epoch)?;
             Ok(match &asked.topics {
                 None => self.all(shard, &group),
                 Some(topics) => topics.iter().map(|it| self.topic(shard, &group, it)).collect(),

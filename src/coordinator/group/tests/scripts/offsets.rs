@@ -4,13 +4,13 @@
 //! |---|---|
 //! | `commit [member=] [generation=] [instance=] [retention=] PLACE@OFFSET...` | commits offsets |
 //! | `commit ... [metadata=LENGTH] [version=]` | with so long a text; as an older client |
-//! | `fetch [stable=true] [PLACE...]` | what readers are told, of all or of these |
+//! | `fetch [stable=true] [member=] [epoch=] [PLACE...]` | what readers are told |
 //! | `forget PLACE...` | an operator deletes offsets |
 //! | `delete` | an operator deletes the group |
 //! | `topic-deleted NAME` | a topic is not there any more |
 //! | `logged PRODUCER PLACE@OFFSET...` | the log has more: offsets of a transaction |
 //! | `logged PRODUCER end=commit` | and its end |
-//! | `logged-group KIND [members=N]` | and a group of another protocol: `consumer` or `share` |
+//! | `logged-group KIND [members=N]` | and a group of another protocol: `share` |
 //!
 //! A PLACE is `TOPIC-PARTITION`. What is logged is known after `load`.
 
@@ -19,10 +19,6 @@ use std::error::Error;
 use bytes::Bytes;
 use goldenscript::ArgumentConsumer;
 use ottla_protocol::coordinator::group::GroupRecord;
-use ottla_protocol::coordinator::group::consumer::{
-    ConsumerGroupMemberMetadataKey, ConsumerGroupMemberMetadataValue, ConsumerGroupMetadataKey,
-    ConsumerGroupMetadataValue,
-};
 use ottla_protocol::coordinator::group::share::{
     ShareGroupMemberMetadataKey, ShareGroupMemberMetadataValue, ShareGroupMetadataKey,
     ShareGroupMetadataValue,
@@ -79,8 +75,8 @@ impl Script {
         while let Some(one) = args.next_pos() {
             let ((topic, partition), offset) = offset(one)?;
             offsets.push(OffsetToCommit {
+                topic_id: self.topic_id(&topic),
                 topic,
-                topic_id: Uuid::ZERO,
                 partition,
                 offset,
                 leader_epoch: LeaderEpoch::NONE,
@@ -92,7 +88,7 @@ impl Script {
             member: MemberId::from(member.as_str()),
             instance,
             generation,
-            tells_missing_group: version >= 9,
+            knows_epochs: version >= 9,
             retention_ms,
             offsets,
         };
@@ -103,8 +99,13 @@ impl Script {
 
     fn fetch(&mut self, args: &mut ArgumentConsumer<'_>) -> Output {
         let stable = args.take_key("stable").is_some();
+        let member = args.take_key("member").map(str::to_owned);
+        let epoch = args.take_key("epoch").unwrap_or("-1").parse()?;
         let places = places(args)?;
         let shard = &self.harness().shard;
+        if let Err(error) = shard.check_fetch(&group(), member.as_deref(), epoch) {
+            return Ok(error.to_string());
+        }
         let key = |(topic, partition)| OffsetKey { group: group(), topic, partition };
         let offsets = if places.is_empty() {
             shard.fetch_all_offsets(&group(), stable)
@@ -157,10 +158,6 @@ impl Script {
         let text = |text: &str| text.to_owned();
         let group_id = || text("g");
         let of_group = match kind {
-            "consumer" => GroupRecord::ConsumerGroupMetadata(
-                ConsumerGroupMetadataKey { group_id: group_id() },
-                Some(ConsumerGroupMetadataValue { epoch: 5, ..Default::default() }),
-            ),
             "share" => GroupRecord::ShareGroupMetadata(
                 ShareGroupMetadataKey { group_id: group_id() },
                 Some(ShareGroupMetadataValue { epoch: 5, ..Default::default() }),
@@ -169,16 +166,10 @@ impl Script {
         };
         let member = |number: usize| {
             let (group_id, member_id) = (group_id(), format!("m{number}"));
-            match kind {
-                "consumer" => GroupRecord::ConsumerGroupMemberMetadata(
-                    ConsumerGroupMemberMetadataKey { group_id, member_id },
-                    Some(ConsumerGroupMemberMetadataValue::default()),
-                ),
-                _ => GroupRecord::ShareGroupMemberMetadata(
-                    ShareGroupMemberMetadataKey { group_id, member_id },
-                    Some(ShareGroupMemberMetadataValue::default()),
-                ),
-            }
+            GroupRecord::ShareGroupMemberMetadata(
+                ShareGroupMemberMetadataKey { group_id, member_id },
+                Some(ShareGroupMemberMetadataValue::default()),
+            )
         };
         for record in std::iter::once(of_group).chain((0..members).map(member)) {
             let (key, value) = record.encode(0);

@@ -1,0 +1,46 @@
+//! A cluster for scripts: some topics, whose ids say their names.
+
+use std::collections::BTreeMap;
+
+use ottla_types::{TopicName, Uuid};
+
+use crate::group::consumer::{Cluster, TopicView};
+
+#[derive(Clone, Default)]
+pub(super) struct TestCluster {
+    pub(super) topics: BTreeMap<String, TopicView>,
+    pub(super) configs: BTreeMap<String, String>,
+}
+
+/// An id that says a name.
+pub(super) fn id_of(name: &str) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    Uuid(bytes)
+}
+
+/// The name that an id says.
+pub(super) fn said(id: Uuid) -> String {
+    let name = id.0.iter().take_while(|byte| **byte != 0).copied();
+    String::from_utf8(name.collect()).expect("ids of scripts say names")
+}
+
+impl Cluster for TestCluster {
+    fn topic(&self, name: &str) -> Option<TopicView> {
+        self.topics.get(name).copied()
+    }
+
+    fn name_of(&self, id: Uuid) -> Option<TopicName> {
+        let name = said(id);
+        self.topics.contains_key(&name).then(|| TopicName::from(name.as_str()))
+    }
+
+    fn racks(&self, id: Uuid) -> Vec<Vec<String>> {
+        let count = self.topics.get(&said(id)).map_or(0, |topic| topic.partitions);
+        vec![Vec::new(); count.unsigned_abs() as usize]
+    }
+
+    fn group_config(&self, _: &str, key: &str) -> Option<String> {
+        self.configs.get(key).cloned()
+    }
+}
