@@ -19,6 +19,13 @@ pub(super) fn id_of(name: &str) -> Uuid {
     Uuid(bytes)
 }
 
+/// The id of a topic that was deleted and came back so many times; fewer than 256.
+pub(super) fn id_of_again(name: &str, times: u8) -> Uuid {
+    let mut id = id_of(name);
+    id.0[15] = times;
+    id
+}
+
 /// The name that an id says.
 pub(super) fn said(id: Uuid) -> String {
     let name = id.0.iter().take_while(|byte| **byte != 0).copied();

@@ -3,6 +3,7 @@
 mod cluster;
 mod harness;
 mod random;
+mod random_consumers;
 mod render;
 mod scripts;
 mod transitions;
