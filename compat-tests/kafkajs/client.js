@@ -132,7 +132,14 @@ async function join({ member, group, topics, pattern, instance, cooperative, ses
       .flatMap(([topic, partitions]) => partitions.map(one => `${topic}:${one}`)))
   })
   consumer.on(consumer.events.REBALANCING, () => log.taken())
-  consumer.on(consumer.events.CRASH, ({ payload }) => log.error(payload.error))
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    log.error(payload.error)
+    // It gives up when it looks for its coordinator while the broker is away (README.md).
+    if (!payload.restart) setTimeout(start, 500)
+  })
+  const start = () => {
+    if (members.get(member)?.consumer === consumer) run().catch(error => log.error(error))
+  }
   const run = async () => {
     await consumer.connect()
     await consumer.subscribe({ topics: pattern ? [new RegExp(pattern)] : topics, fromBeginning: true })
@@ -143,7 +150,7 @@ async function join({ member, group, topics, pattern, instance, cooperative, ses
       },
     })
   }
-  run().catch(error => log.error(error))
+  start()
 }
 
 async function leave({ member }) {
