@@ -19,8 +19,15 @@ GROUP_NAMES = [f"group-{name}" for name in NAMES]
 
 def endure(subjects, broker, name, tell):
     """`tell` hears (client, name, outcome) for each client."""
+    lost = {}
+    def of_group(subject, case, outcome):
+        if is_race(subject, case, outcome):
+            lost[subject] = outcome
+        else:
+            tell(subject, case, outcome)
+
     grouped = {subject: Endured(subject, name) for subject in subjects}
-    of_groups(grouped, name, tell, Endured.before)
+    of_groups(grouped, name, of_group, Endured.before)
     going = {}
     for subject in subjects:
         try:
@@ -40,6 +47,26 @@ def endure(subjects, broker, name, tell):
             tell(subject, name, None)
         except (Failed, Needs) as reason:
             tell(subject, name, reason)
+    of_groups(grouped, name, of_group, Endured.after)
+    for subject in grouped:
+        tell(subject, f"group-{name}", None)
+    if lost:
+        once_more(lost, broker, name, tell)
+
+
+def is_race(subject, case, outcome):
+    """Whether a client may have lost a race of its own. What was committed is not lost by one."""
+    return (isinstance(outcome, Failed) and case not in subject.hello.get("own", ())
+            and "committed is" not in str(outcome))
+
+
+def once_more(lost, broker, name, tell):
+    """The groups that failed have another restart, and it is said so."""
+    for subject, reason in lost.items():
+        print(f"again {subject.name} group-{name}: {str(reason)[:200]}", flush=True)
+    grouped = {subject: Endured(subject.anew(), name) for subject in lost}
+    of_groups(grouped, name, tell, Endured.before)
+    getattr(broker, NAMES[name])()
     of_groups(grouped, name, tell, Endured.after)
     for subject in grouped:
         tell(subject, f"group-{name}", None)
