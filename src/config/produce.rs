@@ -7,7 +7,7 @@ use crate::values::Values;
 pub enum ProduceValidation {
     /// Every record.
     Strict,
-    /// Every record of uncompressed batches, without its time.
+    /// The header, as long as it does not show that more must be looked at.
     Relaxed,
 }
 

@@ -40,8 +40,8 @@ pub(super) const NETWORK: &[ConfigKey] = &[
         "ottla.produce.validation",
         Kind::OneOf(&["strict", "relaxed"]),
         Some("strict"),
-        "strict looks at every record of a produced batch, as Kafka does. relaxed takes the \
-         producer's word for what is inside compressed batches and for the times of records; \
-         batches without a largest time, or for compacted topics, are looked at all the same.",
+        "strict looks at every record of a produced batch, as Kafka does. relaxed looks at the \
+         batch's header and checksum and takes the producer's word for the records; batches \
+         without a largest time, or for compacted topics, are looked at all the same.",
     ),
 ];

@@ -72,6 +72,20 @@ pub trait RecordBytes {
     /// Those of the source.
     fn is_at_end(&mut self) -> Walked<bool>;
 
+    /// Passes over the next record.
+    ///
+    /// # Errors
+    /// When it is none.
+    #[inline]
+    fn record(&mut self) -> Walked<(RecordFront, RecordBody)>
+    where
+        Self: Sized,
+    {
+        let front = RecordFront::read(self)?;
+        let body = RecordBody::read(self, &front)?;
+        Ok((front, body))
+    }
+
     /// A zig-zag variable-length `int`.
     ///
     /// # Errors
@@ -207,6 +221,53 @@ impl<'a> SliceBytes<'a> {
     pub fn new(bytes: &'a [u8]) -> SliceBytes<'a> {
         SliceBytes { bytes, position: 0 }
     }
+
+    /// The next record, if all its numbers are short and it is sound, and where it ends.
+    ///
+    /// Where the next one begins is known from the length alone: a processor is at the next records
+    /// while it still looks whether the parts of this one add up.
+    #[inline]
+    fn ordinary_record(&self) -> Option<(RecordFront, RecordBody, usize)> {
+        let mut start = self.position;
+        let len = usize::try_from(short_varint(self.bytes, &mut start)?).ok()?;
+        let record = self.bytes.get(start..start + len)?;
+        // Behind the attributes.
+        let mut at = 1;
+        let timestamp_delta = i64::from(short_varint(record, &mut at)?);
+        let offset_delta = short_varint(record, &mut at)?;
+        let key_len = short_varint(record, &mut at)?;
+        at += usize::try_from(key_len).unwrap_or(0);
+        let value_len = short_varint(record, &mut at)?;
+        at += usize::try_from(value_len).unwrap_or(0);
+        // A record with headers is looked at as any other.
+        let is_whole = short_varint(record, &mut at)? == 0 && at == len;
+        let front = RecordFront { len, start: start as u64, timestamp_delta, offset_delta };
+        is_whole.then_some((front, RecordBody { key_len, value_len }, start + len))
+    }
+}
+
+impl SliceBytes<'_> {
+    #[cold]
+    fn unusual_record(&mut self) -> Walked<(RecordFront, RecordBody)> {
+        let front = RecordFront::read(self)?;
+        let body = RecordBody::read(self, &front)?;
+        Ok((front, body))
+    }
+}
+
+/// A zig-zag number of three bytes at most.
+#[inline]
+fn short_varint(bytes: &[u8], at: &mut usize) -> Option<i32> {
+    let mut raw = 0;
+    for shift in [0, 7, 14] {
+        let byte = u32::from(*bytes.get(*at)?);
+        *at += 1;
+        raw |= (byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some((raw >> 1) as i32 ^ -((raw & 1) as i32));
+        }
+    }
+    None
 }
 
 impl RecordBytes for SliceBytes<'_> {
@@ -232,6 +293,15 @@ impl RecordBytes for SliceBytes<'_> {
 
     fn is_at_end(&mut self) -> Walked<bool> {
         Ok(self.position == self.bytes.len())
+    }
+
+    #[inline]
+    fn record(&mut self) -> Walked<(RecordFront, RecordBody)> {
+        if let Some((front, body, end)) = self.ordinary_record() {
+            self.position = end;
+            return Ok((front, body));
+        }
+        self.unusual_record()
     }
 }
 
@@ -324,5 +394,80 @@ impl CopyBytes for PieceBytes<'_> {
             out.write_all(&self.window[part]).map_err(WalkError::Compress)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records in memory, read part by part.
+    struct PartByPart<'a>(SliceBytes<'a>);
+
+    impl RecordBytes for PartByPart<'_> {
+        fn byte(&mut self) -> Walked<u8> {
+            self.0.byte()
+        }
+
+        fn skip(&mut self, count: usize) -> Walked<()> {
+            self.0.skip(count)
+        }
+
+        fn position(&self) -> u64 {
+            self.0.position()
+        }
+
+        fn is_at_end(&mut self) -> Walked<bool> {
+            self.0.is_at_end()
+        }
+    }
+
+    fn walked(bytes: &mut impl RecordBytes) -> String {
+        let mut seen = String::new();
+        loop {
+            match bytes.record() {
+                Ok(record) => seen += &format!("{record:?} {}\n", bytes.position()),
+                Err(error) => return seen + &error.to_string(),
+            }
+        }
+    }
+
+    /// Numbers that are one, two and three bytes long, more than three, not as short as they could
+    /// be, negative, and too long for what is left.
+    const NUMBERS: &[&[u8]] = &[
+        &[0],
+        &[1],
+        &[2],
+        &[8],
+        &[0x82, 0],
+        &[0x80, 0x80, 0],
+        &[0x80, 1],
+        &[0x80, 0x80, 1],
+        &[0x80, 0x80, 0x80, 1],
+        &[0xff, 0xff, 0xff, 0xff, 0x0f],
+        &[0xff, 0xff, 0xff, 0xff, 0x7f],
+        &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+    ];
+
+    #[test]
+    fn a_record_in_memory_is_what_its_parts_are() {
+        let mut seed = 1_u32;
+        let mut draw = |max: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 16) as usize % max
+        };
+        for _ in 0..20_000 {
+            let mut bytes = Vec::new();
+            for _ in 0..1 + draw(3) {
+                let mut record = vec![0];
+                (0..4).for_each(|_| record.extend(NUMBERS[draw(NUMBERS.len().min(4 + draw(9)))]));
+                record.extend(&[0, 0, 0, 0, 0][..draw(6)]);
+                // Twice the length is its zig-zag form; sometimes it is wrong.
+                bytes.push(2 * (record.len() + draw(2) * draw(2)) as u8);
+                bytes.extend(&record);
+            }
+            let parts = walked(&mut PartByPart(SliceBytes::new(&bytes)));
+            assert_eq!(walked(&mut SliceBytes::new(&bytes)), parts, "{bytes:?}");
+        }
     }
 }

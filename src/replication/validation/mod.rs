@@ -5,8 +5,8 @@
 //! grows with the batch. A batch whose header tells a wrong largest time gets the right one; one
 //! whose codec is not the topic's is written anew.
 //!
-//! Strict looks at everything. Relaxed takes compressed batches unseen and does not look at the
-//! times of records, unless the header shows that it must be (see [`Depth`]).
+//! Strict looks at everything. Relaxed takes records unseen, so that a batch costs the same however
+//! many there are, unless the header shows that they must be looked at (see [`Depth`]).
 //!
 //! Pure: bytes and the time in, a batch or a refusal out.
 
@@ -127,8 +127,6 @@ impl Refusal {
 enum Depth {
     /// Its header only.
     Header,
-    /// Whether its records are records.
-    Structure,
     /// Everything.
     Full,
 }
@@ -145,13 +143,8 @@ pub fn validate_records(
     let source = batch.header.attributes.compression().unwrap_or(Compression::None);
     let target = target_codec(rules.topic, source);
     let walk = Walk { batch: &batch, source, rules };
-    match walk.depth(target) {
-        Depth::Header => return Ok(batch),
-        Depth::Structure => {
-            walk.over_records(workspace, |_, _, _| {}).map_err(unreadable)?;
-            return Ok(batch);
-        }
-        Depth::Full => {}
+    if walk.depth(target) == Depth::Header {
+        return Ok(batch);
     }
     let in_place = source == target.compression();
     let passed_over = in_place && source != Compression::None;
@@ -185,7 +178,7 @@ pub fn effort(batch: &IncomingBatch, rules: &Rules<'_>) -> Effort {
     match (Walk { batch, source, rules }).depth(target) {
         Depth::Full if source != target.compression() => Effort::Rewrite,
         Depth::Full if source != Compression::None => Effort::Decompress,
-        Depth::Header | Depth::Structure | Depth::Full => Effort::Walk,
+        Depth::Header | Depth::Full => Effort::Walk,
     }
 }
 
@@ -219,7 +212,6 @@ impl Walk<'_> {
         match self.rules.validation {
             ProduceValidation::Strict => Depth::Full,
             ProduceValidation::Relaxed if must_look => Depth::Full,
-            ProduceValidation::Relaxed if self.source == Compression::None => Depth::Structure,
             ProduceValidation::Relaxed => Depth::Header,
         }
     }
@@ -252,8 +244,7 @@ fn over_records(
     mut visit: impl FnMut(i32, &RecordFront, &RecordBody),
 ) -> Walked<()> {
     for index in 0..count {
-        let front = RecordFront::read(bytes)?;
-        let body = RecordBody::read(bytes, &front)?;
+        let (front, body) = bytes.record()?;
         visit(index, &front, &body);
     }
     if bytes.is_at_end()? { Ok(()) } else { Err(DecodeError::TrailingBytes.into()) }
