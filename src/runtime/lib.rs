@@ -90,6 +90,13 @@ impl Runtime {
         }
     }
 
+    /// The same, with the real files of this machine: what happens to them is not decided by the
+    /// world, and survives it.
+    #[must_use]
+    pub fn with_real_disk(self) -> Runtime {
+        Runtime { disk: Disk::real(), ..self }
+    }
+
     /// Time: a monotonic clock, the wall clock and timers.
     #[must_use]
     pub fn clock(&self) -> &Clock {

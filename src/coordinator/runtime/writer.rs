@@ -4,6 +4,8 @@
 //! other by a thread of its own; what is decided meanwhile goes with the next round. So the thread
 //! of groups never waits for a disk, one wake-up serves all commits that came together, and
 //! answers come back together, too.
+//!
+//! What is never inlined here is counted by its name (tests/gates).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -95,6 +97,7 @@ impl Groups {
         }
     }
 
+    #[inline(never)]
     fn next_batches(&self, shards: Vec<Arc<Shard>>) -> Vec<(Arc<Shard>, Batch)> {
         let now = self.now();
         let next = |shard: Arc<Shard>| {
@@ -109,12 +112,14 @@ impl Groups {
         shards.into_iter().filter_map(next).collect()
     }
 
+    #[inline(never)]
     fn append_one(&self, (shard, batch): (Arc<Shard>, Batch)) -> Done {
         let append = || self.inner.port.append(shard.partition, batch.bytes.clone());
         let result = contained(append);
         Done { shard, batch, result }
     }
 
+    #[inline(never)]
     fn appended(&self, done: Done) {
         let Done { shard, batch, result } = done;
         let now = self.now();

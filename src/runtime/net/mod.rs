@@ -317,12 +317,14 @@ impl Stream {
                     Ok(rustix::fs::sendfile(stream, file, Some(&mut position), len)?)
                 })
             }
-            (StreamTwin::Sim(stream), FileTwin::Sim(_)) => {
+            (StreamTwin::Sim(stream), _) => {
                 let mut bytes = vec![0; len.min(64 * 1024)];
                 let count = file.read_at(&mut bytes, offset)?;
                 if count == 0 { Ok(0) } else { stream.try_write(&[IoSlice::new(&bytes[..count])]) }
             }
-            _ => unreachable!("a node's files and sockets are of one world"),
+            (StreamTwin::Tcp(_), FileTwin::Sim(_)) => {
+                unreachable!("whoever has simulated files has simulated sockets")
+            }
         }
     }
 
