@@ -87,7 +87,9 @@ impl GroupShard {
 
     fn may_assign(&self, now: Now, id: &GroupId, head: &Head) -> bool {
         let interval = self.assignment_interval_ms(id);
-        head.assigned_at.0 == 0 || interval == 0 || now.wall.0 >= head.assigned_at.0 + interval
+        let (last, now) = (head.assigned_at.0, now.wall.0);
+        // A time that is still to come is of a clock that was set back since: it holds nothing up.
+        last == 0 || interval == 0 || now >= last + interval || now < last
     }
 
     fn preferred(&self, id: &GroupId, changing: &Changing<'_>) -> Assignor {
