@@ -28,6 +28,18 @@ pub enum Lie {
     SessionNeverEnds,
     /// What was deleted is loaded as it was before.
     DeletionNotKept,
+    /// A consumer group is loaded with the epoch before its own.
+    GroupEpochNotKept,
+    /// A member of a consumer group is loaded with the target that it had before.
+    TargetOfBefore,
+    /// A member of a consumer group is loaded with the epoch that it was in before.
+    MemberEpochNotKept,
+    /// What a member of a consumer group still has to give back is not loaded.
+    RevocationNotKept,
+    /// What a member of a consumer group has is not loaded.
+    AssignmentNotKept,
+    /// A static member that left for a while is loaded as it was before.
+    StaticLeaveNotKept,
 }
 
 impl Lie {
@@ -40,6 +52,12 @@ impl Lie {
         Lie::ReplacementNotKept,
         Lie::SessionNeverEnds,
         Lie::DeletionNotKept,
+        Lie::GroupEpochNotKept,
+        Lie::TargetOfBefore,
+        Lie::MemberEpochNotKept,
+        Lie::RevocationNotKept,
+        Lie::AssignmentNotKept,
+        Lie::StaticLeaveNotKept,
     ];
 
     fn name(self) -> &'static str {
@@ -51,6 +69,12 @@ impl Lie {
             Lie::ReplacementNotKept => "replacement-not-kept",
             Lie::SessionNeverEnds => "session-never-ends",
             Lie::DeletionNotKept => "deletion-not-kept",
+            Lie::GroupEpochNotKept => "group-epoch-not-kept",
+            Lie::TargetOfBefore => "target-of-before",
+            Lie::MemberEpochNotKept => "member-epoch-not-kept",
+            Lie::RevocationNotKept => "revocation-not-kept",
+            Lie::AssignmentNotKept => "assignment-not-kept",
+            Lie::StaticLeaveNotKept => "static-leave-not-kept",
         }
     }
 }

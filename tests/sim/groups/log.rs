@@ -18,6 +18,7 @@ use ottla_protocol::coordinator::group::classic::GroupMetadataValue;
 use ottla_runtime::Runtime;
 use ottla_types::{ErrorCode, Offset, TopicIdPartition};
 
+use super::consumer;
 use crate::dice::Dice;
 use crate::findings::Findings;
 use crate::mutant::Lie;
@@ -64,6 +65,8 @@ pub struct Seen {
     last: BTreeMap<Bytes, Bytes>,
     /// The last description of each group.
     groups: BTreeMap<String, GroupMetadataValue>,
+    /// The last record of each key of consumer groups.
+    consumers: BTreeMap<Bytes, GroupRecord>,
     /// The first id of each static member, by group and instance id.
     ids: BTreeMap<(String, String), String>,
 }
@@ -158,6 +161,12 @@ impl Seen {
                 let (_, told) = GroupRecord::GroupMetadata(key, Some(told)).encode(version);
                 told.map(Bytes::from)
             }
+            Ok((record, Some(version))) => {
+                let key = Bytes::copy_from_slice(key);
+                let before = self.consumers.insert(key.clone(), record.clone());
+                let (_, told) = consumer::told_of(lie, record, before.as_ref()).encode(version);
+                told.map(Bytes::from)
+            }
             _ => truth,
         }
     }
@@ -197,7 +206,7 @@ impl Seen {
                     member.member_id = first;
                 }
             }
-            Lie::AnswerBeforeCommitted | Lie::FirstOffsetWins | Lie::DeletionNotKept => {}
+            _ => {}
         }
         value
     }

@@ -40,9 +40,9 @@ pub(super) enum Stage {
 }
 
 /// A commit whose fate is not known.
-struct Doubt {
-    life: u32,
-    offset: i64,
+pub(super) struct Doubt {
+    pub(super) life: u32,
+    pub(super) offset: i64,
 }
 
 /// A question on its way.

@@ -10,6 +10,7 @@
 //! rebalance takes longer than that. Sessions are short here, processes live long, and members are
 //! all that makes events.
 
+mod consumer;
 mod forgetful;
 mod log;
 mod member;
@@ -35,10 +36,11 @@ use crate::dice::Dice;
 use crate::findings::Findings;
 use crate::mutant::{Lie, Mutant};
 use crate::process::{Process, State};
+use consumer::{Consumer, Keeper};
 use forgetful::Forgetful;
 use log::{SimLogs, Weather};
 use member::{Client, Member};
-use plan::{End, Plan};
+use plan::{End, Group, Kind, Plan};
 
 /// Virtual time in which a planned fault of the disk should have struck.
 const FAULT_WITHIN: Duration = Duration::from_secs(2);
@@ -79,16 +81,35 @@ fn start_members(client: &Client, plan: &Plan) {
         founding.await;
         for group in &plan.groups {
             for index in 0..group.dynamic + group.static_ {
-                let member = Member::new(client.clone(), &plan, group, index);
-                member.tell_standing();
-                client.runtime.spawn(Plane::Control, "member", member.run());
+                start_member(&client, &plan, group, index);
             }
+        }
+        let of_consumers = plan.groups.iter().filter(|group| group.kind == Kind::Consumer);
+        let of_consumers: Vec<_> = of_consumers.cloned().collect();
+        if !of_consumers.is_empty() {
+            let keeper = Keeper::new(client.clone(), &plan, of_consumers);
+            client.runtime.spawn(Plane::Control, "keeper", keeper.run());
         }
         client.model().is_founded = true;
         if plan.forgets {
             client.runtime.spawn(Plane::Control, "forgetful", Forgetful::new(client.clone()).run());
         }
     });
+}
+
+fn start_member(client: &Client, plan: &Plan, group: &Group, index: u32) {
+    match group.kind {
+        Kind::Classic => {
+            let member = Member::new(client.clone(), plan, group, index);
+            member.tell_standing();
+            client.runtime.spawn(Plane::Control, "member", member.run());
+        }
+        Kind::Consumer => {
+            let member = Consumer::new(client.clone(), plan, group, index);
+            member.tell_standing();
+            client.runtime.spawn(Plane::Control, "consumer", member.run());
+        }
+    }
 }
 
 struct Story<'w> {

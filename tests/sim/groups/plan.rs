@@ -59,17 +59,29 @@ pub struct Plan {
     /// Most members of a group: as many as there are of the largest one, so that who died and is
     /// not missed yet keeps others out.
     pub size_max: Option<usize>,
+    /// How long a member of a consumer group may be silent.
+    pub consumer_session_ms: u64,
     /// Whether somebody deletes offsets and groups.
     pub forgets: bool,
+}
+
+/// What members of a group speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The classic protocol.
+    Classic,
+    /// The consumer protocol (KIP-848).
+    Consumer,
 }
 
 /// A group of a plan.
 #[derive(Clone, Debug)]
 pub struct Group {
     pub number: GroupNumber,
+    pub kind: Kind,
     pub dynamic: u32,
     pub static_: u32,
-    /// `consumer`, or the protocol of others.
+    /// `consumer`, or the protocol of others; of classic members.
     pub protocol_type: &'static str,
 }
 
@@ -86,7 +98,8 @@ impl Plan {
             let dynamic = dice.between(0, 4) as u32;
             let static_ = dice.between(u64::from(dynamic == 0), 3) as u32;
             let protocol_type = dice.pick(&["consumer", "consumer", "connect"]);
-            Group { number, dynamic, static_, protocol_type }
+            let kind = dice.pick(&[Kind::Classic, Kind::Consumer]);
+            Group { number, kind, dynamic, static_, protocol_type }
         };
         let groups: Vec<Group> = (0..count).map(group).collect();
         let largest = groups.iter().map(|group| (group.dynamic + group.static_) as usize).max();
@@ -103,6 +116,7 @@ impl Plan {
             log_delay_ms_max: dice.pick(&[0, 0, 20, 300, 3_000]),
             refused_percent_max: dice.pick(&[0, 0, 0, 5, 40]),
             restlessness: dice.pick(&[10, 50, 150]),
+            consumer_session_ms: dice.pick(&[300, 1_000, 3_000]),
             forgets: dice.chance(60),
         }
     }
@@ -144,6 +158,10 @@ impl Plan {
         groups.topic_partitions = dice.pick(&[1, 2, 5]);
         groups.topic_segment_bytes = 1 << 20;
         groups.size_max = self.size_max.unwrap_or(groups.size_max);
+        groups.consumer_size_max = self.size_max.unwrap_or(groups.consumer_size_max);
+        groups.consumer_session_timeout = ms(self.consumer_session_ms);
+        groups.consumer_heartbeat_interval = ms(self.consumer_session_ms / 4);
+        groups.consumer_assignment_interval = ms(dice.pick(&[0, 100, 1_000]));
         groups.session_timeout_min = ms(1);
         groups.initial_rebalance_delay = ms(dice.pick(&[0, 0, 200, 1_000]));
         groups.new_member_join_timeout = ms(dice.pick(&[6_000, 10_000]));

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_types::MonoTime;
 
+use super::consumer::Readers;
+
 /// A group, by its number.
 pub type GroupNumber = usize;
 
@@ -115,6 +117,8 @@ struct Group {
 pub struct Promises {
     life: u32,
     groups: BTreeMap<GroupNumber, Group>,
+    /// What members of consumer groups read.
+    pub readers: Readers,
     /// Whether all members began.
     pub is_founded: bool,
 }

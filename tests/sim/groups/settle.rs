@@ -12,8 +12,9 @@ use kafka_protocol::messages::{FindCoordinatorRequest, OffsetCommitRequest};
 use kafka_protocol::protocol::StrBytes;
 use ottla_test_client::Connection;
 
+use super::consumer;
 use super::member::{Client, fetch_offsets};
-use super::plan::{Group, Plan};
+use super::plan::{Group, Kind, Plan};
 use super::promises::GroupNumber;
 use super::requests::{self, Me, TOPIC, code, described};
 
@@ -54,7 +55,12 @@ async fn create(client: &Client, connection: &mut Connection, count: i32) -> io:
         .with_replication_factor(1);
     let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
     let answer = client.answer(connection.call::<CreateTopicsRequest>(7, &request)).await?;
-    Ok(matches!(answer.topics[0].error_code, code::NONE | code::TOPIC_ALREADY_EXISTS))
+    if !matches!(answer.topics[0].error_code, code::NONE | code::TOPIC_ALREADY_EXISTS) {
+        return Ok(false);
+    }
+    let id = consumer::id_of(client, connection).await?;
+    client.model().readers.topic = id;
+    Ok(id.is_some())
 }
 
 async fn first_commit(
@@ -129,7 +135,11 @@ async fn look(client: &Client, plan: &Plan) -> Result<Settled, String> {
         return Err("the topic, or the offsets of groups, cannot be made".to_owned());
     }
     for group in &plan.groups {
-        settled.insert(group.number, look_at(client, plan, group).await?);
+        let epoch = match group.kind {
+            Kind::Classic => look_at(client, plan, group).await?,
+            Kind::Consumer => consumer::look_at(client, group).await?,
+        };
+        settled.insert(group.number, epoch);
     }
     Ok(settled)
 }
