@@ -12,6 +12,7 @@ use crate::key::TopicKey;
 use crate::limits::{self, ConnectionLimits, ListenerLimits};
 use crate::listener::{Endpoint, Listener, SecurityProtocol};
 use crate::metadata_log::MetadataLogConfig;
+use crate::metrics::MetricsConfig;
 use crate::produce::ProduceConfig;
 use crate::properties::Properties;
 use crate::sessions::FetchSessionLimits;
@@ -125,6 +126,8 @@ pub struct NodeConfig {
     pub fetch_sessions: FetchSessionLimits,
     /// How groups are coordinated.
     pub groups: GroupsConfig,
+    /// Where the node tells its metrics.
+    pub metrics: MetricsConfig,
     /// Every key that something reads and that the file or an override gives.
     pub given: BTreeMap<&'static str, String>,
     /// Given keys that nothing reads, with the nearest that something reads.
@@ -217,6 +220,7 @@ impl NodeConfig {
             topic_default_values: topic_default_values(values),
             fetch_sessions: FetchSessionLimits::read(values),
             groups: GroupsConfig::read(values),
+            metrics: MetricsConfig::read(values)?,
             given: values.given_known(),
             unknown_keys: values.unknown_keys(),
         })

@@ -18,4 +18,4 @@ pub mod runtime;
 mod timeline;
 
 pub use producer_ids::{AllocateBlock, IdBlock, ProducerIds};
-pub use runtime::Groups;
+pub use runtime::{GroupOffset, Groups};

@@ -125,6 +125,11 @@ impl<K: Ord + Clone, V: Clone> Timeline<K, V> {
         }
     }
 
+    /// How many values the next operation sees.
+    pub fn len(&self) -> usize {
+        self.now.len()
+    }
+
     /// Whether everything is committed.
     pub fn is_settled(&self) -> bool {
         self.order.is_empty()

@@ -17,6 +17,7 @@ mod format;
 mod group_cluster;
 mod group_logs;
 mod listeners;
+mod metrics;
 mod protections;
 mod publisher;
 mod settings;

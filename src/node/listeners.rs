@@ -42,6 +42,8 @@ impl std::error::Error for BindError {
 pub(crate) struct Sockets {
     pub(crate) broker: Vec<(ListenerId, Bound)>,
     pub(crate) controller: Vec<(ListenerId, Bound)>,
+    /// Of the page of metrics.
+    pub(crate) metrics: Option<Bound>,
 }
 
 /// Takes the addresses of all listeners.
@@ -51,7 +53,7 @@ pub(crate) struct Sockets {
 /// `ottla.unprotected.loopback` is set.
 pub(crate) async fn bind_all(runtime: &Runtime, config: &NodeConfig) -> Result<Sockets, BindError> {
     let only_loopback = config.unprotected_loopback;
-    let mut sockets = Sockets { broker: Vec::new(), controller: Vec::new() };
+    let mut sockets = Sockets { broker: Vec::new(), controller: Vec::new(), metrics: None };
     for (index, listener) in config.broker_listeners.iter().enumerate() {
         let bound = bind(runtime.net(), listener, only_loopback).await?;
         sockets.broker.push((ListenerId::Broker(index), bound));
@@ -59,6 +61,10 @@ pub(crate) async fn bind_all(runtime: &Runtime, config: &NodeConfig) -> Result<S
     for (index, listener) in config.controller_listeners.iter().enumerate() {
         let bound = bind(runtime.net(), listener, only_loopback).await?;
         sockets.controller.push((ListenerId::Controller(index), bound));
+    }
+    if let Some(endpoint) = &config.metrics.listener {
+        let listener = Listener { name: "METRICS".to_owned(), endpoint: endpoint.clone() };
+        sockets.metrics = Some(bind(runtime.net(), &listener, only_loopback).await?);
     }
     Ok(sockets)
 }
@@ -157,5 +163,8 @@ pub(crate) fn announce(net: &Net, config: &NodeConfig) {
     }
     for listener in &config.controller_listeners {
         tracing::info!("listening on {listener} for the metadata quorum");
+    }
+    if let Some(endpoint) = &config.metrics.listener {
+        tracing::info!("metrics are at http://{endpoint}/metrics");
     }
 }

@@ -17,7 +17,7 @@ use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{
     Connections, FetchSessions, GroupsTopic, Identity, ListenerId, RequestMemory, Services,
-    Waiting, Workers, accept,
+    Waiting, Workers, accept, serve_metrics,
 };
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
@@ -31,6 +31,7 @@ use crate::dirs::Dirs;
 use crate::format::bootstrap;
 use crate::group_logs::GroupLogs;
 use crate::listeners::{Sockets, announce, bind_all, connections, registered, voter_endpoints};
+use crate::metrics::metrics_of;
 use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
 use crate::settings;
@@ -179,6 +180,8 @@ impl Node {
             self.replicas.start_housekeeping();
             let tasks = self.listen(&services, sockets.broker).await?;
             lock(&accepting).extend(tasks);
+            let page = self.serve_metrics(&services, sockets.metrics).await?;
+            lock(&accepting).extend(page);
             announce(self.runtime.net(), &self.config);
             tracing::info!("Kafka Server started");
             Ok(())
@@ -384,6 +387,20 @@ impl Node {
             tasks.push(self.runtime.spawn(Plane::Control, "accept", task));
         }
         Ok(tasks)
+    }
+
+    /// Opens the page of metrics where the node is to have one.
+    async fn serve_metrics(
+        &self,
+        services: &Services,
+        socket: Option<Bound>,
+    ) -> Result<Option<Task<()>>, StartError> {
+        let Some(socket) = socket else { return Ok(None) };
+        let Services { groups, replicas, images, .. } = services;
+        let metrics = metrics_of(groups, replicas, images, self.config.metrics.offsets_max);
+        let listener = socket.listen().await.map_err(StartError::Io)?;
+        let page = serve_metrics(self.runtime.clone(), listener, metrics);
+        Ok(Some(self.runtime.spawn(Plane::Control, "accept", page)))
     }
 
     /// Closes the quorum and the directories, durably; `clean` is noted when the next start need

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ottla_runtime::Plane;
 use ottla_storage::{CleanJob, CleanLimits, CleanStats, CleanStep, Cleanable, LogError};
-use ottla_types::{Offset, TopicIdPartition};
+use ottla_types::{MonoTime, Offset, TopicIdPartition};
 
 use crate::dir::Dir;
 use crate::partition::Partition;
@@ -31,6 +31,16 @@ pub(crate) struct Cleaning {
     is_stopped: AtomicBool,
 }
 
+/// What cleaners tell about themselves.
+#[derive(Clone, Default)]
+pub(crate) struct CleanerFigures {
+    /// When one last looked for work, and how dirty the log was that it found, from 0 to 1.
+    pub(crate) looked: Option<MonoTime>,
+    pub(crate) dirt: f64,
+    /// The last round of each cleaner, and how long it took.
+    pub(crate) last: BTreeMap<usize, (CleanStats, Duration)>,
+}
+
 #[derive(Default)]
 struct State {
     under_way: BTreeSet<TopicIdPartition>,
@@ -38,6 +48,7 @@ struct State {
     uncleanable: BTreeMap<TopicIdPartition, String>,
     /// Those that came to nothing since there was last nothing to do: the others have their turn.
     put_off: BTreeSet<TopicIdPartition>,
+    figures: CleanerFigures,
 }
 
 impl Cleaning {
@@ -48,6 +59,15 @@ impl Cleaning {
 
     fn is_stopped(&self) -> bool {
         self.is_stopped.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn figures(&self) -> CleanerFigures {
+        self.lock().figures.clone()
+    }
+
+    /// The logs that cannot be cleaned.
+    pub(crate) fn uncleanable(&self) -> Vec<TopicIdPartition> {
+        self.lock().uncleanable.keys().copied().collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -70,24 +90,24 @@ enum Ended {
 impl Replicas {
     /// Starts the cleaners. They end with the process.
     pub(crate) fn start_cleaners(&self) {
-        for _ in 0..self.shared.config.cleaner.cleaners {
+        for index in 0..self.shared.config.cleaner.cleaners {
             let replicas = self.clone();
-            let cleaner = async move { replicas.clean_for_ever().await };
+            let cleaner = async move { replicas.clean_for_ever(index).await };
             self.shared.runtime.spawn(Plane::Data(0), "log cleaner", cleaner);
         }
     }
 
-    async fn clean_for_ever(&self) {
+    async fn clean_for_ever(&self, cleaner: usize) {
         let backoff = self.shared.config.cleaner.backoff.max(PAUSE_MIN);
         while !self.shared.cleaning.is_stopped() {
-            if !self.clean_dirtiest().await {
+            if !self.clean_dirtiest(cleaner).await {
                 self.shared.runtime.clock().sleep(backoff).await;
             }
         }
     }
 
     /// Cleans the dirtiest log that is worth it; whether there was one.
-    pub(crate) async fn clean_dirtiest(&self) -> bool {
+    pub(crate) async fn clean_dirtiest(&self, cleaner: usize) -> bool {
         let replicas = self.clone();
         let choose = move || replicas.choose_dirtiest();
         let chosen = self.shared.runtime.blocking(Plane::Data(0), choose).await;
@@ -95,7 +115,7 @@ impl Replicas {
             self.shared.cleaning.lock().put_off.clear();
             return false;
         };
-        let ended = self.clean(&partition, plan).await;
+        let ended = self.clean(cleaner, &partition, plan).await;
         let mut state = self.shared.cleaning.lock();
         state.under_way.remove(&partition.id());
         match ended {
@@ -137,12 +157,20 @@ impl Replicas {
                 }
             }
         });
-        let dirtiest = planned.max_by(|one, other| one.1.cmp_dirt(&other.1))?;
+        let dirtiest = planned.max_by(|one, other| one.1.cmp_dirt(&other.1));
+        state.figures.looked = Some(self.shared.runtime.clock().now());
+        state.figures.dirt = dirtiest.as_ref().map_or(0.0, |(_, plan)| plan.dirty_ratio());
+        let dirtiest = dirtiest?;
         state.under_way.insert(dirtiest.0.id());
         Some(dirtiest)
     }
 
-    async fn clean(&self, partition: &Arc<Partition>, plan: Cleanable) -> Result<(), Ended> {
+    async fn clean(
+        &self,
+        cleaner: usize,
+        partition: &Arc<Partition>,
+        plan: Cleanable,
+    ) -> Result<(), Ended> {
         let config = self.shared.config.cleaner;
         let (runtime, now) = (&self.shared.runtime, self.shared.runtime.clock().wall());
         let limits = CleanLimits {
@@ -168,7 +196,9 @@ impl Replicas {
             let (rest, bytes) = match runtime.blocking(Plane::Data(0), step).await? {
                 Stepped::Working(rest, bytes) => (rest, bytes),
                 Stepped::Done(end, stats) => {
-                    tell(partition, plan, end, &stats, runtime.clock().now().since(started));
+                    let took = runtime.clock().now().since(started);
+                    tell(partition, plan, end, &stats, took);
+                    self.shared.cleaning.lock().figures.last.insert(cleaner, (stats, took));
                     return self.note_clean_to(partition, end).await;
                 }
             };

@@ -23,6 +23,7 @@ mod core;
 mod describe;
 mod dir;
 mod fetch_wait;
+mod figures;
 mod housekeeping;
 mod load_error;
 mod loading;

@@ -10,11 +10,12 @@
 //! Simulated: everything is a task of one single-threaded tokio runtime with paused time; blocking
 //! work runs inside its task after a virtual delay. See [`sim`].
 //!
-//! Deliberately absent: metrics (they come with the first thing that counts), TLS.
+//! Deliberately absent: TLS.
 
 mod clock;
 pub mod disk;
 mod entropy;
+pub mod metrics;
 pub mod net;
 mod planes;
 pub mod sim;

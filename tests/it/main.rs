@@ -26,6 +26,7 @@ mod hostile;
 mod limits;
 mod log_dirs;
 mod many;
+mod metrics;
 mod moves;
 mod node;
 mod oracle;

@@ -37,6 +37,19 @@ pub(super) const NETWORK: &[ConfigKey] = &[
         "Most partitions in one answer to DescribeTopicPartitions.",
     ),
     key(
+        "ottla.metrics.listener",
+        Kind::Text,
+        None,
+        "Where the node tells its metrics, as host:port, over HTTP at /metrics; without a host, on \
+         all addresses. Whoever gets there may read names of groups and topics.",
+    ),
+    key(
+        "ottla.metrics.offsets.max",
+        Kind::Int { min: 0 },
+        Some("10000"),
+        "Most committed offsets that the page of metrics has, each with its lag.",
+    ),
+    key(
         "ottla.produce.validation",
         Kind::OneOf(&["strict", "relaxed"]),
         Some("strict"),

@@ -222,6 +222,7 @@ impl GroupShard {
         if changes.is_empty() {
             return out.answer(ticket, Ok(answer));
         }
+        self.counts.offset_deletions += changes.len() as u64;
         self.write(&changes, Then::Answer(ticket, answer), out);
     }
 

@@ -141,6 +141,9 @@ impl GroupShard {
     }
 
     fn replay_consumer(&mut self, record: &GroupRecord, at: Offset) {
+        if matches!(record, GroupRecord::ConsumerGroupMetadata(_, Some(_))) {
+            self.counts.consumer_rebalances += 1;
+        }
         let Some((id, meaning)) = self.consumers.replay(record, Some(at)) else { return };
         let is_here = matches!(self.slots.get(&id), Some(Slot::Consumer));
         match meaning {

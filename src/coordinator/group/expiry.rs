@@ -92,6 +92,7 @@ impl GroupShard {
         }
         let is_pending = self.pending.range(..).any(|((_, key), _)| key.group == *id);
         let goes = is_empty && !keeps_any && !is_pending;
+        self.counts.offset_expirations += old.len() as u64;
         self.forget(old, out);
         if goes {
             let changes = match self.slots.get(id) {

@@ -28,6 +28,7 @@ pub mod classic;
 pub mod consumer;
 mod effect;
 mod expiry;
+mod figures;
 mod join;
 mod leave;
 mod load;
@@ -52,6 +53,7 @@ pub use change::Change;
 use classic::ClassicGroup;
 use consumer::{ConsumerGroups, NoCluster, SharedCluster};
 pub use effect::{Answer, Effects, RecordBytes, Then, Ticket, Told, Write};
+pub use figures::{GroupCounts, GroupsByState};
 pub use load::{LoadedRecord, OtherGroup, OtherKind};
 pub use names::{GroupId, MemberId};
 use timers::Timers;
@@ -97,6 +99,7 @@ pub struct GroupShard {
     /// Offsets of transactions that have not ended.
     pending: Timeline<(ProducerId, OffsetKey), CommittedOffset>,
     timers: Timers,
+    counts: GroupCounts,
     /// Where the next record goes.
     end: Offset,
     /// While it is loaded: the offset that was loaded last.
@@ -118,6 +121,7 @@ impl GroupShard {
             offsets: Timeline::default(),
             pending: Timeline::default(),
             timers: Timers::default(),
+            counts: GroupCounts::default(),
             end: Offset::ZERO,
             loaded_before: None,
         }

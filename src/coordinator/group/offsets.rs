@@ -165,6 +165,7 @@ impl GroupShard {
         if changes.is_empty() {
             return out.answer(ticket, Ok(answer));
         }
+        self.counts.offset_commits += changes.len() as u64;
         self.write(&changes, Then::Answer(ticket, answer), out);
     }
 

@@ -117,6 +117,7 @@ impl GroupShard {
         }
         let group = self.classic_mut(&id).expect("looked up before");
         group.transition(State::Stable, now.wall);
+        self.counts.completed_rebalances += 1;
     }
 }
 

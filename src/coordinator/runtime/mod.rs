@@ -10,6 +10,7 @@
 //!   to the log, and the shard is loaded anew.
 
 mod calls;
+mod figures;
 mod load;
 mod port;
 mod shard;
@@ -30,6 +31,8 @@ use ottla_types::{
 };
 use tokio::sync::{Notify, oneshot};
 
+use self::figures::Figures;
+pub use self::figures::GroupOffset;
 pub use self::port::{Appended, Committed, LogPort};
 use self::shard::{Phase, Shard, State};
 use self::writer::Writer;
@@ -61,6 +64,7 @@ struct Inner {
     cluster: RwLock<SharedCluster>,
     /// Of the records.
     codec: Codec,
+    figures: Mutex<Figures>,
 }
 
 /// The partition of the topic that a group is kept in.
@@ -95,6 +99,7 @@ impl Groups {
                 writer: Writer::new(runtime.worker("ottla-groups-log")?),
                 cluster: RwLock::new(Arc::new(NoCluster)),
                 codec,
+                figures: Mutex::default(),
             }),
         };
         let timers = groups.clone();
@@ -138,6 +143,7 @@ impl Groups {
         }
         for shard in ended {
             if let Ok(mut state) = shard.state.lock() {
+                self.keep_counts(&mut state);
                 state.end(ErrorCode::NotCoordinator);
             }
         }
@@ -197,9 +203,12 @@ impl Groups {
             return self.begin(&shard, Ok((GroupShard::new(inner.config.clone()), end)));
         }
         let (groups, plane) = (self.clone(), self.plane(&partition));
+        let begun = self.inner.runtime.clock().now();
         let task = async move {
             let work = move || load::load(&*inner.port, partition, inner.config.clone());
             let loaded = groups.inner.runtime.blocking(plane, work).await;
+            let took = groups.inner.runtime.clock().now().since(begun);
+            groups.figures().loaded(took);
             groups.begin(&shard, loaded);
             groups.append(&shard);
         };
@@ -237,6 +246,9 @@ impl Groups {
                 Some(present) if Arc::ptr_eq(present, shard) => *present = new.clone(),
                 _ => return,
             }
+        }
+        if let Ok(mut state) = shard.state.lock() {
+            self.keep_counts(&mut state);
         }
         self.load(new);
     }

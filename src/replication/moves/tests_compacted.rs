@@ -65,7 +65,7 @@ fn a_log_that_moves_is_compacted_before_and_behind_and_not_meanwhile() {
         let partition = led(&mut jbod, &mut placement).await;
         write(&jbod, &partition, [1, 2, 3, 1, 2].into_iter().cycle().take(40)).await;
         let replicas = jbod.bench.replicas.clone();
-        assert!(replicas.clean_dirtiest().await);
+        assert!(replicas.clean_dirtiest(0).await);
         let before = offsets(&partition);
         assert!(before.len() < 20, "{before:?}");
         let from = partition.dir();
@@ -75,7 +75,7 @@ fn a_log_that_moves_is_compacted_before_and_behind_and_not_meanwhile() {
         controller(&mut jbod, &mut placement, Duration::from_millis(300)).await;
         assert_eq!(kinds(&jbod, "/d2"), ["copy of t1-0"]);
         write(&jbod, &partition, [4, 1, 2].into_iter().cycle().take(20)).await;
-        assert!(!replicas.clean_dirtiest().await, "it moves");
+        assert!(!replicas.clean_dirtiest(0).await, "it moves");
         replicas.set_move_rate(None);
         controller(&mut jbod, &mut placement, Duration::from_secs(1)).await;
         assert_eq!(
@@ -88,7 +88,7 @@ fn a_log_that_moves_is_compacted_before_and_behind_and_not_meanwhile() {
         assert_eq!(partition.dir().cleaned_to(&placement.name), Some(cleaned));
         let on_disk = partition.dir().data().cleaner_offsets().unwrap();
         assert_eq!(on_disk.offsets.get(&placement.name), Some(&cleaned));
-        assert!(replicas.clean_dirtiest().await, "and is compacted where it is now");
+        assert!(replicas.clean_dirtiest(0).await, "and is compacted where it is now");
         let after = offsets(&partition);
         assert!(after.len() < moved.len(), "{after:?}");
         assert!(partition.dir().cleaned_to(&placement.name) > Some(cleaned));
@@ -157,7 +157,7 @@ fn that_a_log_is_compacted_is_durable_before_it_is() {
             let partition = led(&mut jbod, &mut placement).await;
             placements.push(placement);
             write(&jbod, &partition, [1, 2].into_iter().cycle().take(20)).await;
-            assert!(jbod.bench.replicas.clean_dirtiest().await);
+            assert!(jbod.bench.replicas.clean_dirtiest(0).await);
             assert!(offsets(&partition).len() < 20);
             drop((partition, jbod));
             node.crash(true).await;
@@ -194,13 +194,13 @@ fn a_log_without_room_does_not_keep_others_from_being_compacted() {
         let replicas = jbod.bench.replicas.clone();
         let mut was_there = Vec::new();
         for _ in 0..3 {
-            was_there.push(replicas.clean_dirtiest().await);
+            was_there.push(replicas.clean_dirtiest(0).await);
         }
         assert_eq!(was_there, [true, true, false]);
         assert_eq!(offsets(&partitions[0]).len(), 20);
         assert!(offsets(&partitions[1]).len() < 20);
         room(None);
-        assert!(replicas.clean_dirtiest().await);
+        assert!(replicas.clean_dirtiest(0).await);
         assert!(offsets(&partitions[0]).len() < 20);
     });
 }

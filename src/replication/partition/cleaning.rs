@@ -25,6 +25,19 @@ impl Partition {
         cleaned_to: Option<Offset>,
         now: Timestamp,
     ) -> Result<Option<Cleanable>, PartitionError> {
+        let planned = self.look_at_dirt(cleaned_to, now)?;
+        Ok(planned.filter(|(_, is_due)| *is_due).map(|(planned, _)| planned))
+    }
+
+    /// What of a log that is to be compacted could be cleaned, and whether it is worth it now.
+    ///
+    /// # Errors
+    /// `Offline`, `Gone`; those of reading.
+    pub(crate) fn look_at_dirt(
+        &self,
+        cleaned_to: Option<Offset>,
+        now: Timestamp,
+    ) -> Result<Option<(Cleanable, bool)>, PartitionError> {
         let mut state = self.lock()?;
         if !state.log.config().compacts || state.moving.is_some() {
             return Ok(None);
@@ -32,7 +45,7 @@ impl Partition {
         let high_watermark = state.core.high_watermark();
         let planned = state.log.plan_cleaning(cleaned_to, high_watermark, now);
         let planned = planned.map_err(PartitionError::Log)?;
-        Ok(planned.is_due(state.log.config()).then_some(planned))
+        Ok(Some((planned, planned.is_due(state.log.config()))))
     }
 
     /// The job that does what was planned.

@@ -7,6 +7,7 @@
 //! | `fetch [stable=true] [member=] [epoch=] [PLACE...]` | what readers are told |
 //! | `forget PLACE...` | an operator deletes offsets |
 //! | `delete` | an operator deletes the group |
+//! | `counts` | what the shard has counted |
 //! | `topic-deleted NAME` | a topic is not there any more |
 //! | `logged PRODUCER PLACE@OFFSET...` | the log has more: offsets of a transaction |
 //! | `logged PRODUCER end=commit` | and its end |
@@ -57,6 +58,7 @@ impl Script {
                 let topics = [(TopicName::from(args.next_pos().ok_or("NAME")?), Uuid([9; 16]))];
                 self.harness().step(|shard, _, out| shard.topics_deleted(&topics, out));
             }
+            "counts" => return Ok(format!("{:?}", self.harness().shard.counts())),
             "logged" => self.logged(args)?,
             "logged-group" => self.logged_group(args)?,
             _ => return Err(format!("no command {name}").into()),
