@@ -37,6 +37,8 @@ pub struct GroupsConfig {
     pub consumer_heartbeat_interval: Duration,
     /// `group.consumer.assignment.interval.ms`.
     pub consumer_assignment_interval: Duration,
+    /// `group.consumer.regex.refresh.interval.ms`.
+    pub consumer_regex_refresh_interval: Duration,
     /// `group.consumer.max.size`.
     pub consumer_size_max: usize,
     /// `group.share.session.timeout.ms`.
@@ -78,6 +80,7 @@ impl GroupsConfig {
             consumer_session_timeout: ms("group.consumer.session.timeout.ms"),
             consumer_heartbeat_interval: ms("group.consumer.heartbeat.interval.ms"),
             consumer_assignment_interval: ms("group.consumer.assignment.interval.ms"),
+            consumer_regex_refresh_interval: ms("group.consumer.regex.refresh.interval.ms"),
             consumer_size_max: values.int("group.consumer.max.size").unsigned_abs() as usize,
             share_session_timeout: ms("group.share.session.timeout.ms"),
             streams_session_timeout: ms("group.streams.session.timeout.ms"),

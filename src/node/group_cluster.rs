@@ -1,9 +1,8 @@
 //! The cluster's metadata, as the group coordinator asks for it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ottla_coordinator::group::consumer::{Cluster, TopicView};
+use ottla_coordinator::group::consumer::{ChangedTopics, Cluster, TopicView};
 use ottla_metadata::image::{ConfigResource, Delta, Image, ResourceKind};
 use ottla_types::{TopicName, Uuid};
 
@@ -15,6 +14,14 @@ impl Cluster for GroupsCluster {
         let topic = self.0.topics().by_name(name)?;
         let partitions = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
         Some(TopicView { id: topic.id, partitions })
+    }
+
+    fn version(&self) -> i64 {
+        self.0.provenance().offset.0
+    }
+
+    fn each_topic(&self, see: &mut dyn FnMut(&TopicName)) {
+        self.0.topics().iter().for_each(|topic| see(&topic.name));
     }
 
     fn name_of(&self, id: Uuid) -> Option<TopicName> {
@@ -38,9 +45,10 @@ impl Cluster for GroupsCluster {
 }
 
 /// The topics of which groups may want to know something else.
-pub(crate) fn changed_topics(delta: &Delta) -> BTreeSet<TopicName> {
+pub(crate) fn changed_topics(delta: &Delta) -> ChangedTopics {
     let partitions = delta.partitions().map(|change| change.topic.name.clone());
     let created = delta.topics_created().map(|topic| topic.name.clone());
     let deleted = delta.topics_deleted().map(|topic| topic.name.clone());
-    partitions.chain(created).chain(deleted).collect()
+    let names = partitions.chain(created).chain(deleted).collect();
+    ChangedTopics { names, has_new: delta.topics_created().next().is_some() }
 }

@@ -178,7 +178,7 @@ pub const APIS: &[Api] = &[
     ),
     api(
         ApiKey::ConsumerGroupHeartbeat,
-        0..=0,
+        0..=1,
         Offered::Broker,
         MIB,
         handlers::groups::consumer_heartbeat::handle,

@@ -58,6 +58,7 @@ impl Listener {
                 include_str!("cases/admin.txt"),
                 include_str!("cases/groups.txt"),
                 include_str!("cases/members.txt"),
+                include_str!("cases/consumers.txt"),
             ],
             Listener::Quorum => &[include_str!("cases/quorum.txt")],
         }

@@ -24,6 +24,13 @@ pub(super) const GROUPS: &[ConfigKey] = &[
         "Most members of a consumer group.",
     ),
     key(
+        "group.consumer.regex.refresh.interval.ms",
+        Kind::Int { min: 10_000 },
+        Some("600000"),
+        "Longest time between two look-ups of the topics that patterns of a consumer group stand \
+         for, ms.",
+    ),
+    key(
         "group.consumer.session.timeout.ms",
         Kind::Int { min: 1 },
         Some("45000"),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ottla_types::{ErrorCode, Offset};
 
 use super::classic::{Joined, Synced};
-use super::consumer::{ConsumerBeat, Refusal};
+use super::consumer::{ConsumerBeat, Refusal, Resolve};
 use super::join::StaticReplaced;
 use super::names::GroupId;
 use super::sync::Assigned;
@@ -79,6 +79,8 @@ pub struct Effects {
     pub writes: Vec<Write>,
     /// What may be told at once.
     pub answers: Vec<(Ticket, Told)>,
+    /// Patterns that are to be looked up, on behalf of who asked for the step.
+    pub resolves: Vec<Resolve>,
 }
 
 impl Effects {

@@ -93,6 +93,8 @@ pub struct GroupShard {
     consumers: ConsumerGroups,
     /// What groups are told of the cluster.
     cluster: SharedCluster,
+    /// Version of the metadata that brought the newest topics; -1 while none is known.
+    newest_topics: i64,
     /// The keys of the records of other groups.
     others: BTreeMap<GroupId, OtherGroup>,
     offsets: Timeline<OffsetKey, CommittedOffset>,
@@ -117,6 +119,7 @@ impl GroupShard {
             incarnations: 0,
             consumers: ConsumerGroups::default(),
             cluster: Arc::new(NoCluster),
+            newest_topics: -1,
             others: BTreeMap::new(),
             offsets: Timeline::default(),
             pending: Timeline::default(),

@@ -1,15 +1,16 @@
 //! What handlers, and the node, ask of the coordinator. Whatever waits for the log begins at once:
 //! requests of a connection are begun in their order.
 
-use std::collections::BTreeSet;
-
 use ottla_runtime::Plane;
 use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
 use tokio::sync::oneshot;
 
 use super::Groups;
+use super::resolving::MaySee;
 use crate::group::classic::{Join, Joined, Leave, Sync, Synced};
-use crate::group::consumer::{ConsumerBeat, ConsumerHeartbeat, Refusal, SharedCluster};
+use crate::group::consumer::{
+    ChangedTopics, ConsumerBeat, ConsumerHeartbeat, Refusal, SharedCluster,
+};
 use crate::group::{Answer, GroupId, GroupShard, ListedGroup, MemberId, OffsetCommit, Told};
 
 impl Groups {
@@ -94,16 +95,18 @@ impl Groups {
         result
     }
 
-    /// A heartbeat of a member of a consumer group; begins at once.
+    /// A heartbeat of a member of a consumer group; begins at once. Patterns may stand for topics
+    /// that `may_see` says its sender may describe.
     pub fn beat(
         &self,
         request: ConsumerHeartbeat,
+        may_see: MaySee,
     ) -> impl Future<Output = Result<ConsumerBeat, Refusal>> + Send + use<> {
         let group = request.group.clone();
         // A topic that was answered for is here, also before this shard is told of it.
         let cluster = self.inner.cluster.read().expect("never poisoned").clone();
-        let told = self.ask(&group, |core, now, ticket, out| {
-            core.cluster_changed(cluster, &BTreeSet::new());
+        let told = self.ask_and_resolve(&group, may_see, |core, now, ticket, out| {
+            core.cluster_changed(cluster, &ChangedTopics::default());
             core.consumer_heartbeat(now, &request, ticket, out);
         });
         async move {
@@ -117,7 +120,7 @@ impl Groups {
 
     /// The metadata says something else, of these topics above all: groups that read them will
     /// look them up.
-    pub fn cluster_changed(&self, cluster: SharedCluster, changed: BTreeSet<TopicName>) {
+    pub fn cluster_changed(&self, cluster: SharedCluster, changed: ChangedTopics) {
         *self.inner.cluster.write().expect("never poisoned") = cluster.clone();
         let groups = self.clone();
         self.inner.runtime.spawn(Plane::Groups, "tell groups of the cluster", async move {

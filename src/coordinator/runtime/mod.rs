@@ -13,12 +13,13 @@ mod calls;
 mod figures;
 mod load;
 mod port;
+mod resolving;
 mod shard;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
@@ -34,9 +35,10 @@ use tokio::sync::{Notify, oneshot};
 use self::figures::Figures;
 pub use self::figures::GroupOffset;
 pub use self::port::{Appended, Committed, LogPort};
+pub use self::resolving::MaySee;
 use self::shard::{Phase, Shard, State};
 use self::writer::Writer;
-use crate::group::consumer::{NoCluster, SharedCluster};
+use crate::group::consumer::{ChangedTopics, NoCluster, Resolve, SharedCluster};
 use crate::group::{Effects, GroupShard, Now, Ticket, Told};
 
 /// The topic that groups are kept in.
@@ -176,17 +178,26 @@ impl Groups {
         step: impl FnOnce(&mut GroupShard, Now, Ticket, &mut Effects),
     ) -> Result<oneshot::Receiver<Told>, ErrorCode> {
         let shard = self.shard(group)?;
+        self.ask_shard(&shard, step).map(|(told, _)| told)
+    }
+
+    /// The same, and what is to be looked up after it.
+    fn ask_shard(
+        &self,
+        shard: &Arc<Shard>,
+        step: impl FnOnce(&mut GroupShard, Now, Ticket, &mut Effects),
+    ) -> Result<(oneshot::Receiver<Told>, Vec<Resolve>), ErrorCode> {
         let now = self.now();
-        let (told, wants_writer) = {
+        let (told, resolves, wants_writer) = {
             let mut state = shard.state.lock().map_err(|_| ErrorCode::NotCoordinator)?;
             let told = state.ask(|core, ticket, out| step(core, now, ticket, out))?;
             self.watch_deadline(&mut state);
-            (told, state.wants_writer())
+            (told, state.take_resolves(), state.wants_writer())
         };
         if wants_writer {
-            self.wake_writer(shard);
+            self.wake_writer(shard.clone());
         }
-        Ok(told)
+        Ok((told, resolves))
     }
 
     fn plane(&self, partition: &TopicIdPartition) -> Plane {
@@ -225,7 +236,7 @@ impl Groups {
             Ok((mut core, end)) => {
                 // What the metadata says from now on comes behind this, for the lock is held.
                 let cluster = self.inner.cluster.read().expect("never poisoned").clone();
-                core.cluster_changed(cluster, &BTreeSet::new());
+                core.cluster_changed(cluster, &ChangedTopics::default());
                 state.begin(core, end, self.now());
                 self.watch_deadline(&mut state);
             }

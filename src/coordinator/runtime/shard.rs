@@ -13,7 +13,7 @@
 //!
 //! A write without records waits for those before it: what it answers was decided by them.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchBuilder, BatchKind};
@@ -21,7 +21,7 @@ use ottla_protocol::compression::Codec;
 use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition, TopicName, Uuid};
 use tokio::sync::oneshot;
 
-use crate::group::consumer::SharedCluster;
+use crate::group::consumer::{ChangedTopics, Resolve, SharedCluster};
 use crate::group::{Effects, GroupShard, Now, Then, Ticket, Told, Write};
 
 /// Bytes that a record may take besides its key and value.
@@ -53,6 +53,8 @@ pub(super) struct State {
     queued: bool,
     /// Topics that were deleted while the log is read.
     deleted: Vec<(TopicName, Uuid)>,
+    /// Patterns that are to be looked up.
+    resolves: Vec<Resolve>,
 }
 
 /// Writes that are appended as one batch.
@@ -75,6 +77,7 @@ impl State {
             committed: Offset::ZERO,
             queued: false,
             deleted: Vec::new(),
+            resolves: Vec::new(),
         }
     }
 
@@ -88,11 +91,7 @@ impl State {
     }
 
     /// The metadata says something else, of these topics above all.
-    pub(super) fn cluster_changed(
-        &mut self,
-        cluster: &SharedCluster,
-        changed: &BTreeSet<TopicName>,
-    ) {
+    pub(super) fn cluster_changed(&mut self, cluster: &SharedCluster, changed: &ChangedTopics) {
         if let Phase::Active(core) = &mut self.phase {
             core.cluster_changed(cluster.clone(), changed);
         }
@@ -149,12 +148,18 @@ impl State {
 
     fn perform(&mut self, out: Effects) {
         self.open.extend(out.writes);
+        self.resolves.extend(out.resolves);
         for (ticket, told) in out.answers {
             if let Some(waiting) = self.waiting.remove(&ticket) {
                 // Whoever has hung up does not hear it.
                 let _ = waiting.send(told);
             }
         }
+    }
+
+    /// What is to be looked up; the caller does so.
+    pub(super) fn take_resolves(&mut self) -> Vec<Resolve> {
+        std::mem::take(&mut self.resolves)
     }
 
     /// Whether the writer is to be told that something is open; the caller does so. It looks again

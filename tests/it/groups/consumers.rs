@@ -102,6 +102,31 @@ fn topics_that_come_and_grow_reach_their_groups() {
 }
 
 #[test]
+fn a_pattern_stands_for_the_topics_that_there_are() {
+    let setup = Setup::new().with("group.consumer.assignment.interval.ms", 0);
+    let node = setup.start();
+    let client = &mut node.connect();
+    for (name, partitions) in [("orders-eu", 1), ("orders-us", 2), ("other", 1)] {
+        create(client, name, partitions, &[]);
+    }
+    find_coordinator_of(client, "g");
+    let join = |regex: &str| {
+        let request = beat_request("g", "a", 0, "");
+        request.with_subscribed_topic_names(None).with_subscribed_topic_regex(Some(text(regex)))
+    };
+    let answer = client.call(1, &join("orders-(eu"));
+    assert_eq!(error(answer.error_code), ErrorCode::InvalidRegularExpression);
+    let answer = client.call(1, &join("orders-.+"));
+    assert_eq!((answer.member_epoch, told(&answer)), (1, Some(vec![])));
+    let mut epoch = 1;
+    wait_until("the pattern is looked up", || {
+        let answer = client.call(1, &beat_request("g", "a", epoch, ""));
+        epoch = answer.member_epoch;
+        told(&answer).is_some_and(|told| told.len() == 3)
+    });
+}
+
+#[test]
 fn members_commit_in_their_epoch() {
     let node = Setup::new().start();
     let client = &mut node.connect();

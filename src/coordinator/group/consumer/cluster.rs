@@ -1,5 +1,6 @@
 //! What groups ask of the cluster's metadata, and nothing else of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_types::{TopicName, Uuid};
@@ -18,6 +19,12 @@ pub trait Cluster: Send + Sync {
     /// A topic, by its name.
     fn topic(&self, name: &str) -> Option<TopicView>;
 
+    /// Its version: the offset of the last record in it.
+    fn version(&self) -> i64;
+
+    /// All topics, by their names, in any order.
+    fn each_topic(&self, see: &mut dyn FnMut(&TopicName));
+
     /// The name of a topic.
     fn name_of(&self, id: Uuid) -> Option<TopicName>;
 
@@ -29,6 +36,15 @@ pub trait Cluster: Send + Sync {
     fn group_config(&self, group: &str, key: &str) -> Option<String>;
 }
 
+/// What is other in the cluster's metadata than it was before.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ChangedTopics {
+    /// Topics that changed, came or went.
+    pub names: BTreeSet<TopicName>,
+    /// Whether some came.
+    pub has_new: bool,
+}
+
 /// A cluster that nothing is known of yet.
 pub struct NoCluster;
 
@@ -36,6 +52,12 @@ impl Cluster for NoCluster {
     fn topic(&self, _: &str) -> Option<TopicView> {
         None
     }
+
+    fn version(&self) -> i64 {
+        -1
+    }
+
+    fn each_topic(&self, _: &mut dyn FnMut(&TopicName)) {}
 
     fn name_of(&self, _: Uuid) -> Option<TopicName> {
         None

@@ -1,12 +1,10 @@
 //! What operators are told of consumer groups, and what a group is told of the cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_types::TopicName;
-
 use super::assignor::Assignor;
-use super::cluster::SharedCluster;
+use super::cluster::{ChangedTopics, SharedCluster};
 use super::member::{ConsumerMember, Owned, without_epochs};
 use super::messages::{DescribedConsumer, DescribedConsumerGroup};
 use super::state::Head;
@@ -67,8 +65,12 @@ impl GroupShard {
     }
 
     /// The metadata says something else: groups that read these topics look them up again.
-    pub fn cluster_changed(&mut self, cluster: SharedCluster, changed: &BTreeSet<TopicName>) {
+    pub fn cluster_changed(&mut self, cluster: SharedCluster, changed: &ChangedTopics) {
         self.cluster = cluster;
+        if changed.has_new || self.newest_topics < 0 {
+            self.newest_topics = self.cluster.version();
+        }
+        let changed = &changed.names;
         if changed.is_empty() {
             return;
         }

@@ -72,6 +72,12 @@ mod tests {
             (name == "t\u{f6}pic").then_some(TopicView { id, partitions: 2 })
         }
 
+        fn version(&self) -> i64 {
+            0
+        }
+
+        fn each_topic(&self, _: &mut dyn FnMut(&TopicName)) {}
+
         fn name_of(&self, _: Uuid) -> Option<TopicName> {
             None
         }

@@ -13,6 +13,7 @@ use super::member::{
 use super::messages::{ConsumerBeat, ConsumerHeartbeat, Refusal};
 use super::reconcile::Reconciling;
 use super::records;
+use super::regexes::Resolve;
 use super::state::Head;
 use super::target::Changing;
 use crate::group::change::Change;
@@ -33,6 +34,8 @@ pub(super) struct Decided {
     pub(super) gone: Vec<MemberId>,
     /// Whether the group's topics were looked up.
     pub(super) looked_up: bool,
+    /// Patterns that are to be looked up.
+    pub(super) resolve: Option<Resolve>,
 }
 
 impl GroupShard {
@@ -64,7 +67,7 @@ impl GroupShard {
         ticket: Ticket,
         out: &mut Effects,
     ) {
-        let Decided { changes, beat, stays, moved, gone, looked_up } = decided;
+        let Decided { changes, beat, stays, moved, gone, looked_up, resolve } = decided;
         gone.iter().for_each(|member| self.cancel_consumer(id, member));
         if let Some(member) = stays {
             self.expect_consumer(now, id, &member.id);
@@ -77,6 +80,10 @@ impl GroupShard {
             self.answer_in_order(ticket, answer, out);
         } else {
             self.write(&changes, Then::Answer(ticket, answer), out);
+        }
+        if let Some(resolve) = resolve {
+            self.consumers.set_resolving(id, true);
+            out.resolves.push(resolve);
         }
         if looked_up && let Some(index) = self.consumers.index_mut(id) {
             index.is_fresh = true;
@@ -147,23 +154,26 @@ impl GroupShard {
         if member != old {
             records.push(records::member(id, &member));
         }
+        let followed = self.follow_regex(now, id, (&old, &member), &mut records)?;
+        let wants_others = topics_changed || followed.is_changed;
+        let is_due = topics_changed || followed.is_resolved;
         let head = self.consumers.head(id);
         let changing =
             Changing { before: before.as_deref(), replaced: replaced.as_deref(), now: &member };
         let is_fresh = self.consumers.index(id).is_some_and(|index| index.is_fresh);
-        let looks_up = topics_changed || !is_fresh;
+        let looks_up = is_due || !is_fresh;
         let epoch = match looks_up {
-            true => self.next_epoch(id, &head, &changing, topics_changed, &mut records),
+            true => self.next_epoch(id, &head, &changing, is_due, &mut records),
             false => head.epoch,
         };
         let (target, target_epoch) =
             self.next_target(now, id, (&head, epoch), &changing, &mut records);
         let mut moved = false;
-        if topics_changed || !member.is_reconciled_to(target_epoch) {
+        if wants_others || !member.is_reconciled_to(target_epoch) {
             let next = Reconciling {
                 epoch: target_epoch,
                 target: &target,
-                subscription_changed: topics_changed,
+                subscription_changed: wants_others,
                 subscribed: &self.wanted_ids(id, &member),
                 is_owned: &|topic, partition| self.is_owned(id, topic, partition),
                 owned: request.owned.as_deref(),
@@ -192,6 +202,7 @@ impl GroupShard {
             gone: gone.iter().map(|member| member.id.clone()).collect(),
             stays: Some(member),
             looked_up: looks_up,
+            resolve: followed.resolve,
         })
     }
 
@@ -315,6 +326,9 @@ fn updated(old: &ConsumerMember, request: &ConsumerHeartbeat) -> ConsumerMember 
     }
     if let Some(ms) = request.rebalance_timeout_ms {
         member.rebalance_timeout_ms = ms;
+    }
+    if let Some(regex) = &request.regex {
+        member.regex.clone_from(regex);
     }
     if let Some(topics) = &request.topics {
         member.topics = topics.iter().cloned().collect();

@@ -54,6 +54,7 @@ impl GroupShard {
                 moved: false,
                 gone: Vec::new(),
                 looked_up: false,
+                resolve: None,
             });
         }
         Ok(Decided {
@@ -63,6 +64,7 @@ impl GroupShard {
             moved: false,
             gone: vec![member.id.clone()],
             looked_up: false,
+            resolve: None,
         })
     }
 
@@ -77,7 +79,7 @@ impl GroupShard {
         let mut out: Vec<_> = records::no_member(id, &member.id).into();
         let index = self.consumers.index(id).expect("a member's group has an index");
         let was_last = index.regexes().get(&member.regex) == Some(&1);
-        if was_last && self.consumers.regex(id, &member.regex).is_some() {
+        if was_last {
             out.push(records::no_regex(id, &member.regex));
         }
         let topics = self.read_topics(id, Some(member), None);

@@ -22,6 +22,8 @@ pub struct ConsumerHeartbeat {
     pub rebalance_timeout_ms: Option<i32>,
     /// Topics that it wants, by name.
     pub topics: Option<Vec<TopicName>>,
+    /// Topics that it wants, by pattern; empty for none.
+    pub regex: Option<String>,
     /// The assignor that it asks for, one of those that there are.
     pub assignor: Option<String>,
     /// What it has.
@@ -36,7 +38,8 @@ impl ConsumerHeartbeat {
     /// Whether all is said that a member says after an error: it wants to hear all.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.rebalance_timeout_ms.is_some() && self.topics.is_some() && self.owned.is_some()
+        let subscribes = self.topics.is_some() || self.regex.is_some();
+        self.rebalance_timeout_ms.is_some() && subscribes && self.owned.is_some()
     }
 }
 

@@ -14,9 +14,10 @@
 //! All of it is in the log, record by record, in Kafka's form, and replaying records is the only
 //! thing that changes it ([`state`]). So an answer waits for the records before it.
 //!
-//! Deliberately absent so far: subscription by patterns (those of a log that Kafka wrote are
-//! replayed, and stand for the topics of their records); members of the classic protocol in
-//! these groups, and online migration.
+//! Members may subscribe by patterns, which are looked up beside the shard ([`regexes`]).
+//!
+//! Deliberately absent so far: members of the classic protocol in these groups, and online
+//! migration.
 //!
 //! Source: `GroupMetadataManager`, `ConsumerGroup`, `ConsumerGroupMember`,
 //! `TargetAssignmentBuilder` of Kafka.
@@ -31,15 +32,18 @@ mod leave;
 mod member;
 mod messages;
 mod offsets;
+pub mod pattern;
 mod reconcile;
 mod records;
+mod regexes;
 mod state;
 mod target;
 
-pub use cluster::{Cluster, NoCluster, SharedCluster, TopicView};
+pub use cluster::{ChangedTopics, Cluster, NoCluster, SharedCluster, TopicView};
 pub use member::{Assignment, ConsumerMember, MemberState, Owned, without_epochs};
 pub use messages::{
     ConsumerBeat, ConsumerHeartbeat, DescribedConsumer, DescribedConsumerGroup, Refusal,
 };
 pub(super) use offsets::Committer;
+pub use regexes::{Found, Resolve};
 pub(super) use state::{ConsumerGroups, Meaning};

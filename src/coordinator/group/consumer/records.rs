@@ -4,13 +4,14 @@ use ottla_protocol::coordinator::group::GroupRecord;
 use ottla_protocol::coordinator::group::consumer::{
     ConsumerGroupCurrentMemberAssignmentKey, ConsumerGroupMemberMetadataKey,
     ConsumerGroupMetadataKey, ConsumerGroupMetadataValue, ConsumerGroupPartitionMetadataKey,
-    ConsumerGroupRegularExpressionKey, ConsumerGroupTargetAssignmentMemberKey,
-    ConsumerGroupTargetAssignmentMetadataKey, ConsumerGroupTargetAssignmentMetadataValue,
+    ConsumerGroupRegularExpressionKey, ConsumerGroupRegularExpressionValue,
+    ConsumerGroupTargetAssignmentMemberKey, ConsumerGroupTargetAssignmentMetadataKey,
+    ConsumerGroupTargetAssignmentMetadataValue,
 };
 use ottla_types::Timestamp;
 
 use super::member::{Assignment, ConsumerMember};
-use super::state::ConsumerGroups;
+use super::state::{ConsumerGroups, Resolved};
 use crate::group::{GroupId, MemberId};
 
 /// A group is in an epoch, in which its topics have this hash.
@@ -79,11 +80,25 @@ pub(super) fn no_member(id: &GroupId, member: &MemberId) -> [GroupRecord; 3] {
     ]
 }
 
+/// What a pattern stands for.
+pub(super) fn regex(id: &GroupId, regex: &str, resolved: &Resolved) -> GroupRecord {
+    let value = ConsumerGroupRegularExpressionValue {
+        topics: resolved.topics.iter().cloned().collect(),
+        version: resolved.version,
+        timestamp: resolved.at,
+        ..Default::default()
+    };
+    GroupRecord::ConsumerGroupRegularExpression(regex_key(id, regex), Some(value))
+}
+
 /// What a pattern stood for is forgotten.
 pub(super) fn no_regex(id: &GroupId, regex: &str) -> GroupRecord {
+    GroupRecord::ConsumerGroupRegularExpression(regex_key(id, regex), None)
+}
+
+fn regex_key(id: &GroupId, regex: &str) -> ConsumerGroupRegularExpressionKey {
     let (group_id, regular_expression) = (id.to_string(), regex.to_owned());
-    let key = ConsumerGroupRegularExpressionKey { group_id, regular_expression };
-    GroupRecord::ConsumerGroupRegularExpression(key, None)
+    ConsumerGroupRegularExpressionKey { group_id, regular_expression }
 }
 
 /// A group without members is forgotten; targets may have stayed behind.

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ottla_protocol::coordinator::group::GroupRecord;
+use ottla_protocol::coordinator::group::consumer::ConsumerGroupRegularExpressionValue;
 use ottla_types::{Offset, Timestamp, TopicName};
 
 use super::index::{Index, partitions};
@@ -53,6 +54,10 @@ impl Default for Head {
 pub(in crate::group) struct Resolved {
     /// Their names.
     pub(in crate::group) topics: BTreeSet<TopicName>,
+    /// Version of the metadata that it was looked up in.
+    pub(in crate::group) version: i64,
+    /// When it was looked up.
+    pub(in crate::group) at: Timestamp,
 }
 
 /// The consumer groups of a shard.
@@ -63,6 +68,8 @@ pub(in crate::group) struct ConsumerGroups {
     targets: Timeline<MemberKey, Arc<Assignment>>,
     regexes: Timeline<(GroupId, String), Arc<Resolved>>,
     indexes: BTreeMap<GroupId, Index>,
+    /// Groups whose patterns are being looked up; this is no record's.
+    resolving: BTreeSet<GroupId>,
 }
 
 /// What a record is to its group.
@@ -106,7 +113,10 @@ fn set<K: Ord + Clone, V: Clone>(
 impl ConsumerGroups {
     /// Whether something is not committed.
     pub(in crate::group) fn is_changing(&self) -> bool {
-        !(self.heads.is_settled() && self.members.is_settled() && self.targets.is_settled())
+        !(self.heads.is_settled()
+            && self.members.is_settled()
+            && self.targets.is_settled()
+            && self.regexes.is_settled())
     }
 
     pub(in crate::group) fn head(&self, id: &GroupId) -> Head {
@@ -176,6 +186,23 @@ impl ConsumerGroups {
 
     pub(in crate::group) fn regexes(&self, group: &GroupId) -> impl Iterator<Item = &str> {
         self.regexes.range(regexes_of(group)).map(|((_, regex), _)| regex.as_str())
+    }
+
+    /// What one of the group's patterns stands for: mostly all of them were looked up together.
+    pub(in crate::group) fn first_regex(&self, group: &GroupId) -> Option<&Arc<Resolved>> {
+        self.regexes.range(regexes_of(group)).map(|(_, resolved)| resolved).next()
+    }
+
+    /// Whether the group's patterns are being looked up.
+    pub(in crate::group) fn is_resolving(&self, group: &GroupId) -> bool {
+        self.resolving.contains(group)
+    }
+
+    pub(in crate::group) fn set_resolving(&mut self, group: &GroupId, is: bool) {
+        match is {
+            true => drop(self.resolving.insert(group.clone())),
+            false => drop(self.resolving.remove(group)),
+        }
     }
 
     pub(in crate::group) fn index(&self, id: &GroupId) -> Option<&Index> {
@@ -257,9 +284,15 @@ impl ConsumerGroups {
             GroupRecord::ConsumerGroupRegularExpression(key, value) => {
                 let id = GroupId::from(key.group_id.as_str());
                 let key = (id.clone(), key.regular_expression.clone());
-                let resolved =
-                    |topics: &[TopicName]| Resolved { topics: topics.iter().cloned().collect() };
-                let value = value.as_ref().map(|value| Arc::new(resolved(&value.topics)));
+                let resolved = |value: &ConsumerGroupRegularExpressionValue| {
+                    let (version, at) = (value.version, value.timestamp);
+                    Arc::new(Resolved {
+                        topics: value.topics.iter().cloned().collect(),
+                        version,
+                        at,
+                    })
+                };
+                let value = value.as_ref().map(resolved);
                 let meaning = meaning(value.is_some());
                 set(&mut self.regexes, key, value, at);
                 (id, meaning)

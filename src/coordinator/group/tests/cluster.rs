@@ -10,6 +10,8 @@ use crate::group::consumer::{Cluster, TopicView};
 pub(super) struct TestCluster {
     pub(super) topics: BTreeMap<String, TopicView>,
     pub(super) configs: BTreeMap<String, String>,
+    /// How often it changed.
+    pub(super) version: i64,
 }
 
 /// An id that says a name.
@@ -35,6 +37,14 @@ pub(super) fn said(id: Uuid) -> String {
 impl Cluster for TestCluster {
     fn topic(&self, name: &str) -> Option<TopicView> {
         self.topics.get(name).copied()
+    }
+
+    fn version(&self) -> i64 {
+        self.version
+    }
+
+    fn each_topic(&self, see: &mut dyn FnMut(&TopicName)) {
+        self.topics.keys().for_each(|name| see(&TopicName::from(name.as_str())));
     }
 
     fn name_of(&self, id: Uuid) -> Option<TopicName> {

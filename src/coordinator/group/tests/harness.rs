@@ -9,6 +9,7 @@ use ottla_types::{ErrorCode, MonoTime, Offset, ProducerId, Timestamp};
 
 use super::cluster::TestCluster;
 use super::render;
+use crate::group::consumer::{ChangedTopics, Resolve};
 use crate::group::{
     Effects, GroupShard, LoadedRecord, Now, RecordBytes, Then, Ticket, Told, Write,
 };
@@ -35,6 +36,11 @@ pub(super) struct Harness {
     /// Whether writes wait.
     pub(super) holds: bool,
     held: Vec<Write>,
+    /// Whether patterns are not looked up yet.
+    pub(super) holds_look_ups: bool,
+    look_ups: Vec<Resolve>,
+    /// Topics that who looks patterns up may not see.
+    pub(super) hidden: BTreeSet<String>,
     tickets: u64,
     labels: BTreeMap<Ticket, String>,
     /// What happened since it was asked last.
@@ -56,6 +62,9 @@ impl Harness {
             log: Vec::new(),
             holds: false,
             held: Vec::new(),
+            holds_look_ups: false,
+            look_ups: Vec::new(),
+            hidden: BTreeSet::new(),
             tickets: 0,
             labels: BTreeMap::new(),
             told: Vec::new(),
@@ -98,8 +107,21 @@ impl Harness {
             }
             self.held.push(write);
         }
+        self.look_ups.extend(out.resolves);
         if !self.holds {
             self.commit();
+        }
+        if !self.holds_look_ups {
+            self.look_up();
+        }
+    }
+
+    /// Patterns that wait are looked up.
+    pub(super) fn look_up(&mut self) {
+        while let Some(next) = self.look_ups.pop() {
+            let found =
+                next.look_up(self.now().wall, &*self.cluster, &|it| !self.hidden.contains(it));
+            self.step(|shard, _, out| shard.regexes_found(found, out));
         }
     }
 
@@ -153,6 +175,7 @@ impl Harness {
             self.config = Arc::new(config.expect("the keys are good").groups);
         }
         self.held.clear();
+        self.look_ups.clear();
         let gone = ErrorCode::NotCoordinator;
         self.step(|shard, _, out| shard.resign(gone, out));
         // Whoever waits for a record hears the same.
@@ -161,7 +184,7 @@ impl Harness {
             self.answers.push((ticket, Err(gone)));
         }
         self.shard = GroupShard::new(self.config.clone());
-        self.shard.cluster_changed(self.cluster.clone(), &BTreeSet::new());
+        self.shard.cluster_changed(self.cluster.clone(), &ChangedTopics::default());
         for (offset, logged) in (0..).map(Offset).zip(&self.log) {
             match logged {
                 Logged::Record(record, producer) => {

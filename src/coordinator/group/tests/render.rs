@@ -154,7 +154,17 @@ fn consumer_record(record: &GroupRecord) -> Option<String> {
             let instance = value.instance_id.as_ref().map(|it| format!(" instance={it}"));
             let assignor = value.server_assignor.as_ref().map(|it| format!(" assignor={it}"));
             let (instance, assignor) = (instance.unwrap_or_default(), assignor.unwrap_or_default());
-            format!("member {}{instance} reads {topics}{assignor}", key.member_id)
+            let regex = value.subscribed_topic_regex.as_deref().filter(|it| !it.is_empty());
+            let regex = regex.map(|it| format!(" and {it:?}")).unwrap_or_default();
+            format!("member {}{instance} reads {topics}{regex}{assignor}", key.member_id)
+        }
+        GroupRecord::ConsumerGroupRegularExpression(key, None) => {
+            format!("pattern {:?} forgotten", key.regular_expression)
+        }
+        GroupRecord::ConsumerGroupRegularExpression(key, Some(value)) => {
+            let topics = value.topics.iter().map(ToString::to_string).collect::<Vec<_>>().join("/");
+            let of = (&key.regular_expression, value.version);
+            format!("pattern {:?} in {} is {topics}", of.0, of.1)
         }
         GroupRecord::ConsumerGroupTargetAssignmentMetadata(_, None) => {
             "target forgotten".to_owned()

@@ -1,19 +1,26 @@
 //! ConsumerGroupHeartbeat (68): a member of a consumer group (KIP-848) comes, is there, goes, and
 //! hears what it may read.
 //!
-//! Versions: 0; 1 (patterns, KIP-848) is not built yet. A member without an id gets one.
+//! Versions: 0-1. 1 topics by a pattern; a member brings its own id. With version 0 one without an
+//! id gets one.
+//! - A pattern stands for the topics that its sender may describe; topics that are named have to be
+//!   such.
 //! - While `group.version` is 0 nobody is answered otherwise than that the version is not
 //!   supported.
 //! - The answer comes when what it says is committed in the log.
 //!
 //! Errors: `GROUP_AUTHORIZATION_FAILED`, `TOPIC_AUTHORIZATION_FAILED`, `INVALID_REQUEST`,
-//! `UNSUPPORTED_VERSION`, `UNSUPPORTED_ASSIGNOR`, `GROUP_ID_NOT_FOUND`, `GROUP_MAX_SIZE_REACHED`,
+//! `UNSUPPORTED_VERSION`, `UNSUPPORTED_ASSIGNOR`, `INVALID_REGULAR_EXPRESSION`,
+//! `GROUP_ID_NOT_FOUND`, `GROUP_MAX_SIZE_REACHED`,
 //! `UNKNOWN_MEMBER_ID`, `FENCED_MEMBER_EPOCH`, `FENCED_INSTANCE_ID`, `UNRELEASED_INSTANCE_ID`,
 //! `NOT_COORDINATOR`, `COORDINATOR_NOT_AVAILABLE`, `COORDINATOR_LOAD_IN_PROGRESS`.
+
+use std::sync::Arc;
 
 use ottla_coordinator::group::consumer::assignor::Assignor;
 use ottla_coordinator::group::consumer::{Assignment, ConsumerBeat, ConsumerHeartbeat, Refusal};
 use ottla_coordinator::group::{GroupId, MemberId};
+use ottla_coordinator::runtime::MaySee;
 use ottla_protocol::Decoded;
 use ottla_protocol::messages::consumer_group_heartbeat_response::{
     Assignment as WireAssignment, TopicPartitions,
@@ -22,16 +29,19 @@ use ottla_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, StrBytes, decode_request,
     from_wire_uuid, to_wire_uuid,
 };
-use ottla_security::Operation;
+use ottla_security::{Action, Operation, Resource};
 use ottla_types::{ErrorCode, PartitionId, TopicName};
 
 use super::{client_host, knows_consumer_groups, text};
 use crate::apis::Incoming;
+use crate::connection::Peer;
 use crate::dispatch::Reply;
 use crate::handlers::Permissions;
 use crate::response::Response;
 use crate::services::Services;
 
+/// From this version on, members bring their ids.
+const OWN_IDS_FROM: i16 = 1;
 const JOINING: i32 = 0;
 const LEAVING: i32 = -1;
 const LEAVING_FOR_A_WHILE: i32 = -2;
@@ -51,7 +61,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let known = knows_consumer_groups(&services.images.load());
     let checked = match known {
         false => refuse(ErrorCode::UnsupportedVersion, "group.version is 0"),
-        true => authorize(&permissions, &body).and_then(|()| check(&body)),
+        true => authorize(&permissions, &body).and_then(|()| check(&body, header.api_version)),
     };
     if let Err(refusal) = checked {
         return Ok(Reply::Now(Response::encode(&header, &answer(Err(refusal)))));
@@ -66,8 +76,19 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         client_host: client_host(peer),
         ..wanted(body)
     };
-    let told = services.groups.beat(heartbeat);
+    let told = services.groups.beat(heartbeat, may_describe(services, peer));
     Ok(Reply::Later(Box::pin(async move { Response::encode(&header, &answer(told.await)) })))
+}
+
+/// Whether the sender may describe a topic, asked later.
+fn may_describe(services: &Services, peer: &Peer) -> MaySee {
+    let (authorizer, principal) = (services.authorizer.clone(), peer.principal.clone());
+    let host = peer.address.ip();
+    Arc::new(move |name| {
+        let resource = Resource::topic(name);
+        let action = Action { operation: Operation::Describe, resource };
+        authorizer.allows(&principal, host, action)
+    })
 }
 
 fn refuse<T>(error: ErrorCode, text: &str) -> Result<T, Refusal> {
@@ -89,11 +110,12 @@ fn authorize(
 }
 
 /// What can be said of a heartbeat before anybody looks for the group.
-fn check(body: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
+fn check(body: &ConsumerGroupHeartbeatRequest, version: i16) -> Result<(), Refusal> {
     let invalid = |text: &str| refuse(ErrorCode::InvalidRequest, text);
     let is_empty = |text: &Option<StrBytes>| text.as_ref().is_some_and(|text| text.is_empty());
     let epoch = body.member_epoch;
-    if (epoch > JOINING || epoch == LEAVING) && body.member_id.is_empty() {
+    let is_known = version >= OWN_IDS_FROM || epoch > JOINING || epoch == LEAVING;
+    if is_known && body.member_id.is_empty() {
         return invalid("MemberId can't be empty.");
     }
     if body.group_id.is_empty() {
@@ -112,7 +134,9 @@ fn check(body: &ConsumerGroupHeartbeatRequest) -> Result<(), Refusal> {
         JOINING if body.topic_partitions.as_ref().is_none_or(|owned| !owned.is_empty()) => {
             return invalid("TopicPartitions must be empty when (re-)joining.");
         }
-        JOINING if body.subscribed_topic_names.is_none() => {
+        JOINING
+            if body.subscribed_topic_names.is_none() && body.subscribed_topic_regex.is_none() =>
+        {
             return invalid(JOINS_WITHOUT_TOPICS);
         }
         LEAVING_FOR_A_WHILE if body.instance_id.is_none() => {
@@ -149,6 +173,7 @@ fn wanted(body: ConsumerGroupHeartbeatRequest) -> ConsumerHeartbeat {
         rack: string(body.rack_id),
         rebalance_timeout_ms: Some(body.rebalance_timeout_ms).filter(|ms| *ms != NOT_GIVEN),
         topics: topics.map(|all| all.iter().map(|topic| TopicName::from(&***topic)).collect()),
+        regex: string(body.subscribed_topic_regex),
         assignor: string(body.server_assignor),
         owned,
         client_id: String::new(),

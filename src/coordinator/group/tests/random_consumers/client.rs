@@ -135,6 +135,7 @@ impl Client {
             rack: None,
             rebalance_timeout_ms: is_full.then_some(self.rebalance_ms),
             topics: says_topics.then(|| self.topics.iter().cloned().collect()),
+            regex: None,
             assignor: self.assignor.clone().filter(|_| is_full),
             owned,
             client_id: format!("client{}", self.number),
@@ -154,6 +155,7 @@ impl Client {
             epoch,
             rebalance_timeout_ms: None,
             topics: None,
+            regex: None,
             assignor: None,
             owned: None,
             ..said

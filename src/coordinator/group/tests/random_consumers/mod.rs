@@ -27,7 +27,7 @@ use super::cluster::{TestCluster, id_of_again};
 use super::harness::Harness;
 use super::random::Dice;
 use crate::group::consumer::{
-    Assignment, ConsumerHeartbeat, ConsumerMember, MemberState, TopicView,
+    Assignment, ChangedTopics, ConsumerHeartbeat, ConsumerMember, MemberState, TopicView,
 };
 use crate::group::timers::TimerKey;
 use crate::group::{Answer, GroupId, MemberId, Slot, Ticket};
@@ -198,7 +198,7 @@ impl Run {
         }
         let cluster = Arc::new(self.cluster.clone());
         self.harness.cluster = cluster.clone();
-        let changed = BTreeSet::from([TopicName::from(name)]);
+        let changed = ChangedTopics { names: [TopicName::from(name)].into(), has_new: true };
         self.harness.step(|shard, _, _| shard.cluster_changed(cluster, &changed));
     }
 

@@ -9,10 +9,13 @@
 //! | `beats NAME...` | some members follow what they are told, until nothing changes |
 //! | `consumers` | shows what operators are told |
 //!
-//! A heartbeat of epoch 0 joins, and reads `t` unless it says otherwise. It may also say
+//! | `hide [NAME...]` | who looks patterns up may not see these topics |
+//! | `look-up [holds]` | patterns are looked up now; with `holds`, those to come wait for it |
+//!
+//! A heartbeat of epoch 0 joins, and reads `t` unless it says otherwise. It may also say `regex=`,
 //! `instance=`, `assignor=`, `rack=`, `rebalance=` (ms), and another `id=` than the name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -20,7 +23,7 @@ use goldenscript::ArgumentConsumer;
 use ottla_types::{PartitionId, TopicName, Uuid};
 
 use super::{Output, Script, group, keys};
-use crate::group::consumer::{Assignment, ConsumerHeartbeat, TopicView};
+use crate::group::consumer::{Assignment, ChangedTopics, ConsumerHeartbeat, TopicView};
 use crate::group::tests::cluster::{TestCluster, id_of};
 use crate::group::tests::render;
 use crate::group::{Answer, MemberId};
@@ -49,18 +52,28 @@ impl Script {
                 let topic = args.next_pos().ok_or("NAME")?.to_owned();
                 let partitions: i32 = args.next_pos().ok_or("COUNT")?.parse()?;
                 let view = TopicView { id: id_of(&topic), partitions };
+                let has_new = partitions > 0 && !self.consumers.cluster.topics.contains_key(&topic);
                 match partitions {
                     0 => drop(self.consumers.cluster.topics.remove(&topic)),
                     _ => drop(self.consumers.cluster.topics.insert(topic.clone(), view)),
                 }
-                self.change_cluster(BTreeSet::from([TopicName::from(topic.as_str())]));
+                let names = [TopicName::from(topic.as_str())].into();
+                self.change_cluster(ChangedTopics { names, has_new });
             }
             "config" => {
                 self.consumers.cluster.configs.extend(keys(args));
-                self.change_cluster(BTreeSet::new());
+                self.change_cluster(ChangedTopics::default());
             }
             "beat" => self.beat(args)?,
             "beats" => self.beats(args),
+            "hide" => {
+                self.harness().hidden =
+                    std::iter::from_fn(|| args.next_pos().map(str::to_owned)).collect();
+            }
+            "look-up" => {
+                self.harness().holds_look_ups = args.next_pos() == Some("holds");
+                self.harness().look_up();
+            }
             "consumers" => {
                 let described = self.harness().shard.describe_consumers(&group());
                 return Ok(described.map_or("none".to_owned(), |it| render::consumers(&it)));
@@ -75,7 +88,8 @@ impl Script {
         topic.map_or(Uuid::ZERO, |topic| topic.id)
     }
 
-    pub(super) fn change_cluster(&mut self, changed: BTreeSet<TopicName>) {
+    pub(super) fn change_cluster(&mut self, changed: ChangedTopics) {
+        self.consumers.cluster.version += 1;
         let cluster = Arc::new(self.consumers.cluster.clone());
         self.harness().cluster = cluster.clone();
         self.harness().step(|shard, _, _| shard.cluster_changed(cluster, &changed));
@@ -87,7 +101,9 @@ impl Script {
         let mut get = |key: &str| args.take_key(key).map(str::to_owned);
         let epoch = get("epoch").map_or(Ok(known.epoch), |it| it.parse())?;
         let joins = epoch == 0;
-        let topics = get("topics").or(joins.then(|| "t".to_owned()));
+        let regex = get("regex");
+        let reads_t = joins && regex.is_none();
+        let topics = get("topics").or(reads_t.then(|| "t".to_owned()));
         let topics = topics
             .map(|it| it.split('/').filter(|it| !it.is_empty()).map(TopicName::from).collect());
         let rebalance = get("rebalance").or(joins.then(|| "60000".to_owned()));
@@ -103,6 +119,7 @@ impl Script {
             rack: get("rack"),
             rebalance_timeout_ms: rebalance.map(|it| it.parse()).transpose()?,
             topics,
+            regex,
             assignor: get("assignor"),
             owned,
             client_id: name.clone(),
@@ -142,6 +159,7 @@ impl Script {
                     rack: None,
                     rebalance_timeout_ms: None,
                     topics: None,
+                    regex: None,
                     assignor: None,
                     owned: Some(known.owned.0.into_iter().collect()),
                     client_id: name.clone(),
