@@ -460,7 +460,10 @@ mod tests {
             let mut bytes = Vec::new();
             for _ in 0..1 + draw(3) {
                 let mut record = vec![0];
-                (0..4).for_each(|_| record.extend(NUMBERS[draw(NUMBERS.len().min(4 + draw(9)))]));
+                for _ in 0..4 {
+                    let kinds = NUMBERS.len().min(4 + draw(9));
+                    record.extend(NUMBERS[draw(kinds)]);
+                }
                 record.extend(&[0, 0, 0, 0, 0][..draw(6)]);
                 // Twice the length is its zig-zag form; sometimes it is wrong.
                 bytes.push(2 * (record.len() + draw(2) * draw(2)) as u8);
