@@ -124,18 +124,20 @@ pub(super) fn record(record: &RecordBytes) -> String {
     }
 }
 
+/// Partitions with the epochs since which they are a member's.
+fn with_epochs(topics: &[CurrentPartitions]) -> String {
+    let topic = |topic: &CurrentPartitions| {
+        let epochs = topic.assignment_epochs.as_deref().unwrap_or_default();
+        let one = |(id, since): (&PartitionId, &i32)| format!("{}@{since}", id.0);
+        let all: Vec<_> = topic.partitions.iter().zip(epochs).map(one).collect();
+        format!("{}:{}", said(topic.topic_id), all.join(","))
+    };
+    let all: Vec<String> = topics.iter().map(topic).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join("/") }
+}
+
 /// A record of a consumer group.
 fn consumer_record(record: &GroupRecord) -> Option<String> {
-    let topics = |topics: &[CurrentPartitions]| {
-        let topic = |topic: &CurrentPartitions| {
-            let epochs = topic.assignment_epochs.as_deref().unwrap_or_default();
-            let one = |(id, since): (&PartitionId, &i32)| format!("{}@{since}", id.0);
-            let all: Vec<_> = topic.partitions.iter().zip(epochs).map(one).collect();
-            format!("{}:{}", said(topic.topic_id), all.join(","))
-        };
-        let all: Vec<String> = topics.iter().map(topic).collect();
-        if all.is_empty() { "-".to_owned() } else { all.join("/") }
-    };
     Some(match record {
         GroupRecord::ConsumerGroupMetadata(key, None) => {
             format!("group {} forgotten", key.group_id)
@@ -186,7 +188,7 @@ fn consumer_record(record: &GroupRecord) -> Option<String> {
             let revoking = &value.partitions_pending_revocation;
             let gives = match revoking.is_empty() {
                 true => String::new(),
-                false => format!(" gives-back={}", topics(revoking)),
+                false => format!(" gives-back={}", with_epochs(revoking)),
             };
             format!(
                 "partitions of {} {} epoch={}<{} has={}{gives}",
@@ -194,7 +196,7 @@ fn consumer_record(record: &GroupRecord) -> Option<String> {
                 state[usize::try_from(value.state).expect("a state of these")],
                 value.member_epoch,
                 value.previous_member_epoch,
-                topics(&value.assigned_partitions),
+                with_epochs(&value.assigned_partitions),
             )
         }
         _ => return None,
