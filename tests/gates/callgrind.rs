@@ -16,7 +16,8 @@ const COUNTED: &[&str] = &[
 ];
 const DUMP_BEFORE: &str = "gates::mark::mark*";
 /// What asks the allocator for memory; with what it asks, it is left out. Each of these is a single
-/// jump, so that its own cost is the number of calls (callgrind's also has those that do not count).
+/// jump, so that its own cost is the number of calls (callgrind's has those that do not count,
+/// too).
 const TAKES: &[&str] = &["__rust_alloc", "__rust_alloc_zeroed", "__rust_realloc"];
 const GIVES_BACK: &str = "__rust_dealloc";
 

@@ -1,7 +1,7 @@
-//! How many instructions the broker's hot operations take, exactly, against a file of what they took.
+//! How many instructions the broker's hot operations take, exactly, against what they took before.
 //!
 //! ```text
-//!   gates check ── valgrind --tool=callgrind ── gates run ── a node in a simulated world, real files
+//!   gates check ── valgrind --tool=callgrind ── gates run ── a simulated world, real files
 //!        └── dumps, one for each operation ──> instructions and allocations ──> counts.txt
 //! ```
 //! Time and randomness come from a seed and everything runs on one thread, so that a count is the

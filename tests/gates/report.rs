@@ -10,7 +10,7 @@ use crate::callgrind::Count;
 /// Per cent by which instructions may differ from the kept file.
 const TOLERANCE: f64 = 2.0;
 const HEAD: &str = "\
-# What one of each operation takes: instructions, without the allocator's, and calls of the allocator.
+# What one operation takes: instructions, without the allocator's, and calls of the allocator.
 # Written by `UPDATE=1 scripts/gates`; CONTRIBUTING.md says more.
 ";
 

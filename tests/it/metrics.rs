@@ -43,6 +43,28 @@ fn value(page: &str, series: &str) -> Option<f64> {
     line.rsplit(' ').next().unwrap().parse().ok()
 }
 
+/// What is told of the groups of the test behind it.
+const OF_GROUPS: &[(&str, f64)] = &[
+    ("kafka_server_group_coordinator_metrics_group_count{protocol=\"classic\"}", 2.0),
+    ("kafka_server_group_coordinator_metrics_group_count{protocol=\"consumer\"}", 1.0),
+    ("kafka_server_group_coordinator_metrics_consumer_group_count{state=\"stable\"}", 1.0),
+    ("kafka_server_group_coordinator_metrics_consumer_group_count{state=\"empty\"}", 0.0),
+    ("kafka_server_group_coordinator_metrics_num_partitions{state=\"active\"}", 50.0),
+    ("kafka_server_group_coordinator_metrics_num_partitions{state=\"failed\"}", 0.0),
+    ("kafka_server_group_coordinator_metrics_group_completed_rebalance_count", 1.0),
+    ("kafka_server_group_coordinator_metrics_consumer_group_rebalance_count", 1.0),
+    ("kafka_server_group_coordinator_metrics_offset_commit_count", 1.0),
+    ("kafka_server_group_coordinator_metrics_offset_deletion_count", 0.0),
+    ("kafka_coordinator_group_groupmetadatamanager_numgroups", 2.0),
+    ("kafka_coordinator_group_groupmetadatamanager_numgroupsempty", 1.0),
+    ("kafka_coordinator_group_groupmetadatamanager_numgroupsstable", 1.0),
+    ("kafka_coordinator_group_groupmetadatamanager_numoffsets", 1.0),
+    ("kafka_consumergroup_members{consumergroup=\"classic\"}", 1.0),
+    ("kafka_consumergroup_members{consumergroup=\"new\"}", 1.0),
+    ("kafka_consumergroup_members{consumergroup=\"simple\"}", 0.0),
+    ("kafka_consumergroup_partitions_left_out", 0.0),
+];
+
 #[test]
 fn groups_and_their_lag_are_on_the_page() {
     let port = free_port();
@@ -66,32 +88,8 @@ fn groups_and_their_lag_are_on_the_page() {
     assert_eq!(error(beat.error_code), ErrorCode::None);
 
     let told = page(port);
-    for (series, expected) in [
-        ("group_count{protocol=\"classic\"}", 2.0),
-        ("group_count{protocol=\"consumer\"}", 1.0),
-        ("consumer_group_count{state=\"stable\"}", 1.0),
-        ("consumer_group_count{state=\"empty\"}", 0.0),
-        ("num_partitions{state=\"active\"}", 50.0),
-        ("num_partitions{state=\"failed\"}", 0.0),
-        ("group_completed_rebalance_count", 1.0),
-        ("consumer_group_rebalance_count", 1.0),
-        ("offset_commit_count", 1.0),
-        ("offset_deletion_count", 0.0),
-    ] {
-        let series = format!("kafka_server_group_coordinator_metrics_{series}");
-        assert_eq!(value(&told, &series), Some(expected), "{series}: {told}");
-    }
-    for (series, expected) in [
-        ("kafka_coordinator_group_groupmetadatamanager_numgroups", 2.0),
-        ("kafka_coordinator_group_groupmetadatamanager_numgroupsempty", 1.0),
-        ("kafka_coordinator_group_groupmetadatamanager_numgroupsstable", 1.0),
-        ("kafka_coordinator_group_groupmetadatamanager_numoffsets", 1.0),
-        ("kafka_consumergroup_members{consumergroup=\"classic\"}", 1.0),
-        ("kafka_consumergroup_members{consumergroup=\"new\"}", 1.0),
-        ("kafka_consumergroup_members{consumergroup=\"simple\"}", 0.0),
-        ("kafka_consumergroup_partitions_left_out", 0.0),
-    ] {
-        assert_eq!(value(&told, series), Some(expected), "{series}: {told}");
+    for (series, expected) in OF_GROUPS {
+        assert_eq!(value(&told, series), Some(*expected), "{series}: {told}");
     }
     let of_partition = "{consumergroup=\"simple\",topic=\"read\",partition=\"0\"}";
     let current = format!("kafka_consumergroup_current_offset{of_partition}");

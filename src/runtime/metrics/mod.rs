@@ -134,8 +134,8 @@ pub fn reference_page() -> String {
          lower case, so that dashboards go on; the last four are those of `kafka_exporter`, which\n\
          is not needed beside Ottla. Values are computed when the page is read, and cost nothing\n\
          until then. Rates (`...-rate`) are made by whoever collects, of the counts.\n\n\
-         The page is for machines that may know the names of groups and topics: it asks nobody who\n\
-         they are. Bind it to an address that only they reach.\n\n\
+         The page is for machines that may know the names of groups and topics: it asks nobody\n\
+         who they are. Bind it to an address that only they reach.\n\n\
          | series | MBean | labels | kind | what it tells |\n|---|---|---|---|---|\n",
     );
     for metric in METRICS {

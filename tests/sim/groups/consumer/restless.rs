@@ -206,7 +206,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Something that was sent long ago arrives again: of an epoch, or of a member, that is no more.
+    /// Something that was sent long ago arrives again: of an epoch or a member that is no more.
     async fn replay(&mut self) -> io::Result<()> {
         let is_over = |past: &Past| match past.id == self.id {
             true => past.epoch > 0 && past.epoch < self.epoch_before && !self.is_unsure,
