@@ -77,7 +77,7 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (61, Some((0, 0)), None),
     (64, Some((0, 0)), Some((0, 0))),
     (67, None, Some((0, 0))),
-    (68, Some((0, 0)), None),
+    (68, Some((0, 1)), None),
     (69, Some((0, 1)), None),
     (73, None, Some((0, 0))),
     (74, Some((0, 1)), None),

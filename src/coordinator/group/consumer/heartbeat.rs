@@ -125,20 +125,20 @@ impl GroupShard {
 
     /// What has to be forgotten before the group can be joined.
     fn open_group(&self, id: &GroupId, joins: bool) -> Result<Vec<Change>, Refusal> {
-        let refuse =
-            |text: &str| Err(Refusal::new(ErrorCode::GroupIdNotFound, format!("{id} {text}")));
+        let refuse = |text: String| Err(Refusal::new(ErrorCode::GroupIdNotFound, text));
+        let not_found = || refuse(format!("Consumer group {id} not found."));
         match self.slots.get(id) {
             Some(Slot::Consumer) => Ok(Vec::new()),
             None if joins => Ok(Vec::new()),
-            None => refuse("does not exist"),
+            None => not_found(),
             Some(Slot::Classic(_)) if joins => {
                 let group = self.classic(id).expect("a group has its state");
                 match group.state() {
                     State::Empty => Ok(vec![Change::NoGroup(id.clone())]),
-                    _ => refuse("has members of the classic protocol"),
+                    _ => refuse(format!("{id} has members of the classic protocol")),
                 }
             }
-            Some(_) => refuse("is not a consumer group"),
+            Some(_) => not_found(),
         }
     }
 
@@ -224,26 +224,34 @@ impl GroupShard {
         let replaces = joins && matches!(&statics, Some(Some(_)));
         let is_full = self.consumers.member_count(id) >= self.config.consumer_size_max;
         if is_full && known.is_none() && !replaces {
-            let text = format!("{id} has as many members as it may have");
+            let max = self.config.consumer_size_max;
+            let text =
+                format!("The consumer group has reached its maximum capacity of {max} members.");
             return Err(Refusal::new(ErrorCode::GroupMaxSizeReached, text));
         }
         match statics {
             None if joins => Ok((known, None)),
             None => {
-                let known = known.ok_or_else(|| unknown(&request.member))?;
+                let known = known.ok_or_else(|| unknown(id, &request.member))?;
                 check_epoch(&known, request)?;
                 Ok((Some(known), None))
             }
             Some(None) if joins => Ok((known, None)),
             Some(Some(present)) if joins => {
                 if present.epoch != LEAVING_FOR_A_WHILE {
-                    let text = "the instance id belongs to a member that has not left";
+                    let text = format!(
+                        "Static member {} with instance id {} cannot join the group because the \
+                         instance id is owned by {} member.",
+                        request.member,
+                        request.instance.as_deref().unwrap_or_default(),
+                        present.id
+                    );
                     return Err(Refusal::new(ErrorCode::UnreleasedInstanceId, text));
                 }
                 Ok((known, Some(present)))
             }
             Some(present) => {
-                let present = check_static(present, &request.member)?;
+                let present = check_static(present, request)?;
                 check_epoch(&present, request)?;
                 Ok((Some(present), None))
             }
@@ -336,19 +344,27 @@ fn updated(old: &ConsumerMember, request: &ConsumerHeartbeat) -> ConsumerMember 
     member
 }
 
-pub(super) fn unknown(member: &MemberId) -> Refusal {
-    Refusal::new(ErrorCode::UnknownMemberId, format!("{member} is no member of the group"))
+pub(super) fn unknown(group: &GroupId, member: &MemberId) -> Refusal {
+    let text = format!("Member {member} is not a member of group {group}.");
+    Refusal::new(ErrorCode::UnknownMemberId, text)
 }
 
 /// The static member, if it is the one that asks.
 pub(super) fn check_static(
     present: Option<Arc<ConsumerMember>>,
-    asks: &MemberId,
+    request: &ConsumerHeartbeat,
 ) -> Result<Arc<ConsumerMember>, Refusal> {
-    let unknown = || Refusal::new(ErrorCode::UnknownMemberId, "no member has this instance id");
+    let instance = request.instance.as_deref().unwrap_or_default();
+    let unknown = || {
+        let text = format!("Instance id {instance} is unknown.");
+        Refusal::new(ErrorCode::UnknownMemberId, text)
+    };
     let present = present.ok_or_else(unknown)?;
+    let asks = &request.member;
     if present.id != *asks {
-        let text = format!("{} has this instance id now", present.id);
+        let by = &present.id;
+        let text =
+            format!("Static member {asks} with instance id {instance} was fenced by member {by}.");
         return Err(Refusal::new(ErrorCode::FencedInstanceId, text));
     }
     Ok(present)
@@ -363,7 +379,12 @@ fn check_epoch(member: &ConsumerMember, request: &ConsumerHeartbeat) -> Result<(
     if request.epoch == member.epoch || is_previous {
         return Ok(());
     }
-    let text = format!("the member is in epoch {}, not in {}", member.epoch, request.epoch);
+    let than = if request.epoch < member.epoch { "smaller" } else { "greater" };
+    let text = format!(
+        "The consumer group member has a {than} member epoch ({}) than the one known by the group \
+         coordinator ({}). The member must abandon all its partitions and rejoin.",
+        request.epoch, member.epoch
+    );
     Err(Refusal::new(ErrorCode::FencedMemberEpoch, text))
 }
 

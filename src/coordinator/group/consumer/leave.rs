@@ -24,7 +24,7 @@ impl GroupShard {
     pub(super) fn leave_consumers(&self, request: &ConsumerHeartbeat) -> Result<Decided, Refusal> {
         let id = &request.group;
         if !matches!(self.slots.get(id), Some(Slot::Consumer)) {
-            let text = format!("{id} is not a consumer group");
+            let text = format!("Group {id} not found.");
             return Err(Refusal::new(ErrorCode::GroupIdNotFound, text));
         }
         let beat = |epoch: i32| ConsumerBeat {
@@ -35,11 +35,9 @@ impl GroupShard {
         };
         let member = match &request.instance {
             None => self.consumers.member(id, &request.member).cloned(),
-            Some(instance) => {
-                Some(check_static(self.static_consumer(id, instance), &request.member)?)
-            }
+            Some(instance) => Some(check_static(self.static_consumer(id, instance), request)?),
         };
-        let member = member.ok_or_else(|| unknown(&request.member))?;
+        let member = member.ok_or_else(|| unknown(id, &request.member))?;
         if request.instance.is_some() && request.epoch == LEAVING_FOR_A_WHILE {
             let mut leaving = ConsumerMember::clone(&member);
             leaving.epoch = LEAVING_FOR_A_WHILE;

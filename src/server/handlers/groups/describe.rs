@@ -44,10 +44,13 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
             return refuse(id, ErrorCode::GroupAuthorizationFailed);
         }
         let group = GroupId::from(name.as_str());
-        let described = match services.groups.read(&group, |shard| shard.describe(&group)) {
+        let found = services
+            .groups
+            .read(&group, |shard| shard.describe(&group).ok_or_else(|| shard.has_group(&group)));
+        let described = match found {
             Err(error) => return refuse(id, error),
-            Ok(None) => missing(id, version),
-            Ok(Some(group)) => wire_group(id, group, version),
+            Ok(Err(is_other)) => missing(id, version, is_other),
+            Ok(Ok(group)) => wire_group(id, group, version),
         };
         if body.include_authorized_operations
             && version >= OPERATIONS_FROM
@@ -67,12 +70,14 @@ fn refuse(id: WireId, error: ErrorCode) -> WireGroup {
     WireGroup::default().with_group_id(id).with_error_code(error.code())
 }
 
-fn missing(id: WireId, version: i16) -> WireGroup {
+/// There is no classic group of this name; a group of another kind, maybe.
+fn missing(id: WireId, version: i16, is_other: bool) -> WireGroup {
     let dead = WireGroup::default().with_group_state(StrBytes::from_static_str("Dead"));
     if version < MISSING_IS_AN_ERROR_FROM {
         return dead.with_group_id(id);
     }
-    let message = format!("Group {} not found.", &**id);
+    let what = if is_other { "is not a classic group" } else { "not found" };
+    let message = format!("Group {} {what}.", &**id);
     dead.with_group_id(id)
         .with_error_code(ErrorCode::GroupIdNotFound.code())
         .with_error_message(Some(StrBytes::from_string(message)))
