@@ -193,15 +193,18 @@ impl<'a> Levels<'a> {
                 value: Some(value.to_owned()),
                 source,
             };
-            let set = own.get(key.name).map(|value| shown(key.kind, key.name, value));
-            let mut synonyms = vec![synonym(key.broker_key, key.default, Source::Default)];
-            if let Some(value) = &set {
-                synonyms.insert(0, synonym(key.name, value, Source::Group));
+            let mut synonyms = self.values(&[key.broker_key]);
+            if synonyms.is_empty() {
+                synonyms.push(synonym(key.broker_key, key.default, Source::Default));
+            }
+            if let Some(value) = own.get(key.name) {
+                let value = shown(key.kind, key.name, value);
+                synonyms.insert(0, synonym(key.name, &value, Source::Group));
             }
             Entry {
                 name: key.name.to_owned(),
                 source: synonyms[0].source,
-                value: Some(set.unwrap_or_else(|| key.default.to_owned())),
+                value: synonyms[0].value.clone(),
                 value_type: Some(key.kind.value_type()),
                 is_read_only: false,
                 synonyms,
