@@ -26,7 +26,7 @@ from processes import HERE
 from records import ANY, to_hex
 
 DATA = HERE / "data" / "tools"
-SESSIONS = ("session", "groups")
+SESSIONS = ("session", "groups", "consumers")
 TOOLS = {
     "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
     "kafka-client-metrics": "org.apache.kafka.tools.ClientMetricsCommand",
@@ -54,6 +54,7 @@ MASKS = (
     ("", r"TopicId: [\w-]{22}", "TopicId: ID"),
     ("", r"\b1[78]\d{11}\b", "TIME"),  # milliseconds
     ("kafka-consumer-groups", r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "-UUID"),
+    ("kafka-consumer-groups", r"(?<![\w.-])[\w-]{22}(?![\w:-])", "MEMBER"),  # of the consumer protocol
     ("kafka-cluster", r"Cluster ID: \S+", "Cluster ID: ID"),
     ("kafka-features", r"Epoch: \d+", "Epoch: N"),
     ("kafka-metadata-quorum", r"ClusterId: +\S+", "ClusterId: ID"),

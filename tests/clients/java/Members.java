@@ -3,6 +3,7 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
+import java.util.Set;
 import java.util.TreeMap;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -15,7 +16,9 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
  * that what a tool is told does not depend on the moment.
  */
 final class Members {
-    private record Member(String group, KafkaConsumer<byte[], byte[]> consumer) {
+    private record Member(
+        String group, boolean isClassic, KafkaConsumer<byte[], byte[]> consumer) {
+
         int generation() {
             return consumer.groupMetadata().generationId();
         }
@@ -34,14 +37,17 @@ final class Members {
         config.put("client.id", ask.get("name").asText());
         config.put("enable.auto.commit", "false");
         config.put("auto.offset.reset", "earliest");
-        config.put("heartbeat.interval.ms", "100");
         ask.get("config").fields()
             .forEachRemaining(it -> config.put(it.getKey(), it.getValue().asText()));
+        boolean isClassic = !config.containsKey("group.protocol");
+        if (isClassic) {
+            config.put("heartbeat.interval.ms", "100");
+        }
         var topics = ask.get("topics").asText().split(",");
         var consumer = new KafkaConsumer<>(
             config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
         consumer.subscribe(List.of(topics));
-        var member = new Member(ask.get("group").asText(), consumer);
+        var member = new Member(ask.get("group").asText(), isClassic, consumer);
         members.put(ask.get("name").asText(), member);
         if (ask.get("waits").asBoolean()) {
             settle(member.group());
@@ -54,15 +60,20 @@ final class Members {
     private static void settle(String group) {
         long deadline = System.currentTimeMillis() + PATIENCE_MS;
         var all = members.values().stream().filter(it -> it.group().equals(group)).toList();
+        // Members of the consumer protocol hear of the others by heartbeats of their own time.
+        int needed = all.stream().allMatch(Member::isClassic) ? 3 : 12;
         int rounds = 0;
-        while (rounds < 3) {
+        var before = List.<Set<TopicPartition>>of();
+        while (rounds < needed) {
             if (System.currentTimeMillis() > deadline) {
                 throw new IllegalStateException("the group " + group + " does not settle");
             }
             all.forEach(it -> it.consumer().poll(Duration.ofMillis(100)));
             var generations = all.stream().map(Member::generation).distinct().toList();
+            var owned = all.stream().map(it -> it.consumer().assignment()).toList();
             boolean agree = generations.size() == 1 && generations.get(0) > 0;
-            rounds = agree ? rounds + 1 : 0;
+            rounds = agree && owned.equals(before) ? rounds + 1 : 0;
+            before = owned;
         }
     }
 
