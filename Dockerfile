@@ -25,7 +25,7 @@ FROM node:20-bookworm-slim AS node
 
 FROM rust:1.95-slim-bookworm AS compat
 RUN apt-get update -q && apt-get install -y -q --no-install-recommends ca-certificates g++ kcat \
-    libzstd-dev make maven openjdk-17-jdk-headless pkg-config python3 python3-venv zlib1g-dev
+    libssl-dev libzstd-dev make maven openjdk-17-jdk-headless pkg-config python3 python3-venv zlib1g-dev
 COPY --from=go /usr/local/go /usr/local/go
 COPY --from=node /usr/local/bin /usr/local/bin
 COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules

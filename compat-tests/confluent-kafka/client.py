@@ -22,7 +22,7 @@ class Client:
         self.members = serve.Members()
 
     def hello(self):
-        return {"version": ck.__version__}
+        return {"version": ck.__version__, "consumer_protocol": True}
 
     def producer(self, **options):
         return ck.Producer(self.common | {"linger.ms": 20, "message.timeout.ms": SECONDS * 1000}
@@ -161,12 +161,14 @@ class Client:
     def calm(self):
         return self.endurance.calm()
 
-    def join(self, member, group, topics, pattern, instance, cooperative, session, heartbeat, log):
-        consumer = ck.Consumer(self.common | {
-            "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
+    def join(self, member, group, topics, pattern, instance, cooperative, session, heartbeat, log,
+             protocol="classic"):
+        ways = {"group.protocol": "consumer"} if protocol == "consumer" else {
             "session.timeout.ms": session, "heartbeat.interval.ms": heartbeat,
+            "partition.assignment.strategy": "cooperative-sticky" if cooperative else "range"}
+        consumer = ck.Consumer(self.common | ways | {
+            "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False,
             "fetch.wait.max.ms": 100, "topic.metadata.refresh.interval.ms": 1000,
-            "partition.assignment.strategy": "cooperative-sticky" if cooperative else "range",
             **({"group.instance.id": instance} if instance else {})})
         self.members.join(member, log, lambda log, over: self.poll(
             consumer, topics or [pattern], log, over))

@@ -40,6 +40,9 @@ func poll(ctx context.Context, q goserve.Question, log goserve.Log) error {
 	if q.Instance != "" {
 		options = append(options, kgo.InstanceID(q.Instance))
 	}
+	if q.Protocol == "consumer" {
+		options = append(options, kgo.ServerSideBalancer())
+	}
 	if q.Cooperative {
 		options = append(options, kgo.Balancers(kgo.CooperativeStickyBalancer()))
 	} else {

@@ -304,12 +304,19 @@ func endure(q goserve.Question) (any, error) {
 	return nil, nil
 }
 
+// What it gets wrong by itself (README.md).
+var own = map[string]string{
+	"consumers-static":     "a static member that comes back makes its group rebalance",
+	"consumers-unreleased": "follows from the same",
+}
+
 func main() {
 	bootstrap = os.Args[1]
 	goserve.Serve(goserve.Ops{
 		"hello": func(goserve.Question) (any, error) {
 			version := goserve.Version("github.com/twmb/franz-go")
-			return map[string]any{"version": version, "no_offset_is_end": true}, nil
+			return map[string]any{"version": version, "no_offset_is_end": true,
+				"consumer_protocol": true, "own": own}, nil
 		},
 		"produce": produce, "consume": consume, "join": join, "leave": members.Leave, "unknown_topic": unknownTopic,
 		"list_topics": listTopics, "describe_topic": describeTopic, "create_topic": createTopic,

@@ -75,6 +75,7 @@ type Question struct {
 	Cooperative bool     `json:"cooperative"`
 	Session     int      `json:"session"`
 	Heartbeat   int      `json:"heartbeat"`
+	Protocol    string   `json:"protocol"`
 	Log         string   `json:"log"`
 }
 

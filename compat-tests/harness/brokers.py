@@ -14,6 +14,8 @@ PORTS = range(int(os.environ.get("OTTLA_COMPAT_PORT", "23300")), 65536)
 KAFKA_ONLY = {
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
+    "group.consumer.min.heartbeat.interval.ms": "300",
+    "group.consumer.min.session.timeout.ms": "6000",
     "transaction.state.log.replication.factor": "1",
     "transaction.state.log.min.isr": "1",
     "broker.session.timeout.ms": "2000",
@@ -73,6 +75,9 @@ class Local:
             "log.retention.ms": "-1",
             # A group's first members need not be waited for.
             "group.initial.rebalance.delay.ms": "0",
+            # Members of the consumer protocol do not say how long they may be silent (groups.py).
+            "group.consumer.heartbeat.interval.ms": "300",
+            "group.consumer.session.timeout.ms": "6000",
         }
         self.process = None
 

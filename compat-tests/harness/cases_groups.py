@@ -15,6 +15,8 @@ from groups import Group
 APIS = {8: "OffsetCommit", 9: "OffsetFetch", 10: "FindCoordinator", 11: "JoinGroup",
         12: "Heartbeat", 13: "LeaveGroup", 14: "SyncGroup", 15: "DescribeGroups"}
 FENCED = re.compile(r"fenced|same group.instance.id", re.IGNORECASE)
+# How the capabilities of members that speak a protocol begin.
+PREFIXES = {"classic": "group", "consumer": "consumers"}
 # Capability names to the play that proves them.
 PLAYS = {}
 
@@ -26,16 +28,12 @@ def play(*names):
     return register
 
 
-def names():
-    return [name for several in PLAYS for name in several]
-
-
-def run(subject, several, tell):
+def run(act, subject, several, tell):
     """Plays; `tell(name, outcome)` hears of each capability, None for success."""
     left = list(several)
     outcome = Failed("was not asked")
     try:
-        for _ in PLAYS[several](subject.hurried(several)):
+        for _ in act(subject.hurried(several)):
             tell(left.pop(0), None)
     except (Failed, Needs) as reason:
         outcome = reason
@@ -48,9 +46,10 @@ def run(subject, several, tell):
             outcome = Failed(f"not reached, because {left[0]} fails")
 
 
-def together(count, subject):
+def together(count, subject, protocol="classic"):
     """So many members share the partitions; each record is processed once, and committed."""
-    with Group(subject, f"group-{count}", partitions=max(4, count + 2)) as group:
+    case = f"{PREFIXES[protocol]}-{count}"
+    with Group(subject, case, max(4, count + 2), protocol) as group:
         for number in range(count):
             group.join(f"member-{number}")
         group.settled()
@@ -144,9 +143,9 @@ def cooperative(subject):
 
 
 @play("group-paused", "group-killed")
-def paused_and_killed(subject):
+def paused_and_killed(subject, case="group-killed", protocol="classic"):
     """A member is silent for longer than its session, comes back, and is killed with SIGKILL."""
-    with Group(subject, "group-killed") as group:
+    with Group(subject, case, protocol=protocol) as group:
         other = group.process()
         group.join("stays")
         group.join("other", other)
@@ -247,9 +246,14 @@ def mix(subjects, done):
 class Endured:
     """A group of a client that lives through a restart of the broker."""
 
-    def __init__(self, subject, fault):
-        name = f"group-{fault}"
-        self.group = Group(subject.hurried([name]), name)
+    def __init__(self, subject, fault, protocol="classic"):
+        self.subject, self.protocol = subject, protocol
+        self.name = f"{PREFIXES[protocol]}-{fault}"
+        self.group = Group(subject.hurried([self.name]), self.name, protocol=protocol)
+
+    def anew(self, fault):
+        """The same in another group."""
+        return Endured(self.subject.anew(), fault, self.protocol)
 
     def before(self):
         for member in ("one", "two"):

@@ -19,6 +19,7 @@ import uuid
 
 import brokers
 import cases
+import cases_consumers
 import cases_groups
 import endurance
 import raw
@@ -84,12 +85,12 @@ def all_cases(subject, apis, results, only):
             run_case(subject, name, results, act, subject)
 
 
-def played(subject, several):
+def played(act, subject, several):
     """What came of a play. One that fails is played once more, in another group, and said so: ten
     clients at a time on a busy machine lose a race of their own now and then."""
     for attempt in (subject, subject.anew()):
         told = []
-        cases_groups.run(attempt, several, lambda name, outcome, told=told:
+        cases_groups.run(act, attempt, several, lambda name, outcome, told=told:
                          told.append((name, outcome)))
         lost = [(name, outcome) for name, outcome in told
                 if isinstance(outcome, Failed) and name not in subject.hello.get("own", ())]
@@ -102,31 +103,49 @@ def played(subject, several):
 
 def all_plays(subjects, apis, results, only):
     """The plays of groups, many at the same time: clients wait most of it. The longest go first."""
-    plays = [several for several in cases_groups.PLAYS if not only or set(only) & set(several)]
-    plays.sort(key=lambda several: "group-killed" not in several)
+    of_consumers = cases_consumers.PLAYS
+    plays = [(several, act) for several, act in (cases_groups.PLAYS | of_consumers).items()
+             if not only or set(only) & set(several)]
+    plays.sort(key=lambda play: "killed" not in play[0][-1])
     mixed = not only or cases_groups.MIXED in only
     lacking = [name for key, name in cases_groups.APIS.items() if key not in apis]
+    lacking_of_consumers = [name for key, name in cases_consumers.APIS.items() if key not in apis]
 
-    def one(subject, several):
+    def one(subject, several, act):
         since = time.monotonic()
 
         def tell(name, outcome):
             results.tell(subject, name, outcome, time.monotonic() - since)
-        if lacking:
+        is_of_consumers = several in of_consumers
+        missing = lacking + (lacking_of_consumers if is_of_consumers else [])
+        if is_of_consumers and not subject.hello.get(cases_consumers.HELLO):
             for name in several:
-                tell(name, Needs(f"broker: {', '.join(lacking)}"))
+                tell(name, Needs("client: it speaks the classic protocol only"))
+        elif missing:
+            for name in several:
+                tell(name, Needs(f"broker: {', '.join(missing)}"))
         else:
-            for name, outcome in played(subject, several):
+            for name, outcome in played(act, subject, several):
                 tell(name, outcome)
 
     if plays and not lacking:
         raw_groups.wait_until_coordinated(subjects[0].broker.bootstrap)
     with concurrent.futures.ThreadPoolExecutor(subjects[0].broker.plays) as pool:
-        told = [pool.submit(one, subject, several) for several in plays for subject in subjects]
+        told = [pool.submit(one, subject, *play) for play in plays for subject in subjects
+                if not is_beside(subject) or play[0] in of_consumers]
         if mixed:
-            told.append(pool.submit(cases_groups.mixed, subjects, results.tell))
+            told.append(pool.submit(cases_groups.mixed, main_ones(subjects), results.tell))
         for each in told:
             each.result()
+
+
+def is_beside(subject):
+    """Whether a client is asked for its consumer groups only."""
+    return subject.name not in table.COLUMNS
+
+
+def main_ones(subjects):
+    return [subject for subject in subjects if not is_beside(subject)]
 
 
 def shared_by(subject):
@@ -182,7 +201,7 @@ def faults(subjects, broker, results, names):
     for name in names:
         if isinstance(broker, brokers.Running):
             for subject in subjects:
-                for one in (name, f"group-{name}"):
+                for one in (name, f"group-{name}", f"consumers-{name}"):
                     results.tell(subject, one, Needs("a broker of the harness's own"))
         else:
             endurance.endure(subjects, broker, name, results.tell)
@@ -191,9 +210,10 @@ def faults(subjects, broker, results, names):
 def play(subjects, broker, options, results):
     apis = raw.api_versions(broker.bootstrap)
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda one: all_cases(one, apis, results, options.case), subjects))
+        main = main_ones(subjects)
+        list(pool.map(lambda one: all_cases(one, apis, results, options.case), main))
         if not options.case:
-            exchange(subjects, pool, results)
+            exchange(main, pool, results)
     all_plays(subjects, apis, results, options.case)
 
 
@@ -219,7 +239,8 @@ def clients(names, broker, scratch):
 def play_all(options, results, scratch):
     """Everything that is asked for; gives what the clients say about themselves."""
     names = [name for name in endurance.NAMES
-             if not options.case or {name, f"group-{name}"} & set(options.case)]
+             if not options.case
+             or {name, f"group-{name}", f"consumers-{name}"} & set(options.case)]
     broker = the_broker(options, scratch)
     with clients(options.clients, broker, scratch) as subjects:
         play(subjects, broker, options, results)
@@ -263,7 +284,8 @@ def arguments():
         parser.error(f"no such client: {', '.join(unknown)}; there are {', '.join(known)}")
     if (options.clients or options.case) and (options.table or options.check):
         parser.error("the table is of all clients and cases")
-    options.clients = options.clients or [name for name in table.COLUMNS if name in known]
+    every = {**table.COLUMNS, **table.CONSUMER_COLUMNS}
+    options.clients = options.clients or [name for name in every if name in known]
     return options
 
 

@@ -9,27 +9,32 @@ committed is still committed, and they go on with what comes then, without a rec
 import concurrent.futures
 import time
 
+import cases_consumers
+import table
 from adapter import Failed, Needs, check
-from cases_groups import Endured
+from cases_groups import PREFIXES, Endured
 
 WARM, AT_ONCE = 100, 2000
 NAMES = {"restart": "restart", "kill-9": "kill_and_start"}
-GROUP_NAMES = [f"group-{name}" for name in NAMES]
+GROUP_NAMES = [f"{prefix}-{name}" for prefix in PREFIXES.values() for name in NAMES]
 
 
 def endure(subjects, broker, name, tell):
     """`tell` hears (client, name, outcome) for each client."""
     lost = {}
-    def of_group(subject, case, outcome):
-        if is_race(subject, case, outcome):
-            lost[subject] = outcome
+    def of_group(group, outcome):
+        if is_race(group.subject, group.name, outcome):
+            lost[group] = outcome
         else:
-            tell(subject, case, outcome)
+            tell(group.subject, group.name, outcome)
 
-    grouped = {subject: Endured(subject, name) for subject in subjects}
-    of_groups(grouped, name, of_group, Endured.before)
+    main = [subject for subject in subjects if subject.name in table.COLUMNS]
+    grouped = [Endured(subject, name) for subject in main]
+    grouped += [Endured(subject, name, "consumer") for subject in subjects
+                if subject.hello.get(cases_consumers.HELLO)]
+    of_groups(grouped, of_group, Endured.before)
     going = {}
-    for subject in subjects:
+    for subject in main:
         try:
             topic = subject.topic(name)
             subject.ask("endure", topic=topic)
@@ -47,9 +52,9 @@ def endure(subjects, broker, name, tell):
             tell(subject, name, None)
         except (Failed, Needs) as reason:
             tell(subject, name, reason)
-    of_groups(grouped, name, of_group, Endured.after)
-    for subject in grouped:
-        tell(subject, f"group-{name}", None)
+    of_groups(grouped, of_group, Endured.after)
+    for group in grouped:
+        tell(group.subject, group.name, None)
     if lost:
         once_more(lost, broker, name, tell)
 
@@ -62,24 +67,27 @@ def is_race(subject, case, outcome):
 
 def once_more(lost, broker, name, tell):
     """The groups that failed have another restart, and it is said so."""
-    for subject, reason in lost.items():
-        print(f"again {subject.name} group-{name}: {str(reason)[:200]}", flush=True)
-    grouped = {subject: Endured(subject.anew(), name) for subject in lost}
-    of_groups(grouped, name, tell, Endured.before)
+    def told(group, outcome):
+        tell(group.subject, group.name, outcome)
+
+    for group, reason in lost.items():
+        print(f"again {group.subject.name} {group.name}: {str(reason)[:200]}", flush=True)
+    grouped = [group.anew(name) for group in lost]
+    of_groups(grouped, told, Endured.before)
     getattr(broker, NAMES[name])()
-    of_groups(grouped, name, tell, Endured.after)
-    for subject in grouped:
-        tell(subject, f"group-{name}", None)
+    of_groups(grouped, told, Endured.after)
+    for group in grouped:
+        told(group, None)
 
 
-def of_groups(grouped, name, tell, act):
+def of_groups(grouped, tell, act):
     """With all groups at the same time; those that fail are told, and out."""
-    def one(subject):
+    def one(group):
         try:
-            act(grouped[subject])
+            act(group)
         except (Failed, Needs) as reason:
-            del grouped[subject]
-            tell(subject, f"group-{name}", reason)
+            grouped.remove(group)
+            tell(group, reason)
     with concurrent.futures.ThreadPoolExecutor(max(1, len(grouped))) as pool:
         list(pool.map(one, list(grouped)))
 

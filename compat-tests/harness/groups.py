@@ -43,9 +43,10 @@ class Seen:
 
 
 class Group:
-    """A group and its topics, for one case of one client."""
+    """A group and its topics, for one case of one client; of classic members, if not said."""
 
-    def __init__(self, subject, case, partitions=4):
+    def __init__(self, subject, case, partitions=4, protocol="classic"):
+        self.protocol = protocol
         self.subject, self.bootstrap = subject, subject.broker.bootstrap
         self.name = f"of-{subject.topic(case, create=False)}"
         self.topics, self.ends = [], {}
@@ -78,10 +79,13 @@ class Group:
 
     def join(self, member, process=None, pattern=None, instance=None, cooperative=False):
         process = process or self.subject.adapter
+        # Clients that know one protocol only are not asked for it.
+        said = {} if self.protocol == "classic" else {"protocol": self.protocol}
         self.files[member] = self.subject.adapter.log.parent / f"{self.name}-{member}.seen"
         process.ask("join", member=f"{self.name}-{member}", group=self.name, instance=instance,
                     topics=[] if pattern else self.topics, pattern=pattern, session=SESSION,
-                    cooperative=cooperative, heartbeat=HEARTBEAT, log=str(self.files[member]))
+                    cooperative=cooperative, heartbeat=HEARTBEAT, log=str(self.files[member]),
+                    **said)
         self.members[member] = process
 
     def leave(self, member):
@@ -123,9 +127,9 @@ class Group:
         self.until(lambda: self.unsettled(members or list(self.members)))
 
     def unsettled(self, members):
-        state, found = raw_groups.describe_group(self.bootstrap, self.name)
+        state, found = self.described()
         if state != "Stable" or len(found) != len(members):
-            return (f"{state or 'no'} group of {len(found)} members, "
+            return (f"{state or 'no'} {self.protocol} group of {len(found)} members, "
                     f"not a stable one of {len(members)}")
         owned = sorted(one for partitions in found.values() for one in partitions)
         if owned != sorted(self.ends):
@@ -137,6 +141,12 @@ class Group:
         if self.tells and told != sorted(self.shown()):
             return f"members tell that they own {told}"
         return None
+
+    def described(self):
+        """State and owners in the broker's words, of a group of this protocol."""
+        if self.protocol == "consumer":
+            return raw_groups.describe_consumer_group(self.bootstrap, self.name)
+        return raw_groups.describe_group(self.bootstrap, self.name)
 
     def shown(self):
         """The partitions as members write them."""

@@ -14,15 +14,16 @@ ALREADY_EXISTS = 36
 SECONDS = 30
 
 
-def ask(bootstrap, api, version, body):
-    """The body of the answer to one request with a header of version 1."""
+def ask(bootstrap, api, version, body, flexible=False):
+    """The body of the answer to one request with a header of version 1, or of version 2, without
+    tags, if the request is a flexible one."""
     host, port = bootstrap.rsplit(":", 1)
     client = b"compat"
-    head = struct.pack(">hhih", api, version, 1, len(client)) + client
+    head = struct.pack(">hhih", api, version, 1, len(client)) + client + b"\0" * flexible
     with socket.create_connection((host, int(port)), SECONDS) as stream:
         stream.sendall(struct.pack(">i", len(head) + len(body)) + head + body)
         length, = struct.unpack(">i", exactly(stream, 4))
-        return exactly(stream, length)[4:]
+        return exactly(stream, length)[4 + flexible:]
 
 
 def exactly(stream, count):

@@ -1,6 +1,7 @@
-"""Four more requests by hand: what the broker says about a group, and records for its members.
+"""More requests by hand: what the broker says about a group, and records for its members.
 
 FindCoordinator v0 says when groups can be formed, DescribeGroups v0 tells members and assignments,
+ConsumerGroupDescribe v0 those of consumer groups (KIP-848),
 OffsetFetch v1 what is committed; Produce v3 writes to many partitions at once, so that no client's
 producer stands between a case and its time.
 """
@@ -12,6 +13,7 @@ import raw
 from raw import text
 
 PRODUCE, OFFSET_FETCH, FIND_COORDINATOR, DESCRIBE_GROUPS = 0, 9, 10, 15
+CONSUMER_GROUP_DESCRIBE = 69
 NOT_LEADER = 6
 
 
@@ -37,6 +39,30 @@ class Reader:
     def each(self):
         return range(self.take(">i"))
 
+    # The same in flexible versions; a length is one more than it is, and 0 is null.
+
+    def number(self):
+        number, shift = 0, 0
+        while True:
+            byte = self.take(">B")
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return number
+            shift += 7
+
+    def compact(self):
+        length = max(self.number() - 1, 0)
+        self.at += length
+        return self.data[self.at - length:self.at].decode()
+
+    def each_compact(self):
+        return range(self.number() - 1)
+
+    def tags(self):
+        for _ in range(self.number()):
+            self.number()
+            self.at += self.number()
+
 
 def wait_until_coordinated(bootstrap, seconds=60):
     """Until groups have a coordinator: the first one who asks has to wait for the topic of all."""
@@ -61,6 +87,42 @@ def describe_group(bootstrap, group):
         answer.text(), answer.text(), answer.bytes(">i")
         members[member] = assigned(answer.bytes(">i"))
     return ("" if error else state), members
+
+
+def describe_consumer_group(bootstrap, group):
+    """The same of a consumer group; "" where there is none of this name."""
+    name = varuint(len(group) + 1) + group.encode()
+    body = varuint(2) + name + b"\0" + b"\0"
+    fields = Reader(raw.ask(bootstrap, CONSUMER_GROUP_DESCRIBE, 0, body, flexible=True))
+    fields.take(">i")
+    [_] = fields.each_compact()
+    error = fields.take(">h")
+    fields.compact(), fields.compact()
+    state = fields.compact()
+    fields.take(">i"), fields.take(">i"), fields.compact()
+    members = {}
+    for _ in fields.each_compact():
+        member = fields.compact()
+        fields.compact(), fields.compact(), fields.take(">i")
+        fields.compact(), fields.compact()
+        for _ in fields.each_compact():
+            fields.compact()
+        fields.compact()
+        members[member] = compactly_assigned(fields)
+        compactly_assigned(fields)  # its target
+        fields.tags()
+    return ("" if error else state), members
+
+
+def compactly_assigned(fields):
+    found = []
+    for _ in fields.each_compact():
+        fields.at += 16  # the topic's id
+        topic = fields.compact()
+        found += [(topic, fields.take(">i")) for _ in fields.each_compact()]
+        fields.tags()
+    fields.tags()
+    return found
 
 
 def assigned(data):
@@ -128,7 +190,10 @@ def record(number, value):
 
 
 def varint(number):
-    number = number << 1 ^ number >> 63
+    return varuint(number << 1 ^ number >> 63)
+
+
+def varuint(number):
     found = b""
     while number > 0x7F:
         found += bytes([number & 0x7F | 0x80])

@@ -17,6 +17,19 @@ COLUMNS = {
     "sarama": "sarama", "kafka-go": "kafka-go", "kafka-python": "kafka-python",
     "aiokafka": "aiokafka", "kafkajs": "kafkajs", "platformatic": "@platformatic/kafka",
 }
+# The same of those that are asked as members of consumer groups (KIP-848).
+CONSUMER_COLUMNS = {
+    "kafka-clients-4.3": "Java 4.3", "confluent-kafka": "confluent-kafka", "rdkafka": "rust-rdkafka",
+    "franz-go": "franz-go", "confluent-kafka-javascript": "@confluentinc/kafka-javascript",
+}
+CONSUMER_ROWS = [(title, names.split()) for title, names in (
+    ("group of 2, 10 members", "consumers-2 consumers-10"),
+    ("members replaced one by one", "consumers-rolling"),
+    ("the same, each record once", "consumers-rolling-once"),
+    ("static member restarts, is not replaced while there", "consumers-static consumers-unreleased"),
+    ("member paused past its session, killed", "consumers-paused consumers-killed"),
+    ("group goes on after restart, kill -9", "consumers-restart consumers-kill-9"),
+)]
 # A row: what is shown, and the capabilities that it sums up.
 ROWS = [(f"produce {codec}: acks 0, 1, all", [f"{codec}-acks-{acks}" for acks in "0 1 all".split()])
         for codec in CODECS] + [(title, names.split()) for title, names in (
@@ -56,6 +69,7 @@ LEGEND = (
     "✓: works. n of m: so many of the row's cases. API: the broker lacks the request "
     "([docs/apis.md](docs/apis.md)). –: the client offers no such thing. own: the client's own mistake, with Apache Kafka too (its folder in "
     "[compat-tests](compat-tests/README.md) says which). FAIL: does not work.")
+CONSUMERS = "The same with groups of the consumer protocol (KIP-848, `group.protocol=consumer`):"
 
 
 def cell(outcomes):
@@ -83,13 +97,20 @@ def kind(outcome):
 def markdown(hellos, seen):
     clients = [name for name in COLUMNS if name in hellos]
     rows = [*ROWS, (f"reads what all {len(clients)} write", [f"read-{name}" for name in clients])]
-    lines = ["| | " + " | ".join(COLUMNS[name] for name in clients) + " |",
+    consumers = [name for name in CONSUMER_COLUMNS if name in hellos]
+    return "\n".join([
+        BEGIN, "", *one_table(COLUMNS, clients, rows, hellos, seen), "", LEGEND, "", CONSUMERS, "",
+        *one_table(CONSUMER_COLUMNS, consumers, CONSUMER_ROWS, hellos, seen), "", END])
+
+
+def one_table(titles, clients, rows, hellos, seen):
+    lines = ["| | " + " | ".join(titles[name] for name in clients) + " |",
              "|---|" + "---|" * len(clients),
              "| version | " + " | ".join(hellos[name]["version"] for name in clients) + " |"]
     for title, names in rows:
         cells = [cell([seen.get((client, name), "FAIL") for name in names]) for client in clients]
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join([BEGIN, "", *lines, "", LEGEND, "", END])
+    return lines
 
 
 def write_or_check(options, hellos, seen):

@@ -8,18 +8,19 @@ import types
 import unittest
 
 import cases
+import cases_consumers
 import cases_groups
 import endurance
 import table
 
 
-EVERY = {*cases.CASES, *cases_groups.names(), cases_groups.MIXED, *endurance.NAMES,
-         *endurance.GROUP_NAMES}
+PLAYED = [name for several in cases_groups.PLAYS | cases_consumers.PLAYS for name in several]
+EVERY = {*cases.CASES, *PLAYED, cases_groups.MIXED, *endurance.NAMES, *endurance.GROUP_NAMES}
 
 
 def seen_by_all():
     """What a run tells in which everything works."""
-    hellos = {name: {"version": "1.0"} for name in table.COLUMNS}
+    hellos = {name: {"version": "1.0"} for name in table.COLUMNS | table.CONSUMER_COLUMNS}
     names = [*EVERY, *(f"read-{name}" for name in table.COLUMNS)]
     return hellos, {(client, name): "ok" for client in hellos for name in names}
 
@@ -64,7 +65,7 @@ class Table(unittest.TestCase):
             self.assertFalse(self.holds(), outcome)
 
     def test_every_case_is_in_the_table(self):
-        shown = {name for _, names in table.ROWS for name in names}
+        shown = {name for _, names in [*table.ROWS, *table.CONSUMER_ROWS] for name in names}
         self.assertEqual(shown, EVERY)
 
     def test_what_nobody_saw_is_no_success(self):

@@ -22,6 +22,7 @@ import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -105,6 +106,7 @@ public final class Compat {
         Map<String, Object> hello = new HashMap<>();
         hello.put("version", AppInfoParser.getVersion());
         hello.put("calls", OPS.keySet());
+        hello.put("consumer_protocol", ConsumerConfig.configNames().contains("group.protocol"));
         return hello;
     }
 

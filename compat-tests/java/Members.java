@@ -34,12 +34,17 @@ final class Members {
         config.put("group.id", ask.get("group").asText());
         config.put("auto.offset.reset", "earliest");
         config.put("enable.auto.commit", "false");
-        config.put("session.timeout.ms", ask.get("session").asText());
-        config.put("heartbeat.interval.ms", ask.get("heartbeat").asText());
         config.put("fetch.max.wait.ms", "100");
         config.put("metadata.max.age.ms", ask.get("pattern").isNull() ? "60000" : "1000");
-        config.put("partition.assignment.strategy", ask.get("cooperative").asBoolean()
-            ? CooperativeStickyAssignor.class.getName() : RangeAssignor.class.getName());
+        if (ask.path("protocol").asText().equals("consumer")) {
+            // Times and assignors are the broker's.
+            config.put("group.protocol", "consumer");
+        } else {
+            config.put("session.timeout.ms", ask.get("session").asText());
+            config.put("heartbeat.interval.ms", ask.get("heartbeat").asText());
+            config.put("partition.assignment.strategy", ask.get("cooperative").asBoolean()
+                ? CooperativeStickyAssignor.class.getName() : RangeAssignor.class.getName());
+        }
         if (!ask.get("instance").isNull()) {
             config.put("group.instance.id", ask.get("instance").asText());
         }

@@ -117,7 +117,7 @@ impl Client {
 
     fn hello(&mut self, _: &Value) -> Told {
         let calls: Vec<_> = CALLS.iter().map(|(name, _)| name).collect();
-        Ok(json!({"version": "0.39.0", "calls": calls}))
+        Ok(json!({"version": "0.39.0", "calls": calls, "consumer_protocol": true}))
     }
 
     fn produce(&mut self, ask: &Value) -> Told {

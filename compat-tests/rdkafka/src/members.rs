@@ -72,11 +72,17 @@ impl Members {
             .set("auto.offset.reset", "earliest")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("session.timeout.ms", number(ask, "session").to_string())
-            .set("heartbeat.interval.ms", number(ask, "heartbeat").to_string())
             .set("fetch.wait.max.ms", "100")
-            .set("topic.metadata.refresh.interval.ms", "1000")
-            .set("partition.assignment.strategy", strategy(cooperative));
+            .set("topic.metadata.refresh.interval.ms", "1000");
+        if ask["protocol"].as_str() == Some("consumer") {
+            // Times and assignors are the broker's.
+            config.set("group.protocol", "consumer");
+        } else {
+            config
+                .set("session.timeout.ms", number(ask, "session").to_string())
+                .set("heartbeat.interval.ms", number(ask, "heartbeat").to_string())
+                .set("partition.assignment.strategy", strategy(cooperative));
+        }
         if let Some(instance) = ask["instance"].as_str() {
             config.set("group.instance.id", instance);
         }
