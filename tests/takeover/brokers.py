@@ -139,6 +139,9 @@ class Home:
             "super.users": "User:ANONYMOUS;User:admin",
             "offsets.topic.replication.factor": "1",
             "offsets.topic.num.partitions": "3",
+            # Members of consumer groups hear soon of each other.
+            "group.consumer.heartbeat.interval.ms": "300",
+            "group.consumer.min.heartbeat.interval.ms": "300",
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "transaction.state.log.num.partitions": "3",

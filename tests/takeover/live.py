@@ -1,9 +1,9 @@
 """Groups whose members are connected all the while: whoever serves the directory, they go on.
 
-Java's consumers (dynamic, static, cooperative) read and commit on threads of their own, kcat as a
-process (dynamic and static). Their broker stops, another one comes up at the same address, and
+Java's consumers (dynamic, static, cooperative, and those of the consumer protocol, KIP-848) read and
+commit on threads of their own, kcat as a process (dynamic and static). Their broker stops, another one comes up at the same address, and
 none of them is told. What has to hold: each group reads each record once and nothing again, and
-who was a member is one, with the same id in the same generation, without a rebalance.
+who was a member is one, with the same id in the same generation or epoch, without a rebalance.
 """
 
 import collections
@@ -19,6 +19,11 @@ JAVA = {"dynamic-1": {}, "dynamic-2": {},
         "static-1": {"group.instance.id": "desk-1"}, "static-2": {"group.instance.id": "desk-2"},
         "cooperative-1": {"partition.assignment.strategy": COOPERATIVE},
         "cooperative-2": {"partition.assignment.strategy": COOPERATIVE}}
+# Of versions that have the consumer protocol.
+CONSUMER = {"group.protocol": "consumer"}
+CONSUMERS = {"consumer-1": CONSUMER, "consumer-2": CONSUMER,
+             "desks-1": CONSUMER | {"group.instance.id": "desk-1"},
+             "desks-2": CONSUMER | {"group.instance.id": "desk-2"}}
 KCAT = {"kcat": {}, "kcat-static": {"group.instance.id": "desk"}}
 # librdkafka commits by a clock.
 COMMITTED_MS = 100
@@ -29,19 +34,29 @@ def group_of(name):
     return name.rpartition("-")[0]
 
 
+def is_moving(members):
+    """Whether members of a consumer group are on their way still; they hear of it one by one."""
+    members = list(members)
+    owned = sorted(one for member in members for one in member["assigned"])
+    return (len({member["generation"] for member in members}) != 1
+            or not all(member["assigned"] for member in members)
+            or owned != [f"{TOPIC}-{partition}" for partition in range(PARTITIONS)])
+
+
 class Live:
     """The members of one case."""
 
     def __init__(self, story):
         self.java, self.home = story.java, story.home
         self.sent, self.processes, self.left = 0, {}, {}
+        self.consumers = {} if story.version.startswith("3.") else CONSUMERS
 
     def ask(self, op, **fields):
         return self.java.ask(op, bootstrap=self.home.bootstrap, topic=TOPIC, **fields)
 
     def start(self):
         self.ask("members_begin", partitions=PARTITIONS)
-        for name, config in JAVA.items():
+        for name, config in (JAVA | self.consumers).items():
             self.join(name, config)
         for group, config in KCAT.items():
             config = {"auto.offset.reset": "earliest", "auto.commit.interval.ms": COMMITTED_MS,
@@ -61,6 +76,14 @@ class Live:
 
     def leave(self, name):
         self.left[name] = self.ask("members_leave", name=name)
+
+    def change_consumers(self):
+        """Members of consumer groups leave, one of them for a while, and others come."""
+        if self.consumers:
+            self.leave("consumer-2")
+            self.leave("desks-2")
+            self.join("consumer-3", CONSUMERS["consumer-2"])
+            self.join("desks-3", CONSUMERS["desks-2"])
 
     def end(self):
         self.ask("members_end")
@@ -92,15 +115,18 @@ class Live:
         self.sent += COUNT
         wanted = sorted(f"{partition}:{offset}" for partition in range(PARTITIONS)
                         for offset in range(self.sent))
-        groups = {*map(group_of, JAVA), *KCAT}
+        groups = {*map(group_of, JAVA | self.consumers), *KCAT}
         deadline = time.monotonic() + PATIENCE_S
         while True:
             members = self.members()
             read = self.read(members)
             missing = {group: len(set(wanted) - set(read[group])) for group in sorted(groups)}
-            if not any(missing.values()):
+            moving = [group for group in map(group_of, self.consumers)
+                      if is_moving(one for name, one in members.items() if group_of(name) == group)]
+            if not any(missing.values()) and not moving:
                 break
-            check(time.monotonic() < deadline, f"{what}: records are missing: {missing}, {members}")
+            check(time.monotonic() < deadline,
+                  f"{what}: records are missing: {missing}, {moving} do not settle: {members}")
             time.sleep(0.1)
         for group in sorted(groups):
             again = [one for one, count in collections.Counter(read[group]).items() if count > 1]

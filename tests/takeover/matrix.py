@@ -99,6 +99,7 @@ def with_live_groups(story):
         live.leave("static-2")
         live.join("dynamic-3", {})
         live.join("static-3", {"group.instance.id": "desk-2"})
+        live.change_consumers()
         live.go_on("with Ottla, after others came")
         changed = live.go_on("with Ottla, settled")
         stored = story.stop(story.how)

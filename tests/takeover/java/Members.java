@@ -39,8 +39,6 @@ final class Members {
             config.put("client.id", ask.get("name").asText());
             config.put("enable.auto.commit", "false");
             config.put("auto.offset.reset", "earliest");
-            config.put("heartbeat.interval.ms", "300");
-            config.put("session.timeout.ms", "45000");
             config.put("reconnect.backoff.max.ms", "200");
             config.put("default.api.timeout.ms", "2000");
             // A client that begins anew with its metadata while the broker is away has a reason of its
@@ -49,6 +47,10 @@ final class Members {
             config.put("allow.auto.create.topics", "false");
             ask.get("config").fields()
                 .forEachRemaining(it -> config.put(it.getKey(), it.getValue().asText()));
+            if (!config.containsKey("group.protocol")) {
+                config.put("heartbeat.interval.ms", "300");
+                config.put("session.timeout.ms", "45000");
+            }
             consumer = new KafkaConsumer<>(
                 config, new ByteArrayDeserializer(), new ByteArrayDeserializer());
             consumer.subscribe(List.of(ask.get("topic").asText()));
