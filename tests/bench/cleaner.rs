@@ -15,12 +15,28 @@ use ottla_types::{LeaderEpoch, Offset};
 
 use crate::Failure;
 use crate::client::{Client, produce_frame};
-use crate::load::batch_of;
+use crate::figure::{Condition, Figure};
 use crate::machine::{CLIENT_CPU, GIB, now, on_cpu, record_time};
 use crate::open_loop::{OpenLoop, percentile};
+use crate::payload::batch_of;
 use crate::process::Process;
 use crate::program::{Installed, Place, Program};
-use crate::report::{Report, Row};
+use crate::results::Report;
+use crate::run::Context;
+
+const CLEAN: Figure = Figure::new("clean", "compaction of records of 1 KiB, one thread: MB/s")
+    .to_be(&[Condition::AtLeast(150.0)]);
+const CLEAN_CPU: Figure = Figure::new("clean-cpu", "processor for that, s/GiB");
+const CLEAN_QUIET_P50: Figure =
+    Figure::new("clean-quiet-p50", "400 records of 1 KiB a second, quiet: p50, ms");
+const CLEAN_QUIET_P99: Figure = Figure::new("clean-quiet-p99", "the same: p99, ms");
+const CLEAN_BUSY_P50: Figure =
+    Figure::new("clean-busy-p50", "the same beside a compaction: p50, ms");
+const CLEAN_BUSY_P99: Figure =
+    Figure::new("clean-busy-p99", "the same beside a compaction: p99, ms");
+const MANY_KEYS: Figure =
+    Figure::new("many-keys", "compaction of 10 M distinct keys in a table of 256 MiB: s");
+const MANY_KEYS_MEMORY: Figure = Figure::new("many-keys-memory", "VmRSS behind it, MiB");
 
 const SETTINGS: &[(&str, &str)] =
     &[("log.cleaner.backoff.ms", "100"), ("log.cleaner.dedupe.buffer.size", "268435456")];
@@ -28,7 +44,7 @@ const DIRTY_RATIO: &str = "min.cleanable.dirty.ratio";
 const TOPIC: &[(&str, &str)] =
     &[("cleanup.policy", "compact"), ("segment.bytes", "134217728"), (DIRTY_RATIO, "1")];
 /// The first is not counted: a JVM compiles its code while it runs.
-const PASSES: usize = 4;
+const PASSES: usize = 3;
 /// Records of each key.
 const VERSIONS: usize = 10;
 const CONNECTIONS: usize = 4;
@@ -36,7 +52,7 @@ const CONNECTIONS: usize = 4;
 const INTERVAL: Duration = Duration::from_millis(10);
 const QUIET: Duration = Duration::from_secs(5);
 const CLEAN_MAX: Duration = Duration::from_secs(300);
-const MANY_KEYS: usize = 10_000_000;
+const DISTINCT: usize = 10_000_000;
 
 /// What a log is filled with: as many records, the keys in turn, in batches of about 64 KiB.
 struct Fill {
@@ -45,9 +61,18 @@ struct Fill {
     value_len: usize,
 }
 
+/// Measures how fast a log is compacted, and one of many keys.
+pub(crate) fn measure(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    for broker in &context.brokers {
+        measure_rate(broker, &context.place, context.settings.gib << 28, report)?;
+        measure_many_keys(broker, &context.place, report)?;
+    }
+    Ok(())
+}
+
 /// With `bytes` in a log: how fast it is compacted when nothing else is to be done, and then how
 /// long producers wait beside it.
-pub(crate) fn measure_rate(
+fn measure_rate(
     program: &Program,
     place: &Place,
     bytes: usize,
@@ -70,8 +95,8 @@ pub(crate) fn measure_rate(
         let (time, cpu) = (begin.elapsed(), process.cpu_time()?.seconds_since(&before));
         client.delete_topic(&topic)?;
         if pass > 0 {
-            report.add(Row::Clean, program, dirty.bytes as f64 / 1e6 / time.as_secs_f64());
-            report.add(Row::CleanCpu, program, cpu * GIB / dirty.bytes as f64);
+            report.add(&CLEAN, program, dirty.bytes as f64 / 1e6 / time.as_secs_f64());
+            report.add(&CLEAN_CPU, program, cpu * GIB / dirty.bytes as f64);
         }
         let topic = format!("beside-{pass}");
         let dirty = on_cpu(CLIENT_CPU, || fill.run(&mut client, &installed, &topic))??;
@@ -81,8 +106,8 @@ pub(crate) fn measure_rate(
         let busy = on_cpu(CLIENT_CPU, || producers.run(INTERVAL, CLEAN_MAX, is_over))??;
         client.delete_topic(&topic)?;
         if pass > 0 {
-            add_latencies(report, program, quiet, [Row::CleanQuietP50, Row::CleanQuietP99]);
-            add_latencies(report, program, busy, [Row::CleanBusyP50, Row::CleanBusyP99]);
+            add_latencies(report, program, quiet, [&CLEAN_QUIET_P50, &CLEAN_QUIET_P99]);
+            add_latencies(report, program, busy, [&CLEAN_BUSY_P50, &CLEAN_BUSY_P99]);
         }
     }
     drop((client, producers));
@@ -91,15 +116,11 @@ pub(crate) fn measure_rate(
 }
 
 /// Ten million keys, once each.
-pub(crate) fn measure_many_keys(
-    program: &Program,
-    place: &Place,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn measure_many_keys(program: &Program, place: &Place, report: &mut Report) -> Result<(), Failure> {
     let installed = program.install(place, 0)?.with(SETTINGS);
     let mut process = installed.spawn_pinned()?;
     let mut client = process.connect()?;
-    let fill = Fill { records: MANY_KEYS, keys: MANY_KEYS, value_len: 20 };
+    let fill = Fill { records: DISTINCT, keys: DISTINCT, value_len: 20 };
     let dirty = on_cpu(CLIENT_CPU, || fill.run(&mut client, &installed, "keys"))??;
     let begin = now();
     client.set_config("keys", DIRTY_RATIO, "0")?;
@@ -108,8 +129,8 @@ pub(crate) fn measure_many_keys(
         most = most.max(process.resident_kib()?);
         std::thread::sleep(Duration::from_millis(20));
     }
-    report.add(Row::ManyKeys, program, begin.elapsed().as_secs_f64());
-    report.add(Row::ManyKeysMemory, program, most as f64 / 1024.0);
+    report.add(&MANY_KEYS, program, begin.elapsed().as_secs_f64());
+    report.add(&MANY_KEYS_MEMORY, program, most as f64 / 1024.0);
     drop(client);
     process.stop()?;
     Ok(())
@@ -129,9 +150,9 @@ fn producers(process: &mut Process) -> Result<OpenLoop, Failure> {
     Ok(OpenLoop::new(clients)?)
 }
 
-fn add_latencies(report: &mut Report, program: &Program, mut all: Vec<f64>, rows: [Row; 2]) {
-    for (row, part) in rows.into_iter().zip([0.5, 0.99]) {
-        report.add(row, program, percentile(&mut all, part));
+fn add_latencies(report: &mut Report, program: &Program, mut all: Vec<f64>, figures: [&Figure; 2]) {
+    for (figure, part) in figures.into_iter().zip([0.5, 0.99]) {
+        report.add(figure, program, percentile(&mut all, part));
     }
 }
 
@@ -143,7 +164,7 @@ impl Fill {
         installed: &Installed<'_>,
         topic: &str,
     ) -> Result<Dirty, Failure> {
-        client.create_topic_with(topic, TOPIC)?;
+        client.create_topic_with(topic, 1, TOPIC)?;
         let in_batch = (65_536 / (self.value_len + 30)).max(1);
         let mut number = 0;
         while number < self.records {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::{Request, StrBytes};
-use ottla_protocol::batch::BatchHeader;
 use ottla_test_client::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use ottla_test_client::messages::delete_topics_request::DeleteTopicState;
 use ottla_test_client::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -21,19 +20,17 @@ use ottla_test_client::messages::{
     MetadataRequest, ProduceRequest, TopicName,
 };
 use ottla_test_client::{decode_response, encode_request};
-use ottla_types::Offset;
 
 /// The newest versions that name topics by name, and are in all Kafkas since 2.8.
 const PRODUCE: i16 = 9;
-const FETCH: i16 = 11;
+pub(crate) const FETCH: i16 = 11;
 const CREATE_TOPICS: i16 = 7;
 const DELETE_TOPICS: i16 = 6;
-const METADATA: i16 = 12;
+pub(crate) const METADATA: i16 = 12;
 const INCREMENTAL_ALTER_CONFIGS: i16 = 1;
 const TOPIC_RESOURCE: i8 = 2;
 /// Ten thousand partitions may take a while.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
-const LEN: usize = 4;
 /// Errors of a partition whose leader is not ready yet.
 const NOT_READY: [i16; 3] = [3, 5, 6];
 
@@ -84,15 +81,6 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for an answer like the first, where one at most is under way.
-    pub(crate) fn receive_repeated(&mut self) -> io::Result<()> {
-        let total = LEN + self.repeated.len();
-        self.answer.resize(total, 0);
-        // In one call, mostly: the client is to cost less than the server.
-        self.stream.read_exact(&mut self.answer)?;
-        self.check_repeated(&self.answer[LEN..])
-    }
-
     /// Whether an answer is like the first; where none was expected, whether it acknowledges a
     /// produce.
     pub(crate) fn check_repeated(&self, answer: &[u8]) -> io::Result<()> {
@@ -117,20 +105,14 @@ impl Client {
 
     /// Creates a topic.
     pub(crate) fn create_topic(&mut self, name: &str, partitions: i32) -> io::Result<()> {
-        let topic = CreatableTopic::default()
-            .with_name(topic_name(name))
-            .with_num_partitions(partitions)
-            .with_replication_factor(1);
-        let request =
-            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(300_000);
-        let answer = self.call(CREATE_TOPICS, &request)?;
-        no_error(answer.topics.iter().map(|topic| topic.error_code), "CreateTopics")
+        self.create_topic_with(name, partitions, &[])
     }
 
-    /// Creates a topic of one partition with configs.
+    /// Creates a topic with configs.
     pub(crate) fn create_topic_with(
         &mut self,
         name: &str,
+        partitions: i32,
         configs: &[(&'static str, &'static str)],
     ) -> io::Result<()> {
         let config = |(key, value): &(&'static str, &'static str)| {
@@ -140,11 +122,25 @@ impl Client {
         };
         let topic = CreatableTopic::default()
             .with_name(topic_name(name))
-            .with_num_partitions(1)
+            .with_num_partitions(partitions)
             .with_replication_factor(1)
             .with_configs(configs.iter().map(config).collect());
-        let request =
-            CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(10_000);
+        self.create(vec![topic])
+    }
+
+    /// Creates topics of one partition in one request.
+    pub(crate) fn create_topics(&mut self, names: &[String]) -> io::Result<()> {
+        let topic = |name: &String| {
+            CreatableTopic::default()
+                .with_name(topic_name(name))
+                .with_num_partitions(1)
+                .with_replication_factor(1)
+        };
+        self.create(names.iter().map(topic).collect())
+    }
+
+    fn create(&mut self, topics: Vec<CreatableTopic>) -> io::Result<()> {
+        let request = CreateTopicsRequest::default().with_topics(topics).with_timeout_ms(300_000);
         let answer = self.call(CREATE_TOPICS, &request)?;
         no_error(answer.topics.iter().map(|topic| topic.error_code), "CreateTopics")
     }
@@ -228,46 +224,14 @@ impl Client {
         let read = partitions.take_while(|partition| is_there(&partition.records)).count();
         i32::try_from(read).map_err(io::Error::other)
     }
-
-    /// Fetches from an offset: bytes of whole batches, and the offset behind them.
-    pub(crate) fn fetch(
-        &mut self,
-        topic: &str,
-        from: Offset,
-        bytes_max: i32,
-    ) -> io::Result<(usize, Offset)> {
-        let partition =
-            FetchPartition::default().with_fetch_offset(from.0).with_partition_max_bytes(bytes_max);
-        let topic =
-            FetchTopic::default().with_topic(topic_name(topic)).with_partitions(vec![partition]);
-        let request = FetchRequest::default()
-            .with_replica_id((-1).into())
-            .with_max_wait_ms(500)
-            .with_min_bytes(1)
-            .with_max_bytes(bytes_max)
-            .with_topics(vec![topic]);
-        let answer = self.call(FETCH, &request)?;
-        let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
-        no_error(partitions.clone().map(|partition| partition.error_code), "Fetch")?;
-        let records = partitions.filter_map(|partition| partition.records.as_ref());
-        let (mut bytes, mut next) = (0, from);
-        for mut rest in records.map(|records| &records[..]) {
-            while let Ok(header) = BatchHeader::read(rest) {
-                let Some(behind) = rest.get(header.size()..) else { break };
-                (bytes, next) = (bytes + header.size(), header.next_offset());
-                rest = behind;
-            }
-        }
-        Ok((bytes, next))
-    }
 }
 
-/// A produce with acks=1 to partition 0.
+/// A produce with acks=all to partition 0.
 pub(crate) fn produce_frame(topic: &str, batch: Bytes) -> io::Result<Bytes> {
     produce_all_frame(topic, 0..1, &batch)
 }
 
-/// A produce with acks=1 of the same batch to several partitions.
+/// A produce with acks=all of the same batch to several partitions.
 pub(crate) fn produce_all_frame(
     topic: &str,
     partitions: Range<i32>,
@@ -278,8 +242,10 @@ pub(crate) fn produce_all_frame(
     let topic = TopicProduceData::default()
         .with_name(topic_name(topic))
         .with_partition_data(partitions.map(data).collect());
-    let request =
-        ProduceRequest::default().with_acks(1).with_timeout_ms(10_000).with_topic_data(vec![topic]);
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![topic]);
     encode(PRODUCE, &request)
 }
 

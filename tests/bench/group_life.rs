@@ -9,38 +9,91 @@ use bytes::Bytes;
 
 use crate::Failure;
 use crate::client::{Client, produce_frame};
+use crate::figure::{Condition, Figure};
 use crate::groups::{self, Member, SHARDS};
-use crate::load::batch_of;
 use crate::machine::{CLIENT_CPU, GIB, be_nicer, now, on_cpu, warm_memory};
 use crate::many::millis;
 use crate::open_loop::{OpenLoop, percentile};
+use crate::payload::batch_of;
 use crate::process::Process;
 use crate::program::{Place, Program};
-use crate::report::{Report, Row};
+use crate::results::Report;
+use crate::run::Context;
+
+const IDLE_GROUPS: Figure =
+    Figure::new("idle-groups", "1,000 groups of one silent member: processor, %")
+        .to_be(&[Condition::AtMost(1.0)]);
+const HEARTBEAT_GROUPS: Figure =
+    Figure::new("heartbeat-groups", "the same, each with a heartbeat every 3 s: processor, %");
+const LOAD_OFFSETS: Figure =
+    Figure::new("load-offsets", "1 M committed offsets: clean restart to all of them known, ms")
+        .to_be(&[Condition::AtMost(1000.0)]);
+const LOAD_OFFSETS_OPEN: Figure =
+    Figure::new("load-offsets-open", "of that, behind the open port, ms");
+const LOAD_OFFSETS_CPU: Figure = Figure::new("load-offsets-cpu", "processor until then, ms");
+const HEARTBEAT_CRASH: Figure =
+    Figure::new("heartbeat-crash", "1,000 groups: restart after kill -9 to a heard heartbeat, ms")
+        .to_be(&[Condition::AtMost(100.0)]);
+const HEARTBEAT_CLEAN: Figure =
+    Figure::new("heartbeat-clean", "1,000 groups: clean restart to a heard heartbeat, ms")
+        .to_be(&[Condition::AtMost(100.0)]);
+const HEARTBEAT_CPU: Figure = Figure::new("heartbeat-cpu", "processor until then, ms");
+const QUIET_P50: Figure = Figure::new("quiet-p50", "1,000 heartbeats a second: p50, ms");
+const QUIET_P99: Figure = Figure::new("quiet-p99", "the same: p99, ms");
+const QUIET_MOST: Figure = Figure::new("quiet-max", "the same: most, ms");
+const BUSY_P50: Figure = Figure::new("busy-p50", "the same beside produce at full speed: p50, ms");
+const BUSY_P99: Figure = Figure::new("busy-p99", "the same beside produce at full speed: p99, ms")
+    .to_be(&[Condition::AtMost(10.0)]);
+const BUSY_MOST: Figure =
+    Figure::new("busy-max", "the same beside produce at full speed: most, ms");
+const BUSY_PRODUCE: Figure =
+    Figure::new("busy-produce", "produce at full speed beside heartbeats: GiB/s");
 
 const TOPIC: &str = "groups";
 const GROUPS: usize = 1_000;
 /// Starts of each kind.
 const RUNS: usize = 3;
+/// Of a broker that takes seconds for each.
+const SLOW_RUNS: usize = 2;
+/// Lives in which heartbeats are measured beside produce.
+const PRODUCE_RUNS: usize = 2;
 const SETTLE: Duration = Duration::from_secs(3);
 /// Of silent groups, whose members may be silent for 45 s; of groups with heartbeats.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(12);
 /// As often as the Java client says so by itself.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// Three times as often, so that there are enough of them.
 const BUSY_INTERVAL: Duration = Duration::from_secs(1);
-const BUSY_MAX: Duration = Duration::from_secs(20);
+const BUSY_MAX: Duration = Duration::from_secs(12);
 const PRODUCERS: usize = 4;
 const BATCH_BYTES: usize = 1 << 20;
 /// Partitions that each loaded group has committed offsets of.
 const PARTITIONS: i32 = 100;
 
+/// Measures groups at rest, in restarts, and beside produce.
+pub(crate) fn measure(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let (place, settings) = (&context.place, &context.settings);
+    for program in context.with_floor() {
+        measure_idle(&program, place, report)?;
+    }
+    for broker in &context.brokers {
+        measure_load(broker, place, settings.offsets, report)?;
+        measure_restarts(broker, place, report)?;
+    }
+    for _ in 0..PRODUCE_RUNS {
+        for program in context.with_floor() {
+            measure_under_produce(&program, place, settings.gib << 31, report)?;
+        }
+    }
+    Ok(())
+}
+
+fn runs(program: &Program) -> usize {
+    if program.is_slow() { SLOW_RUNS } else { RUNS }
+}
+
 /// Processor of a broker with a thousand groups, silent and with heartbeats.
-pub(crate) fn measure_idle(
-    program: &Program,
-    place: &Place,
-    report: &mut Report,
-) -> Result<(), Failure> {
+fn measure_idle(program: &Program, place: &Place, report: &mut Report) -> Result<(), Failure> {
     let mut process = program.install(place, 0)?.spawn_pinned()?;
     let members = members(program, &mut process)?;
     let percent = |seconds: f64| seconds / IDLE.as_secs_f64() * 100.0;
@@ -48,21 +101,21 @@ pub(crate) fn measure_idle(
     let before = process.cpu_time()?;
     std::thread::sleep(IDLE);
     let spent = process.cpu_time()?.seconds_since(&before);
-    report.add(Row::IdleGroups, program, percent(spent));
+    report.add(&IDLE_GROUPS, program, percent(spent));
 
     let mut heartbeats = heartbeats(&mut process, &members)?;
     std::thread::sleep(SETTLE);
     let before = process.cpu_time()?;
     on_cpu(CLIENT_CPU, || heartbeats.run(HEARTBEAT_INTERVAL, IDLE, || false))??;
     let spent = process.cpu_time()?.seconds_since(&before);
-    report.add(Row::HeartbeatGroups, program, percent(spent));
+    report.add(&HEARTBEAT_GROUPS, program, percent(spent));
     drop(heartbeats);
     process.stop()?;
     Ok(())
 }
 
 /// A start that finds `offsets` committed offsets in its log.
-pub(crate) fn measure_load(
+fn measure_load(
     program: &Program,
     place: &Place,
     offsets: usize,
@@ -79,15 +132,15 @@ pub(crate) fn measure_load(
     }
     drop(client);
     process.stop()?;
-    for _ in 0..RUNS {
+    for _ in 0..runs(program) {
         let begin = now();
         let mut process = installed.spawn()?;
         let mut client = process.connect()?;
         let open = now();
         groups::wait_until_loaded(&mut client)?;
-        report.add(Row::LoadOffsets, program, millis(begin));
-        report.add(Row::LoadOffsetsOpen, program, millis(open));
-        report.add(Row::LoadOffsetsCpu, program, process.cpu_time()?.seconds() * 1e3);
+        report.add(&LOAD_OFFSETS, program, millis(begin));
+        report.add(&LOAD_OFFSETS_OPEN, program, millis(open));
+        report.add(&LOAD_OFFSETS_CPU, program, process.cpu_time()?.seconds() * 1e3);
         for shard in 0..SHARDS {
             let found = groups::fetch_offset(&mut client, &groups::group_in(shard), TOPIC)?;
             if found.is_none_or(|offset| offset < 0) {
@@ -102,12 +155,8 @@ pub(crate) fn measure_load(
 
 /// Starts of a broker with a thousand groups that have members, after kill -9 and after a clean
 /// stop, until a group is known again and one of its members is heard.
-pub(crate) fn measure_restarts(
-    program: &Program,
-    place: &Place,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    for _ in 0..RUNS {
+fn measure_restarts(program: &Program, place: &Place, report: &mut Report) -> Result<(), Failure> {
+    for _ in 0..runs(program) {
         let installed = program.install(place, 0)?;
         let mut process = installed.spawn()?;
         let members = members(program, &mut process)?;
@@ -115,14 +164,14 @@ pub(crate) fn measure_restarts(
         let begin = now();
         let mut process = installed.spawn()?;
         wait_until_heard(&mut process, &members[0])?;
-        report.add(Row::HeartbeatCrash, program, millis(begin));
+        report.add(&HEARTBEAT_CRASH, program, millis(begin));
         wait_until_heard(&mut process, &members[GROUPS - 1])?;
         process.stop()?;
         let begin = now();
         let mut process = installed.spawn()?;
         wait_until_heard(&mut process, &members[0])?;
-        report.add(Row::HeartbeatClean, program, millis(begin));
-        report.add(Row::HeartbeatCpu, program, process.cpu_time()?.seconds() * 1e3);
+        report.add(&HEARTBEAT_CLEAN, program, millis(begin));
+        report.add(&HEARTBEAT_CPU, program, process.cpu_time()?.seconds() * 1e3);
         process.stop()?;
     }
     Ok(())
@@ -130,7 +179,7 @@ pub(crate) fn measure_restarts(
 
 /// Heartbeats of a thousand groups, each over its own connection, while four other connections
 /// produce `bytes` in batches of 1 MiB as fast as they can.
-pub(crate) fn measure_under_produce(
+fn measure_under_produce(
     program: &Program,
     place: &Place,
     bytes: usize,
@@ -152,7 +201,7 @@ pub(crate) fn measure_under_produce(
     }
     warm_memory(&place.scratch, bytes.min(2 << 30))?;
     let quiet = on_cpu(CLIENT_CPU, || heartbeats.run(BUSY_INTERVAL, BUSY_MAX / 4, || false))??;
-    add_latencies(report, program, quiet, [Row::QuietP50, Row::QuietP99, Row::QuietMax]);
+    add_latencies(report, program, quiet, [&QUIET_P50, &QUIET_P99, &QUIET_MOST]);
 
     let (over, produced, begin) = (AtomicBool::new(false), AtomicU64::new(0), now());
     let check = !program.is_floor();
@@ -172,9 +221,9 @@ pub(crate) fn measure_under_produce(
         let (done, time) = producer.join().expect("a producer does not panic");
         latencies.and_then(|latencies| Ok((latencies, done.map(|()| time)?)))
     })?;
-    add_latencies(report, program, latencies, [Row::BusyP50, Row::BusyP99, Row::BusyMax]);
+    add_latencies(report, program, latencies, [&BUSY_P50, &BUSY_P99, &BUSY_MOST]);
     let rate = produced.load(Ordering::Relaxed) as f64 / GIB / time.as_secs_f64();
-    report.add(Row::BusyProduce, program, rate);
+    report.add(&BUSY_PRODUCE, program, rate);
     drop(heartbeats);
     process.stop()?;
     Ok(())
@@ -207,9 +256,9 @@ fn produce_until(
     Ok(())
 }
 
-fn add_latencies(report: &mut Report, program: &Program, mut all: Vec<f64>, rows: [Row; 3]) {
-    for (row, part) in rows.into_iter().zip([0.5, 0.99, 1.0]) {
-        report.add(row, program, percentile(&mut all, part));
+fn add_latencies(report: &mut Report, program: &Program, mut all: Vec<f64>, figures: [&Figure; 3]) {
+    for (figure, part) in figures.into_iter().zip([0.5, 0.99, 1.0]) {
+        report.add(figure, program, percentile(&mut all, part));
     }
 }
 
@@ -220,7 +269,7 @@ fn members(program: &Program, process: &mut Process) -> Result<Vec<Member>, Fail
     let client = &mut process.connect()?;
     client.create_topic(TOPIC, 1)?;
     groups::prepare(client)?;
-    Ok(groups::join(client, TOPIC, GROUPS)?)
+    Ok(groups::join(client, TOPIC, 0..GROUPS)?)
 }
 
 /// A connection for each member.

@@ -2,6 +2,7 @@
 //! that are sent again and again, encoded once.
 
 use std::io;
+use std::ops::Range;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -108,8 +109,12 @@ pub(crate) fn fetch_offset(
 }
 
 /// Makes groups of one member each, all of them stable.
-pub(crate) fn join(client: &mut Client, topic: &str, count: usize) -> io::Result<Vec<Member>> {
-    (0..count).map(|number| join_one(client, topic, group_name(number))).collect()
+pub(crate) fn join(
+    client: &mut Client,
+    topic: &str,
+    numbers: Range<usize>,
+) -> io::Result<Vec<Member>> {
+    numbers.map(|number| join_one(client, topic, group_name(number))).collect()
 }
 
 fn join_one(client: &mut Client, topic: &str, group: String) -> io::Result<Member> {

@@ -12,22 +12,84 @@ use ottla_test_client::record_batch;
 
 use crate::Failure;
 use crate::client::{Client, produce_all_frame};
+use crate::figure::{Condition, Figure};
 use crate::machine::{now, record_time};
 use crate::process::Process;
 use crate::program::{Place, Program};
-use crate::report::{Report, Row};
+use crate::results::Report;
+use crate::run::Context;
+
+const MANY_RESTART: Figure =
+    Figure::new("many-restart", "10,000 partitions: clean restart to produce and fetch, ms")
+        .to_be(&[Condition::AtMost(2000.0)]);
+const MANY_STOP: Figure = Figure::new("many-stop", "10,000 partitions: stop, ms");
+const MANY_CREATE: Figure =
+    Figure::new("many-create", "10,000 partitions: create them in one topic, s");
+const MANY_USABLE: Figure =
+    Figure::new("many-usable", "10,000 partitions: create them and have a record taken by each, s")
+        .to_be(&[Condition::AtMost(1.5)]);
+const MANY_TOPICS: Figure =
+    Figure::new("many-topics", "10,000 partitions: create 1,000 topics one by one, s");
+const MANY_MEMORY: Figure =
+    Figure::new("many-memory", "10,000 partitions: memory of each, new, KiB")
+        .to_be(&[Condition::AtMost(3.0)]);
+const MANY_MEMORY_SERVED: Figure =
+    Figure::new("many-memory-served", "10,000 partitions: memory of each after a record, KiB")
+        .to_be(&[Condition::AtMost(3.0)]);
+const MANY_FILES: Figure =
+    Figure::new("many-files", "10,000 partitions, a record to each: open files")
+        .to_be(&[Condition::AtMost(2000.0)]);
+const MANY_IDLE_CPU: Figure =
+    Figure::new("many-idle-cpu", "10,000 partitions, idle: CPU s in a minute");
+const MANY_METADATA: Figure =
+    Figure::new("many-metadata", "10,000 partitions: Metadata of all, ms");
+const MANY_FETCH: Figure =
+    Figure::new("many-fetch", "10,000 partitions: a record of each by Fetch, ms");
 
 const TOPIC: &str = "many";
 /// Partitions in one request to produce, or to create topics.
 const IN_ONE_REQUEST: i32 = 1_000;
 /// For what a JVM does behind a start, and for files to be closed that nobody uses.
-const SETTLE: Duration = Duration::from_secs(20);
-/// A minute: every periodic task but the rarest gets its turn.
-const IDLE: Duration = Duration::from_secs(60);
+const SETTLE: Duration = Duration::from_secs(12);
+/// Every periodic task but the rarest gets its turn.
+const IDLE: Duration = Duration::from_secs(20);
 const METADATA_CALLS: usize = 5;
+const USABLE_RUNS: usize = 3;
+
+/// Measures topics one by one, and then many partitions in one.
+pub(crate) fn measure(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let partitions = context.settings.partitions;
+    for broker in &context.brokers {
+        measure_topics(broker, &context.place, partitions / 10, report)?;
+        measure_usable(broker, &context.place, partitions, report)?;
+        measure_many(broker, &context.place, partitions, report)?;
+    }
+    Ok(())
+}
+
+/// From the request that creates partitions to the last acknowledgement of a record of each.
+fn measure_usable(
+    program: &Program,
+    place: &Place,
+    partitions: i32,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let runs = if program.is_slow() { 1 } else { USABLE_RUNS };
+    for _ in 0..runs {
+        let mut process = program.install(place, 0)?.spawn()?;
+        let mut client = process.connect()?;
+        let begin = now();
+        client.create_topic(TOPIC, partitions - 1)?;
+        produce_to_all(&mut client, partitions - 1)?;
+        report.add(&MANY_USABLE, program, begin.elapsed().as_secs_f64());
+        // Its files go with its directory.
+        process.kill()?;
+    }
+    Ok(())
+}
 
 /// Measures one life with `partitions` partitions.
-pub(crate) fn measure_many(
+fn measure_many(
     program: &Program,
     place: &Place,
     partitions: i32,
@@ -48,34 +110,34 @@ pub(crate) fn measure_many(
     let begin = now();
     client.create_topic(TOPIC, partitions)?;
     wait_for_leaders(&mut client, TOPIC, partitions)?;
-    report.add(Row::ManyCreate, program, begin.elapsed().as_secs_f64());
+    report.add(&MANY_CREATE, program, begin.elapsed().as_secs_f64());
     std::thread::sleep(SETTLE);
-    report.add(Row::ManyMemory, program, each(process.resident_kib()?));
+    report.add(&MANY_MEMORY, program, each(process.resident_kib()?));
 
     produce_to_all(&mut client, partitions)?;
-    report.add(Row::ManyFiles, program, process.open_files()? as f64);
-    report.add(Row::ManyMemoryServed, program, each(process.resident_kib()?));
+    report.add(&MANY_FILES, program, process.open_files()? as f64);
+    report.add(&MANY_MEMORY_SERVED, program, each(process.resident_kib()?));
     measure_readers(program, &mut client, partitions, report)?;
     drop(client);
     std::thread::sleep(SETTLE);
     let spent = process.cpu_time()?;
     std::thread::sleep(IDLE);
     let spent = process.cpu_time()?.seconds_since(&spent);
-    report.add(Row::ManyIdleCpu, program, spent / IDLE.as_secs_f64() * 60.0);
+    report.add(&MANY_IDLE_CPU, program, spent / IDLE.as_secs_f64() * 60.0);
 
     let begin = now();
     process.stop()?;
-    report.add(Row::ManyStop, program, begin.elapsed().as_secs_f64() * 1e3);
+    report.add(&MANY_STOP, program, begin.elapsed().as_secs_f64() * 1e3);
     let begin = now();
     let mut process = installed.spawn()?;
     serve_one(&mut process, TOPIC, partitions - 1)?;
-    report.add(Row::ManyRestart, program, millis(begin));
+    report.add(&MANY_RESTART, program, millis(begin));
     process.stop()?;
     Ok(())
 }
 
 /// Creates `topics` topics with ten partitions each, on a broker of its own.
-pub(crate) fn measure_topics(
+fn measure_topics(
     program: &Program,
     place: &Place,
     topics: i32,
@@ -88,7 +150,7 @@ pub(crate) fn measure_topics(
     for topic in 0..topics {
         client.create_topic(&format!("topic-{topic}"), 10)?;
     }
-    report.add(Row::ManyTopics, program, begin.elapsed().as_secs_f64());
+    report.add(&MANY_TOPICS, program, begin.elapsed().as_secs_f64());
     process.stop()?;
     Ok(())
 }
@@ -103,14 +165,14 @@ fn measure_readers(
     for _ in 0..METADATA_CALLS {
         let begin = now();
         client.partitions_with_leader(None)?;
-        report.add(Row::ManyMetadata, program, millis(begin));
+        report.add(&MANY_METADATA, program, millis(begin));
     }
     let mut read = 0;
     let begin = now();
     while read < partitions {
         read += client.fetch_all(TOPIC, read..partitions)?;
     }
-    report.add(Row::ManyFetch, program, millis(begin));
+    report.add(&MANY_FETCH, program, millis(begin));
     Ok(())
 }
 
@@ -121,6 +183,14 @@ pub(crate) fn wait_for_leaders(
     partitions: i32,
 ) -> Result<(), Failure> {
     while client.partitions_with_leader(Some(topic))? < partitions as usize {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Waits until as many partitions of all topics have a leader.
+pub(crate) fn wait_for_all_leaders(client: &mut Client, partitions: usize) -> Result<(), Failure> {
+    while client.partitions_with_leader(None)? < partitions {
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(())

@@ -41,8 +41,8 @@ pub(crate) enum Program {
     Kafka(PathBuf),
     /// This binary as the floor.
     Floor,
-    /// This binary as the floor of many connections.
-    FloorOfMany,
+    /// This binary as a floor that syncs what it wrote before it answers.
+    DurableFloor,
 }
 
 /// A program with a data directory of its own.
@@ -58,13 +58,18 @@ impl Program {
         match self {
             Program::Ottla(_) => "Ottla",
             Program::Kafka(_) => "Apache Kafka",
-            Program::Floor | Program::FloorOfMany => "floor",
+            Program::Floor | Program::DurableFloor => "floor",
         }
+    }
+
+    /// Whether its starts take seconds, and so are fewer.
+    pub(crate) fn is_slow(&self) -> bool {
+        matches!(self, Program::Kafka(_))
     }
 
     /// Whether it does nothing with what it is sent.
     pub(crate) fn is_floor(&self) -> bool {
-        matches!(self, Program::Floor | Program::FloorOfMany)
+        matches!(self, Program::Floor | Program::DurableFloor)
     }
 
     /// Makes a fresh data directory, which Ottla formats itself when it starts. Programs that run
@@ -79,7 +84,7 @@ impl Program {
             Installed { program: self, dir, port: place.port + 2 * slot, settings: &[] };
         match self {
             Program::Ottla(_) => {}
-            Program::Floor | Program::FloorOfMany => fs::create_dir(installed.data())?,
+            Program::Floor | Program::DurableFloor => fs::create_dir(installed.data())?,
             Program::Kafka(libs) => installed.format(libs)?,
         }
         Ok(installed)
@@ -104,8 +109,12 @@ impl Installed<'_> {
                 }
                 command
             }
-            Program::Floor => self.floor("floor")?,
-            Program::FloorOfMany => self.floor("floor-of-many")?,
+            Program::Floor => self.floor()?,
+            Program::DurableFloor => {
+                let mut command = self.floor()?;
+                command.arg("--durable");
+                command
+            }
         };
         Process::spawn(command, self.port, self.dir.join("log"))
     }
@@ -133,9 +142,9 @@ impl Installed<'_> {
         command
     }
 
-    fn floor(&self, name: &str) -> io::Result<Command> {
+    fn floor(&self) -> io::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(name).arg("--port").arg(self.port.to_string());
+        command.arg("floor").arg("--port").arg(self.port.to_string());
         command.arg("--dir").arg(self.data());
         Ok(command)
     }
@@ -192,4 +201,16 @@ fn java(libs: &Path) -> Command {
     let mut command = Command::new("java");
     command.args(JVM).arg("-cp").arg(libs.join("*"));
     command
+}
+
+/// The version of Apache Kafka that the jars of a directory are of.
+pub(crate) fn version_of(libs: &Path) -> io::Result<String> {
+    for entry in fs::read_dir(libs)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let version = name.strip_prefix("kafka_2.13-").and_then(|rest| rest.strip_suffix(".jar"));
+        if let Some(version) = version {
+            return Ok(version.to_owned());
+        }
+    }
+    Err(io::Error::other(format!("{} holds no kafka_2.13 jar", libs.display())))
 }

@@ -9,12 +9,28 @@ use ottla_test_client::record_batch;
 
 use crate::Failure;
 use crate::client::produce_all_frame;
-use crate::load::batch_of;
+use crate::figure::{Condition, Figure};
 use crate::machine::{GIB, now, record_time};
 use crate::many::{millis, serve_one, wait_for_leaders};
+use crate::payload::batch_of;
 use crate::process::Process;
 use crate::program::{Installed, Place, Program};
-use crate::report::{Report, Row};
+use crate::results::Report;
+use crate::run::Context;
+
+const SCAN: Figure =
+    Figure::new("scan", "recovery: GiB of page-cached log checked in a second, one processor")
+        .to_be(&[Condition::AtLeast(1.0)]);
+const RESTART_CRASH: Figure = Figure::new(
+    "restart-crash",
+    "1,000 partitions, 4 GiB unflushed: restart after kill -9 to produce and fetch, ms",
+)
+.to_be(&[Condition::AtMost(1000.0)]);
+const RESTART_CLEAN: Figure = Figure::new(
+    "restart-clean",
+    "1,000 partitions, 4 GiB: restart after a clean stop to produce and fetch, ms",
+)
+.to_be(&[Condition::AtMost(200.0)]);
 
 const TOPIC: &str = "restart";
 const PARTITIONS: i32 = 1_000;
@@ -25,16 +41,32 @@ const RECORD_BYTES: usize = 1024;
 const IN_ONE_REQUEST: i32 = 50;
 /// Restarts after each kind of end.
 const RUNS: usize = 3;
+/// Of a broker that takes ten seconds for each.
+const SLOW_RUNS: usize = 2;
+
+/// Measures recovery, and then restarts.
+pub(crate) fn measure(context: &Context, report: &mut Report) -> Result<(), Failure> {
+    let gib = context.settings.gib;
+    for broker in &context.brokers {
+        measure_scan(broker, &context.place, gib << 29, report)?;
+        measure_restarts(broker, &context.place, gib << 30, report)?;
+    }
+    Ok(())
+}
+
+fn runs(program: &Program) -> usize {
+    if program.is_slow() { SLOW_RUNS } else { RUNS }
+}
 
 /// With 1,000 partitions: starts after a clean stop, and after kill -9 with `bytes` that were not
 /// flushed.
-pub(crate) fn measure_restarts(
+fn measure_restarts(
     program: &Program,
     place: &Place,
     bytes: usize,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    for _ in 0..RUNS {
+    for _ in 0..runs(program) {
         let installed = program.install(place, 0)?;
         let mut process = installed.spawn()?;
         fill(&mut process, PARTITIONS, bytes)?;
@@ -42,12 +74,12 @@ pub(crate) fn measure_restarts(
         let begin = now();
         let mut process = installed.spawn()?;
         serve_one(&mut process, TOPIC, PARTITIONS / 2)?;
-        report.add(Row::RestartCrash, program, millis(begin));
+        report.add(&RESTART_CRASH, program, millis(begin));
         process.stop()?;
         let begin = now();
         let mut process = installed.spawn()?;
         serve_one(&mut process, TOPIC, PARTITIONS / 2)?;
-        report.add(Row::RestartClean, program, millis(begin));
+        report.add(&RESTART_CLEAN, program, millis(begin));
         process.stop()?;
     }
     Ok(())
@@ -55,7 +87,7 @@ pub(crate) fn measure_restarts(
 
 /// One partition of `bytes`, all of which has to be checked at the start: neither the mark of a
 /// clean stop nor recovery points are there, nor what tells that the machine was not restarted.
-pub(crate) fn measure_scan(
+fn measure_scan(
     program: &Program,
     place: &Place,
     bytes: usize,
@@ -67,21 +99,21 @@ pub(crate) fn measure_scan(
     process.stop()?;
     // The fastest: a start may wait for what is over by the next one.
     let mut clean = Duration::MAX;
-    for _ in 0..RUNS {
+    for _ in 0..runs(program) {
         let begin = now();
         let mut process = installed.spawn_pinned()?;
         serve_one(&mut process, TOPIC, 0)?;
         clean = clean.min(begin.elapsed());
         process.stop()?;
     }
-    for _ in 0..RUNS {
+    for _ in 0..runs(program) {
         installed.forget_recovery()?;
         read_all(&installed)?;
         let begin = now();
         let mut process = installed.spawn_pinned()?;
         serve_one(&mut process, TOPIC, 0)?;
         let scan = begin.elapsed().saturating_sub(clean).max(Duration::from_millis(1));
-        report.add(Row::Scan, program, bytes as f64 / GIB / scan.as_secs_f64());
+        report.add(&SCAN, program, bytes as f64 / GIB / scan.as_secs_f64());
         process.stop()?;
     }
     Ok(())
