@@ -16,8 +16,8 @@ use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{
-    Connections, FetchSessions, GroupsTopic, Identity, ListenerId, RequestMemory, Services,
-    Waiting, Workers, accept, serve_metrics,
+    ApiVersionsAnswers, Connections, FetchSessions, GroupsTopic, Identity, ListenerId,
+    RequestMemory, Services, Waiting, Workers, accept, serve_metrics,
 };
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
@@ -358,6 +358,7 @@ impl Node {
             groups_topic: GroupsTopic::new(self.config.groups.clone()),
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
             authorizer: self.authorizer.clone(),
+            api_versions: ApiVersionsAnswers::default(),
             memory: RequestMemory::new(limits.request_bytes_in_flight_max),
             waiting: Waiting::new(limits.waiting_max),
             client_connections: self.connections.0.clone(),

@@ -32,6 +32,7 @@ pub use acceptor::accept;
 pub use apis::reference_page;
 pub use connections::{Connections, ConnectionsSetup};
 pub use fetch_session::Sessions as FetchSessions;
+pub use handlers::api_versions::KeptAnswers as ApiVersionsAnswers;
 pub use handlers::find_coordinator::GroupsTopic;
 pub use memory::RequestMemory;
 pub use metrics_page::serve_metrics;

@@ -88,6 +88,16 @@ impl Response {
         Response { chunks: vec![Chunk::Bytes(bytes.into())] }
     }
 
+    /// An answer whose body is encoded already, in the request's version.
+    #[must_use]
+    pub fn of_body(header: &RequestHeader, body: &[u8]) -> Response {
+        let mut bytes = front(header, header.api_version).into_bytes();
+        bytes.reserve_exact(body.len());
+        bytes.extend_from_slice(body);
+        set_length(&mut bytes, 0);
+        Response { chunks: vec![Chunk::Bytes(bytes.into())] }
+    }
+
     /// A writer that holds the front of an answer, to be continued by [`Response::from_pieces`].
     #[must_use]
     pub fn begin(header: &RequestHeader) -> Writer {

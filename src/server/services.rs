@@ -13,6 +13,7 @@ use ottla_types::NodeId;
 
 use crate::connections::Connections;
 use crate::fetch_session::Sessions;
+use crate::handlers::api_versions::KeptAnswers;
 use crate::handlers::find_coordinator::GroupsTopic;
 use crate::memory::RequestMemory;
 use crate::waiting::Waiting;
@@ -48,6 +49,8 @@ pub struct Services {
     pub groups_topic: GroupsTopic,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
+    /// Answers to ApiVersions that are encoded already.
+    pub api_versions: KeptAnswers,
     /// Memory for requests.
     pub memory: RequestMemory,
     /// Memory of requests whose answers wait.

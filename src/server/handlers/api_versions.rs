@@ -11,12 +11,17 @@
 //!
 //! Errors: `UNSUPPORTED_VERSION`; `INVALID_REQUEST` for an illegal software name or version.
 
-use ottla_metadata::image::Image;
+use std::sync::Mutex;
+
+use bytes::{Bytes, BytesMut};
+use ottla_metadata::image::{Image, Provenance};
 use ottla_metadata::{GROUP_VERSION, KRAFT_VERSION, METADATA_VERSION, shown_features};
 use ottla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
-use ottla_protocol::messages::{ApiVersionsRequest, ApiVersionsResponse, StrBytes, decode_request};
+use ottla_protocol::messages::{
+    ApiVersionsRequest, ApiVersionsResponse, StrBytes, decode_request, encode_response,
+};
 use ottla_protocol::{ApiKey, Decoded};
 use ottla_types::ErrorCode;
 
@@ -46,8 +51,56 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     }
     let image = services.images.load();
     let kraft_version = services.quorum.kraft_version();
-    let answer = answer(&image, kraft_version, header.api_version, on_controller);
-    Ok(Reply::Now(Response::encode(header, &answer)))
+    let asked = Asked { version: header.api_version, on_controller };
+    let body = services.api_versions.get(asked, (image.provenance(), kraft_version), || {
+        let answer = answer(&image, kraft_version, asked.version, on_controller);
+        let mut body = BytesMut::new();
+        encode_response(&answer, header.api_key, asked.version, &mut body);
+        body.freeze()
+    });
+    Ok(Reply::Now(Response::of_body(header, &body)))
+}
+
+/// Answers that are encoded already: every client asks first of all, and hears the same.
+#[derive(Default)]
+pub struct KeptAnswers {
+    /// One for each kind of question, which are few.
+    kept: Mutex<Vec<Kept>>,
+}
+
+/// What an answer depends on, but for what the cluster is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    version: i16,
+    on_controller: bool,
+}
+
+/// Of the cluster: up to where the image reaches, and the level that is not in it.
+type AsOf = (Provenance, i16);
+
+struct Kept {
+    asked: Asked,
+    as_of: AsOf,
+    body: Bytes,
+}
+
+impl KeptAnswers {
+    /// The answer's body, made anew when the cluster has changed.
+    fn get(&self, asked: Asked, as_of: AsOf, encode: impl FnOnce() -> Bytes) -> Bytes {
+        let mut kept = self.kept.lock().expect("never poisoned");
+        let same = kept.iter().position(|kept| kept.asked == asked);
+        match same {
+            Some(at) if kept[at].as_of == as_of => kept[at].body.clone(),
+            _ => {
+                let body = encode();
+                if let Some(at) = same {
+                    kept.swap_remove(at);
+                }
+                kept.push(Kept { asked, as_of, body: body.clone() });
+                body
+            }
+        }
+    }
 }
 
 fn refuse(error: ErrorCode, rows: &[&Api]) -> ApiVersionsResponse {
@@ -109,7 +162,25 @@ fn is_legal(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_legal;
+    use ottla_types::Offset;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_as_long_as_it_is_true() {
+        let (kept, image) = (KeptAnswers::default(), Image::default().provenance());
+        let get = |version, offset, kraft_version, encoded: &'static [u8]| {
+            let asked = Asked { version, on_controller: false };
+            let as_of = (Provenance { offset: Offset(offset), ..image }, kraft_version);
+            kept.get(asked, as_of, || Bytes::from_static(encoded))
+        };
+        assert_eq!(&*get(4, 1, 1, b"a"), b"a");
+        assert_eq!(&*get(4, 1, 1, b"b"), b"a", "kept");
+        assert_eq!(&*get(3, 1, 1, b"c"), b"c", "another version");
+        assert_eq!(&*get(4, 2, 1, b"d"), b"d", "the metadata went on");
+        assert_eq!(&*get(4, 2, 0, b"e"), b"e", "the quorum's level changed");
+        assert_eq!(&*get(3, 1, 1, b"f"), b"c", "kept");
+    }
 
     #[test]
     fn software_names() {
