@@ -315,16 +315,19 @@ impl DataDir {
     ) -> Result<Log, LogError> {
         let dir = self.path.join(name);
         let failed = |error| LogError::io(&dir, error);
-        let shutdown = match self.disk.create_dir(&dir) {
-            // What an attempt before this one left may be damaged.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Shutdown::Unclean { recovery_point: Offset::ZERO }
-            }
-            created => created.map(|()| Shutdown::Clean).map_err(failed)?,
+        let is_new = match self.disk.create_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
+            created => created.map(|()| true).map_err(failed)?,
         };
         let metadata = PartitionMetadata { topic_id };
         metadata.write(&self.disk, &dir, None).map_err(failed)?;
-        let (mut log, _) = Log::open(&self.disk, &dir, options, shutdown, now)?;
+        let mut log = if is_new {
+            Log::create(&self.disk, &dir, options, now)?
+        } else {
+            // What an attempt before this one left may be damaged.
+            let unclean = Shutdown::Unclean { recovery_point: Offset::ZERO };
+            Log::open(&self.disk, &dir, options, unclean, now)?.0
+        };
         log.note_created();
         Ok(log)
     }

@@ -12,7 +12,7 @@ use ottla_types::{Offset, Timestamp};
 use super::cleaner::complete_swaps;
 use super::listing::Listing;
 use super::progress::Progress;
-use super::small_files::{SmallFiles, read_epochs};
+use super::small_files::{ReadEpochs, SmallFiles, read_epochs};
 use super::{Log, LogError, LogOptions};
 use crate::error::Damage;
 use crate::leader_epochs::LeaderEpochs;
@@ -129,10 +129,38 @@ impl Log {
         now: Timestamp,
         progress: &Progress,
     ) -> Result<(Log, Recovered), LogError> {
-        let Left { shutdown, start } = left;
         let io_error = |error| LogError::io(dir, error);
         let found = complete_swaps(disk, dir, Listing::read(disk, dir).map_err(io_error)?)?;
-        let read = read_epochs(disk, dir).map_err(io_error)?;
+        let epochs = read_epochs(disk, dir).map_err(io_error)?;
+        Log::open_found(disk, dir, options, (left, found, epochs), now, progress)
+    }
+
+    /// The log of a directory that was just created: nothing is looked for there.
+    ///
+    /// # Errors
+    /// Those of creating a segment.
+    pub(crate) fn create(
+        disk: &Disk,
+        dir: &Path,
+        options: LogOptions,
+        now: Timestamp,
+    ) -> Result<Log, LogError> {
+        let left = Left { shutdown: Shutdown::Clean, start: Offset::ZERO };
+        let epochs = ReadEpochs { epochs: LeaderEpochs::default(), damaged: false };
+        let found = (left, Listing::default(), epochs);
+        let opened = Log::open_found(disk, dir, options, found, now, &Progress::default());
+        opened.map(|(log, _)| log)
+    }
+
+    fn open_found(
+        disk: &Disk,
+        dir: &Path,
+        options: LogOptions,
+        (left, found, read): (Left, Listing, ReadEpochs),
+        now: Timestamp,
+        progress: &Progress,
+    ) -> Result<(Log, Recovered), LogError> {
+        let Left { shutdown, start } = left;
         let log_start = found.bases.first().copied().unwrap_or(Offset::ZERO);
         let mut log = Log {
             disk: disk.clone(),

@@ -202,7 +202,8 @@ impl Log {
             segment.delete()?;
         }
         let (disk, dir) = (&self.disk, &self.dir);
-        let segment = Segment::create(disk, dir, self.log_start, now, self.preallocated())?;
+        // Indexes without a segment were removed, too.
+        let segment = Segment::create_first(disk, dir, self.log_start, now, self.preallocated())?;
         self.segments.push(segment);
         self.end = self.log_start;
         self.flush_end = self.flush_end.min(self.end);

@@ -73,8 +73,21 @@ pub(super) struct Appended {
 
 impl Segment {
     /// A new, empty segment. Its log file is created at once, with `preallocated` bytes of zeros
-    /// if so wanted, its indexes when they are needed.
+    /// if so wanted, its indexes when they are needed; what is there of them is removed.
     pub(super) fn create(
+        disk: &Disk,
+        dir: &Path,
+        base: Offset,
+        now: Timestamp,
+        preallocated: Option<u64>,
+    ) -> Result<Segment, LogError> {
+        let mut segment = Segment::create_first(disk, dir, base, now, preallocated)?;
+        segment.clear_indexes().map_err(|error| LogError::io(&segment.path, error))?;
+        Ok(segment)
+    }
+
+    /// A new, empty segment in a directory where nothing is of one that begins there.
+    pub(super) fn create_first(
         disk: &Disk,
         dir: &Path,
         base: Offset,
@@ -89,7 +102,6 @@ impl Segment {
             file.set_len(len).map_err(|e| LogError::io(&path, e))?;
             segment.is_preallocated = true;
         }
-        segment.clear_indexes().map_err(|e| LogError::io(&path, e))?;
         Ok(segment)
     }
 
