@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
+use rustix::io::retry_on_intr;
 
 use crate::Failure;
 use crate::client::Client;
@@ -140,7 +141,7 @@ impl Closed {
         while done.requests < sent {
             events.clear();
             if self.loads.len() > 1 {
-                epoll::wait(&self.queue, spare_capacity(&mut events), None)?;
+                retry_on_intr(|| epoll::wait(&self.queue, spare_capacity(&mut events), None))?;
             } else {
                 // A single connection waits in its read.
                 let data = epoll::EventData::new_u64(0);

@@ -13,6 +13,7 @@ use ottla_protocol::batch::{ATTRIBUTES_AT, BATCH_OVERHEAD, BatchHeader, CRC_AT, 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
+use rustix::io::retry_on_intr;
 
 use crate::Failure;
 use crate::client::{Client, produce_frame};
@@ -28,8 +29,6 @@ const EVENTS_MAX: usize = 64;
 const PRODUCER: u64 = u64::MAX;
 /// Longest wait for messages that are still missing at the end.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// For the first fetches to arrive.
-const CONNECT: Duration = Duration::from_millis(100);
 /// As long as a socket may stay full.
 const RETRY: Duration = Duration::from_micros(100);
 /// Where the number of a message is in its first record's value.
@@ -178,7 +177,12 @@ impl EndToEnd {
         watch(&producer, PRODUCER)?;
         let (mut list, wait) = (Vec::new(), wait_frame());
         for key in 0..consumers as u64 {
-            let client = server.process.connect()?;
+            let mut client = server.process.connect()?;
+            if is_floor {
+                // What is produced before a consumer has waited once is nothing new to the floor.
+                client.send(&wait)?;
+                client.receive()?;
+            }
             watch(&client, key)?;
             let mut fetch = Fetch::new(topic, 0..1, i32::try_from(PIECE)?)?;
             // Behind the record with which the topic began.
@@ -187,8 +191,6 @@ impl EndToEnd {
             stream.write_all(if is_floor { &wait } else { &fetch.frame })?;
             list.push(Consumer { incoming: Incoming::new(client)?, fetch, next: 0 });
         }
-        // What is produced before a consumer waits for it is nothing new to the floor.
-        std::thread::sleep(CONNECT);
         Ok(EndToEnd {
             queue,
             message: Message::new(topic, batch)?,
@@ -256,7 +258,7 @@ impl EndToEnd {
         let wait = if self.pending.is_empty() { wait } else { wait.min(RETRY) };
         let wait = Timespec::try_from(wait)?;
         let mut events = Vec::with_capacity(EVENTS_MAX);
-        epoll::wait(&self.queue, spare_capacity(&mut events), Some(&wait))?;
+        retry_on_intr(|| epoll::wait(&self.queue, spare_capacity(&mut events), Some(&wait)))?;
         for event in &events {
             let key = event.data.u64();
             if key == PRODUCER {

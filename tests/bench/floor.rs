@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
+use rustix::io::retry_on_intr;
 use rustix::net::SendFlags;
 
 use crate::machine::now;
@@ -111,7 +112,7 @@ pub(crate) fn serve(port: u16, dir: &Path, durable: bool) -> io::Result<()> {
         events.clear();
         let wait = floor.waiting.front().map(|(until, _)| until.saturating_duration_since(now()));
         let wait = wait.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
-        epoll::wait(&queue, spare_capacity(&mut events), wait.as_ref())?;
+        retry_on_intr(|| epoll::wait(&queue, spare_capacity(&mut events), wait.as_ref()))?;
         for event in &events {
             let key = event.data.u64();
             if key == LISTENER {

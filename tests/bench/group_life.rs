@@ -59,12 +59,12 @@ const SLOW_RUNS: usize = 2;
 const PRODUCE_RUNS: usize = 2;
 const SETTLE: Duration = Duration::from_secs(3);
 /// Of silent groups, whose members may be silent for 45 s; of groups with heartbeats.
-const IDLE: Duration = Duration::from_secs(12);
+const IDLE: Duration = Duration::from_secs(8);
 /// As often as the Java client says so by itself.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(3);
 /// Three times as often, so that there are enough of them.
 const BUSY_INTERVAL: Duration = Duration::from_secs(1);
-const BUSY_MAX: Duration = Duration::from_secs(12);
+const BUSY_MAX: Duration = Duration::from_secs(8);
 const PRODUCERS: usize = 4;
 const BATCH_BYTES: usize = 1 << 20;
 /// Partitions that each loaded group has committed offsets of.

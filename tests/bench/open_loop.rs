@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
+use rustix::io::retry_on_intr;
 
 use crate::Failure;
 use crate::client::Client;
@@ -83,7 +84,7 @@ impl OpenLoop {
     fn receive(&mut self, wait: Duration, latencies: &mut Vec<f64>) -> Result<(), Failure> {
         let wait = Timespec::try_from(wait)?;
         let mut events = Vec::with_capacity(EVENTS_MAX);
-        epoll::wait(&self.queue, spare_capacity(&mut events), Some(&wait))?;
+        retry_on_intr(|| epoll::wait(&self.queue, spare_capacity(&mut events), Some(&wait)))?;
         for event in &events {
             let index = usize::try_from(event.data.u64())?;
             self.senders[index].receive(latencies)?;

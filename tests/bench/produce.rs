@@ -183,7 +183,10 @@ fn measure_all(
     let mut servers = start(&context.place, &programs)?;
     for workload in workloads {
         let batch = workload.batch();
-        report.note(format!("{}: {} bytes in a batch", workload.relaxed.title, batch.len()));
+        if !matches!(workload.codec, Codec::None) {
+            let (key, bytes) = (workload.relaxed.key, batch.len());
+            report.note(format!("`{key}`: {bytes} bytes go over the wire for a batch"));
+        }
         for pass in 0..=context.settings.passes {
             for server in &mut servers {
                 let bytes = workload.mib * MIB;

@@ -35,15 +35,15 @@ struct Bar {
     target: Option<f64>,
 }
 
+/// Costs only: of rates more is better, and latencies have curves.
 fn bar_of(figure: &Measured) -> Option<Bar> {
+    let title = figure.title.split_once(": CPU")?.0.to_owned();
     let of = |name: &str| median(figure.samples.get(name)?).filter(|value| *value > 0.0);
     let floor = of(FLOOR)?;
     let target = figure.target.iter().find_map(|condition| match condition {
         Condition::OfFloor(times) => Some(*times),
         _ => None,
     });
-    // Cut before the unit: a ratio has none.
-    let title = figure.title.split(": CPU").next().unwrap_or_default().to_owned();
     Some(Bar { title, ottla: of(OTTLA)? / floor, kafka: of(KAFKA).map(|it| it / floor), target })
 }
 
