@@ -105,7 +105,9 @@ class Live:
         for name, member in members.items():
             read[group_of(name)] += member["read"]
         for group, process in self.processes.items():
-            check(process.poll() is None, f"{group} ended with {process.returncode}")
+            said = self.home.scratch / f"{group}.errors"
+            check(process.poll() is None, f"{group} ended with {process.returncode}: "
+                  f"{said.read_text(errors='replace')[-600:]}")
             read[group] += self.printed(group).read_text().split()
         return read
 
@@ -131,7 +133,7 @@ class Live:
         for group in sorted(groups):
             again = [one for one, count in collections.Counter(read[group]).items() if count > 1]
             check(not again, f"{what}: {group} reads again: {again[:8]}")
-        time.sleep(5 * COMMITTED_MS / 1000)
+        time.sleep(20 * COMMITTED_MS / 1000)
         return {name: (member["id"], member["generation"], member["assigned"])
                 for name, member in members.items()}
 
