@@ -37,6 +37,8 @@ pub struct GroupsConfig {
     pub consumer_heartbeat_interval: Duration,
     /// `group.consumer.assignment.interval.ms`.
     pub consumer_assignment_interval: Duration,
+    /// `group.consumer.migration.policy`.
+    pub consumer_migration: Migration,
     /// `group.consumer.regex.refresh.interval.ms`.
     pub consumer_regex_refresh_interval: Duration,
     /// `group.consumer.max.size`.
@@ -47,6 +49,48 @@ pub struct GroupsConfig {
     pub streams_session_timeout: Duration,
     /// How long a member that joined anew may take until its rebalance ends; Kafka has no key.
     pub new_member_join_timeout: Duration,
+}
+
+/// Whether groups with members may change their protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Migration {
+    /// Both ways.
+    Bidirectional,
+    /// From the classic to the consumer protocol.
+    Upgrade,
+    /// From the consumer to the classic protocol.
+    Downgrade,
+    /// Neither, and no group takes both kinds of members.
+    Disabled,
+}
+
+impl Migration {
+    fn named(name: Option<&str>) -> Migration {
+        match name {
+            Some("upgrade") => Migration::Upgrade,
+            Some("downgrade") => Migration::Downgrade,
+            Some("disabled") => Migration::Disabled,
+            _ => Migration::Bidirectional,
+        }
+    }
+
+    /// Whether a classic group may become a consumer group.
+    #[must_use]
+    pub fn upgrades(self) -> bool {
+        matches!(self, Migration::Bidirectional | Migration::Upgrade)
+    }
+
+    /// Whether a consumer group may become a classic one.
+    #[must_use]
+    pub fn downgrades(self) -> bool {
+        matches!(self, Migration::Bidirectional | Migration::Downgrade)
+    }
+
+    /// Whether consumer groups take members of the classic protocol.
+    #[must_use]
+    pub fn mixes(self) -> bool {
+        self != Migration::Disabled
+    }
 }
 
 /// Most replicas of the topic unless another number is given.
@@ -80,6 +124,7 @@ impl GroupsConfig {
             consumer_session_timeout: ms("group.consumer.session.timeout.ms"),
             consumer_heartbeat_interval: ms("group.consumer.heartbeat.interval.ms"),
             consumer_assignment_interval: ms("group.consumer.assignment.interval.ms"),
+            consumer_migration: Migration::named(values.text("group.consumer.migration.policy")),
             consumer_regex_refresh_interval: ms("group.consumer.regex.refresh.interval.ms"),
             consumer_size_max: values.int("group.consumer.max.size").unsigned_abs() as usize,
             share_session_timeout: ms("group.share.session.timeout.ms"),

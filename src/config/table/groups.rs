@@ -24,6 +24,13 @@ pub(super) const GROUPS: &[ConfigKey] = &[
         "Most members of a consumer group.",
     ),
     key(
+        "group.consumer.migration.policy",
+        Kind::OneOf(&["bidirectional", "upgrade", "downgrade", "disabled"]),
+        Some("bidirectional"),
+        "Whether groups with members may change from the classic to the consumer protocol (upgrade), \
+         or back (downgrade).",
+    ),
+    key(
         "group.consumer.regex.refresh.interval.ms",
         Kind::Int { min: 10_000 },
         Some("600000"),

@@ -34,7 +34,7 @@ impl GroupShard {
                 return refuse(ticket, ErrorCode::InconsistentGroupProtocol, NOBODY, out);
             }
             Some(Slot::Consumer) if self.consumers.member_count(&id) > 0 => {
-                return refuse(ticket, ErrorCode::InconsistentGroupProtocol, NOBODY, out);
+                return self.join_consumers(now, &request, ticket, out);
             }
             // A consumer group without members becomes a classic one.
             Some(Slot::Consumer) => forgotten = self.no_consumers(&id),

@@ -9,7 +9,7 @@ use ottla_types::ErrorCode;
 
 use super::classic::{Leave, Leaving, State};
 use super::effect::{Answer, Effects, Ticket};
-use super::{GroupId, GroupShard, MemberId, Now};
+use super::{GroupId, GroupShard, MemberId, Now, Slot};
 
 impl GroupShard {
     /// A member says that it is there.
@@ -24,6 +24,9 @@ impl GroupShard {
         (member, instance): (&MemberId, Option<&str>),
         generation: i32,
     ) -> Result<(), ErrorCode> {
+        if matches!(self.slots.get(id), Some(Slot::Consumer)) {
+            return self.heartbeat_consumers(now, id, (member, instance), generation);
+        }
         let group = self.classic(id).ok_or(ErrorCode::UnknownMemberId)?;
         group.check_member(member, instance)?;
         if generation != group.generation() {
@@ -41,6 +44,9 @@ impl GroupShard {
     /// Members leave.
     pub fn leave(&mut self, now: Now, request: &Leave, ticket: Ticket, out: &mut Effects) {
         let id = &request.group;
+        if matches!(self.slots.get(id), Some(Slot::Consumer)) {
+            return self.leave_of_consumers(now, request, ticket, out);
+        }
         if self.classic(id).is_none() {
             return out.answer(ticket, Err(ErrorCode::UnknownMemberId));
         }

@@ -35,8 +35,14 @@ impl GroupShard {
                 TimerKey::Heartbeat(id, member) => self.session_ended(now, &id, &member, out),
                 TimerKey::Join(id) => self.join_time_is_up(now, &id, out),
                 TimerKey::Sync(id) => self.sync_time_is_up(now, &id, out),
-                TimerKey::Session(id, member) => self.consumer_silent(&id, &member, out),
-                TimerKey::Revocation(id, member) => self.revocation_overdue(&id, &member, out),
+                TimerKey::Session(id, member)
+                | TimerKey::ConsumerJoin(id, member)
+                | TimerKey::ConsumerSync(id, member) => {
+                    self.consumer_silent(now, (&id, &member), out);
+                }
+                TimerKey::Revocation(id, member) => {
+                    self.revocation_overdue(now, (&id, &member), out);
+                }
                 TimerKey::Others(id) => self.others_silent(&id, out),
                 TimerKey::Expiry => self.expire(now, out),
             }

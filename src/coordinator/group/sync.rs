@@ -15,7 +15,7 @@ use super::change::Change;
 use super::classic::{ClassicGroup, State, Sync, Synced};
 use super::effect::{Answer, Effects, Then, Ticket};
 use super::timers::TimerKey;
-use super::{GroupId, GroupShard, MemberId, Now};
+use super::{GroupId, GroupShard, MemberId, Now, Slot};
 
 /// Assignments that count once they are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,7 +27,10 @@ pub struct Assigned {
 
 impl GroupShard {
     /// A member asks for its assignment.
-    pub fn sync(&mut self, _now: Now, request: Sync, ticket: Ticket, out: &mut Effects) {
+    pub fn sync(&mut self, now: Now, request: Sync, ticket: Ticket, out: &mut Effects) {
+        if matches!(self.slots.get(&request.group), Some(Slot::Consumer)) {
+            return self.sync_consumers(now, &request, ticket, out);
+        }
         self.ask_for_assignment(request, ticket, out);
         out.answer_when_kept();
     }

@@ -19,6 +19,10 @@ pub enum TimerKey {
     Session(GroupId, MemberId),
     /// A member of a consumer group must have given partitions back.
     Revocation(GroupId, MemberId),
+    /// A member of a consumer group that speaks the classic protocol must have joined again.
+    ConsumerJoin(GroupId, MemberId),
+    /// It must have asked for its assignment.
+    ConsumerSync(GroupId, MemberId),
     /// The members of a group of another protocol must have been heard of, and were not.
     Others(GroupId),
     /// Offsets that nobody needs are to be looked for.

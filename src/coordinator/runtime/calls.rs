@@ -31,13 +31,17 @@ impl Groups {
         }
     }
 
-    /// A member joins; begins at once. The refusal of a shard has no member id.
+    /// A member joins; begins at once. The refusal of a shard has no member id. In a consumer group
+    /// patterns of others may be looked up for it: they stand for what `may_see` says.
     pub fn join(
         &self,
         request: Join,
+        may_see: MaySee,
     ) -> impl Future<Output = Result<Joined, ErrorCode>> + Send + use<> {
         let group = request.group.clone();
-        let told = self.ask(&group, |core, now, ticket, out| core.join(now, request, ticket, out));
+        let told = self.ask_and_resolve(&group, may_see, |core, now, ticket, out| {
+            core.join(now, request, ticket, out);
+        });
         async move {
             match hear(told).await? {
                 Answer::Joined(joined) => Ok(joined),

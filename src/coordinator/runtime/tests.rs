@@ -178,7 +178,7 @@ fn who_founds_a_group_is_answered_when_readers_see_it() {
         groups.lead(TOPIC, 1, &[PartitionId(0)]);
         log.0.lock().unwrap().holds = true;
 
-        let mut joining = Box::pin(groups.join(join()));
+        let mut joining = Box::pin(groups.join(join(), Arc::new(|_| true)));
         let early = runtime.clock().timeout(Duration::from_secs(1), &mut joining).await;
         assert_eq!(early, None, "the group's record is not committed");
         assert_eq!(groups.list(), Ok(Vec::new()), "and so it is not told");

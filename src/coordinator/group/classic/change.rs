@@ -164,6 +164,14 @@ impl ClassicGroup {
         std::mem::replace(&mut member.awaiting_sync, ticket)
     }
 
+    /// Nobody waits any more: who did has been told.
+    pub(in crate::group) fn send_all_back(&mut self) {
+        for id in self.members.ids() {
+            self.members.await_join(&id, None);
+            self.await_sync(&id, None);
+        }
+    }
+
     /// Whether all members have joined, and nobody is still to come with an id.
     #[must_use]
     pub fn has_all_joined(&self) -> bool {

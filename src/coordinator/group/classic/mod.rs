@@ -115,6 +115,22 @@ impl ClassicGroup {
         }
     }
 
+    /// A group of consumers that have shared what there is.
+    #[must_use]
+    pub fn of_consumers(
+        id: GroupId,
+        generation: i32,
+        members: Vec<Member>,
+        now: Timestamp,
+    ) -> ClassicGroup {
+        let mut group = ClassicGroup::new(id, now);
+        (group.state, group.generation) = (State::Stable, generation);
+        members.into_iter().for_each(|member| group.add(member, PROTOCOL_TYPE.to_owned()));
+        group.protocol = group.members.select_protocol();
+        group.subscribed = group.compute_subscribed();
+        group
+    }
+
     /// The group that a record describes.
     #[must_use]
     pub fn loaded(id: GroupId, value: GroupMetadataValue) -> ClassicGroup {

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use ottla_protocol::coordinator::group::GroupRecord;
 use ottla_types::{ErrorCode, PartitionId, Uuid};
 
+use super::advance::{Advance, Advanced};
 use super::hash::metadata_hash;
 use super::member::{
     ConsumerMember, JOINING, LEAVING, LEAVING_FOR_A_WHILE, MemberState, Owned, without_epochs,
 };
 use super::messages::{ConsumerBeat, ConsumerHeartbeat, Refusal};
-use super::reconcile::Reconciling;
 use super::records;
 use super::regexes::Resolve;
 use super::state::Head;
 use super::target::Changing;
 use crate::group::change::Change;
-use crate::group::classic::State;
+use crate::group::classic::{ClassicGroup, State};
 use crate::group::effect::{Answer, Effects, Then, Ticket, Write};
 use crate::group::timers::TimerKey;
 use crate::group::{GroupId, GroupShard, MemberId, Now, Slot};
@@ -47,8 +47,15 @@ impl GroupShard {
         ticket: Ticket,
         out: &mut Effects,
     ) {
+        let is_classic = self.classic(&request.group).map(ClassicGroup::state);
+        if request.epoch == JOINING && is_classic.is_some_and(|state| state != State::Empty) {
+            return self.upgrade(now, request, ticket, out);
+        }
+        if request.epoch == LEAVING {
+            return self.leave_consumers(now, request, ticket, out);
+        }
         let decided = match request.epoch {
-            LEAVING | LEAVING_FOR_A_WHILE => self.leave_consumers(request),
+            LEAVING_FOR_A_WHILE => self.leave_for_a_while(request),
             _ => self.beat(now, request),
         };
         match decided {
@@ -59,7 +66,7 @@ impl GroupShard {
         }
     }
 
-    fn perform_beat(
+    pub(super) fn perform_beat(
         &mut self,
         now: Now,
         id: &GroupId,
@@ -70,7 +77,8 @@ impl GroupShard {
         let Decided { changes, beat, stays, moved, gone, looked_up, resolve } = decided;
         gone.iter().for_each(|member| self.cancel_consumer(id, member));
         if let Some(member) = stays {
-            self.expect_consumer(now, id, &member.id);
+            self.forget_classic_times(id, &member.id);
+            self.expect_consumer(now, id, &member);
             if moved {
                 self.expect_revocation(now, id, &member);
             }
@@ -81,6 +89,17 @@ impl GroupShard {
         } else {
             self.write(&changes, Then::Answer(ticket, answer), out);
         }
+        self.advanced(id, looked_up, resolve, out);
+    }
+
+    /// What is no record's of a step that a member makes.
+    pub(super) fn advanced(
+        &mut self,
+        id: &GroupId,
+        looked_up: bool,
+        resolve: Option<Resolve>,
+        out: &mut Effects,
+    ) {
         if let Some(resolve) = resolve {
             self.consumers.set_resolving(id, true);
             out.resolves.push(resolve);
@@ -92,7 +111,7 @@ impl GroupShard {
 
     /// Tells something that was decided by what may not be committed yet: whoever hears it finds
     /// that in the log.
-    fn answer_in_order(&mut self, ticket: Ticket, answer: Answer, out: &mut Effects) {
+    pub(super) fn answer_in_order(&mut self, ticket: Ticket, answer: Answer, out: &mut Effects) {
         if !self.consumers.is_changing() {
             return out.answer(ticket, Ok(answer));
         }
@@ -101,9 +120,16 @@ impl GroupShard {
     }
 
     /// The session of a member begins anew.
-    pub(super) fn expect_consumer(&mut self, now: Now, id: &GroupId, member: &MemberId) {
-        let deadline = now.mono.after(self.consumer_session(id));
-        self.timers.set(TimerKey::Session(id.clone(), member.clone()), deadline);
+    pub(super) fn expect_consumer(&mut self, now: Now, id: &GroupId, member: &ConsumerMember) {
+        let session = match &member.classic {
+            None => self.consumer_session(id),
+            Some(said) => {
+                let ms = said.session_timeout_ms.max(0).unsigned_abs();
+                std::time::Duration::from_millis(u64::from(ms))
+            }
+        };
+        let key = TimerKey::Session(id.clone(), member.id.clone());
+        self.timers.set(key, now.mono.after(session));
     }
 
     /// A member has its rebalance timeout to give back what it has to.
@@ -121,6 +147,12 @@ impl GroupShard {
     pub(super) fn cancel_consumer(&mut self, id: &GroupId, member: &MemberId) {
         self.timers.cancel(&TimerKey::Session(id.clone(), member.clone()));
         self.timers.cancel(&TimerKey::Revocation(id.clone(), member.clone()));
+        self.forget_classic_times(id, member);
+    }
+
+    fn forget_classic_times(&mut self, id: &GroupId, member: &MemberId) {
+        self.timers.cancel(&TimerKey::ConsumerJoin(id.clone(), member.clone()));
+        self.timers.cancel(&TimerKey::ConsumerSync(id.clone(), member.clone()));
     }
 
     /// What has to be forgotten before the group can be joined.
@@ -131,64 +163,32 @@ impl GroupShard {
             Some(Slot::Consumer) => Ok(Vec::new()),
             None if joins => Ok(Vec::new()),
             None => not_found(),
-            Some(Slot::Classic(_)) if joins => {
-                let group = self.classic(id).expect("a group has its state");
-                match group.state() {
-                    State::Empty => Ok(vec![Change::NoGroup(id.clone())]),
-                    _ => refuse(format!("{id} has members of the classic protocol")),
-                }
-            }
+            // One with members was upgraded before.
+            Some(Slot::Classic(_)) if joins => Ok(vec![Change::NoGroup(id.clone())]),
             Some(_) => not_found(),
         }
     }
 
-    fn beat(&self, now: Now, request: &ConsumerHeartbeat) -> Result<Decided, Refusal> {
+    pub(super) fn beat(&self, now: Now, request: &ConsumerHeartbeat) -> Result<Decided, Refusal> {
         let id = &request.group;
         let joins = request.epoch == JOINING;
         let mut changes = self.open_group(id, joins)?;
         let mut records = Vec::new();
         let (before, replaced) = self.find(request, joins)?;
-        let old = self.old_member(request, before.as_deref(), replaced.as_deref(), &mut records);
-        let mut member = updated(&old, request);
-        let topics_changed = member.topics != old.topics;
-        if member != old {
-            records.push(records::member(id, &member));
-        }
-        let followed = self.follow_regex(now, id, (&old, &member), &mut records)?;
-        let wants_others = topics_changed || followed.is_changed;
-        let is_due = topics_changed || followed.is_resolved;
-        let head = self.consumers.head(id);
-        let changing =
-            Changing { before: before.as_deref(), replaced: replaced.as_deref(), now: &member };
-        let is_fresh = self.consumers.index(id).is_some_and(|index| index.is_fresh);
-        let looks_up = is_due || !is_fresh;
-        let epoch = match looks_up {
-            true => self.next_epoch(id, &head, &changing, is_due, &mut records),
-            false => head.epoch,
+        let who = (before.as_deref(), replaced.as_deref());
+        let old = self.old_consumer(id, &request.member, who, &mut records);
+        let advance = Advance {
+            before: before.as_deref(),
+            replaced: replaced.as_deref(),
+            old: &old,
+            owned: request.owned.as_deref(),
+            is_classic: false,
+            assigns: true,
         };
-        let (target, target_epoch) =
-            self.next_target(now, id, (&head, epoch), &changing, &mut records);
-        let mut moved = false;
-        if wants_others || !member.is_reconciled_to(target_epoch) {
-            let next = Reconciling {
-                epoch: target_epoch,
-                target: &target,
-                subscription_changed: wants_others,
-                subscribed: &self.wanted_ids(id, &member),
-                is_owned: &|topic, partition| self.is_owned(id, topic, partition),
-                owned: request.owned.as_deref(),
-            };
-            let next = next.next(&member).map_err(|_| {
-                let text = "the state of the member is not known; it has to join anew";
-                Refusal::new(ErrorCode::FencedMemberEpoch, text)
-            })?;
-            if next != member {
-                records.push(records::current(id, &next));
-                (member, moved) = (next, true);
-            }
-        }
+        let advanced = self.advance(now, id, &advance, updated(&old, request), records)?;
+        changes.extend(advanced.changes());
+        let Advanced { member, moved, looked_up, resolve, .. } = advanced;
         let tells = joins || request.is_full() || member.assigned != old.assigned;
-        changes.extend(records.into_iter().map(|record| Change::Consumer(Box::new(record))));
         let gone = replaced.filter(|replaced| replaced.id != member.id);
         Ok(Decided {
             changes,
@@ -201,12 +201,12 @@ impl GroupShard {
             moved,
             gone: gone.iter().map(|member| member.id.clone()).collect(),
             stays: Some(member),
-            looked_up: looks_up,
-            resolve: followed.resolve,
+            looked_up,
+            resolve,
         })
     }
 
-    fn is_owned(&self, id: &GroupId, topic: Uuid, partition: PartitionId) -> bool {
+    pub(super) fn is_owned(&self, id: &GroupId, topic: Uuid, partition: PartitionId) -> bool {
         self.consumers.index(id).is_some_and(|index| index.is_owned(topic, partition))
     }
 
@@ -238,7 +238,7 @@ impl GroupShard {
             }
             Some(None) if joins => Ok((known, None)),
             Some(Some(present)) if joins => {
-                if present.epoch != LEAVING_FOR_A_WHILE {
+                if present.classic.is_none() && present.epoch != LEAVING_FOR_A_WHILE {
                     let text = format!(
                         "Static member {} with instance id {} cannot join the group because the \
                          instance id is owned by {} member.",
@@ -269,19 +269,18 @@ impl GroupShard {
     }
 
     /// The member as it was; one that takes another's place has what that one had, by records.
-    fn old_member(
+    pub(super) fn old_consumer(
         &self,
-        request: &ConsumerHeartbeat,
-        before: Option<&ConsumerMember>,
-        replaced: Option<&ConsumerMember>,
+        id: &GroupId,
+        asks: &MemberId,
+        (before, replaced): (Option<&ConsumerMember>, Option<&ConsumerMember>),
         out: &mut Vec<GroupRecord>,
     ) -> ConsumerMember {
-        let id = &request.group;
         let Some(replaced) = replaced else {
-            return before.cloned().unwrap_or_else(|| ConsumerMember::new(request.member.clone()));
+            return before.cloned().unwrap_or_else(|| ConsumerMember::new(asks.clone()));
         };
         let new = ConsumerMember {
-            id: request.member.clone(),
+            id: asks.clone(),
             epoch: JOINING,
             previous_epoch: JOINING,
             ..replaced.clone()
@@ -295,7 +294,7 @@ impl GroupShard {
     }
 
     /// The group's epoch with a member that changed, or after its topics did.
-    fn next_epoch(
+    pub(super) fn next_epoch(
         &self,
         id: &GroupId,
         head: &Head,

@@ -108,7 +108,7 @@ fn more<K: Ord + Clone>(counts: &mut BTreeMap<K, usize>, key: &K) {
     *counts.entry(key.clone()).or_default() += 1;
 }
 
-fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
+pub(super) fn less<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     let Some(count) = counts.get_mut(key) else { return };
     *count -= 1;
     if *count == 0 {

@@ -6,64 +6,76 @@
 //!   is back by then, under whatever id, nobody else notices.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ottla_types::{ErrorCode, TopicName};
 
 use super::hash::metadata_hash;
 use super::heartbeat::{Decided, check_static, unknown};
+use super::index::less;
 use super::member::{ConsumerMember, LEAVING_FOR_A_WHILE, MemberState, Owned};
 use super::messages::{ConsumerBeat, ConsumerHeartbeat, Refusal};
 use super::records;
 use crate::group::change::Change;
-use crate::group::effect::{Effects, Then};
+use crate::group::effect::{Answer, Effects, Then, Ticket};
 use crate::group::timers::TimerKey;
 use crate::group::{GroupId, GroupShard, MemberId, Now, Slot};
 
 impl GroupShard {
     /// A member leaves.
-    pub(super) fn leave_consumers(&self, request: &ConsumerHeartbeat) -> Result<Decided, Refusal> {
+    pub(super) fn leave_consumers(
+        &mut self,
+        now: Now,
+        request: &ConsumerHeartbeat,
+        ticket: Ticket,
+        out: &mut Effects,
+    ) {
+        match self.who_leaves(request) {
+            Err(refusal) => self.answer_in_order(ticket, Answer::Beat(Err(refusal)), out),
+            Ok(member) => {
+                let then = Then::Answer(ticket, Answer::Beat(Ok(left(request))));
+                self.let_consumers_go(now, &request.group, &[member], then, out);
+            }
+        }
+    }
+
+    /// A static member leaves for a while.
+    pub(super) fn leave_for_a_while(
+        &self,
+        request: &ConsumerHeartbeat,
+    ) -> Result<Decided, Refusal> {
+        let id = &request.group;
+        let member = self.who_leaves(request)?;
+        let mut leaving = ConsumerMember::clone(&member);
+        leaving.epoch = LEAVING_FOR_A_WHILE;
+        leaving.revoking = Owned::new();
+        let partitions = leaving.assigned.values_mut().flat_map(BTreeMap::values_mut);
+        partitions.for_each(|epoch| *epoch = 0);
+        let record = records::current(id, &leaving);
+        Ok(Decided {
+            changes: vec![Change::Consumer(Box::new(record))],
+            beat: left(request),
+            stays: None,
+            moved: false,
+            gone: Vec::new(),
+            looked_up: false,
+            resolve: None,
+        })
+    }
+
+    fn who_leaves(&self, request: &ConsumerHeartbeat) -> Result<Arc<ConsumerMember>, Refusal> {
         let id = &request.group;
         if !matches!(self.slots.get(id), Some(Slot::Consumer)) {
             let text = format!("Group {id} not found.");
             return Err(Refusal::new(ErrorCode::GroupIdNotFound, text));
         }
-        let beat = |epoch: i32| ConsumerBeat {
-            member: request.member.clone(),
-            epoch,
-            interval_ms: 0,
-            assignment: None,
-        };
-        let member = match &request.instance {
-            None => self.consumers.member(id, &request.member).cloned(),
-            Some(instance) => Some(check_static(self.static_consumer(id, instance), request)?),
-        };
-        let member = member.ok_or_else(|| unknown(id, &request.member))?;
-        if request.instance.is_some() && request.epoch == LEAVING_FOR_A_WHILE {
-            let mut leaving = ConsumerMember::clone(&member);
-            leaving.epoch = LEAVING_FOR_A_WHILE;
-            leaving.revoking = Owned::new();
-            let partitions = leaving.assigned.values_mut().flat_map(BTreeMap::values_mut);
-            partitions.for_each(|epoch| *epoch = 0);
-            let record = records::current(id, &leaving);
-            return Ok(Decided {
-                changes: vec![Change::Consumer(Box::new(record))],
-                beat: beat(LEAVING_FOR_A_WHILE),
-                stays: None,
-                moved: false,
-                gone: Vec::new(),
-                looked_up: false,
-                resolve: None,
-            });
+        match &request.instance {
+            None => {
+                let member = self.consumers.member(id, &request.member).cloned();
+                member.ok_or_else(|| unknown(id, &request.member))
+            }
+            Some(instance) => check_static(self.static_consumer(id, instance), request),
         }
-        Ok(Decided {
-            changes: self.without_consumer(id, &member),
-            beat: beat(request.epoch),
-            stays: None,
-            moved: false,
-            gone: vec![member.id.clone()],
-            looked_up: false,
-            resolve: None,
-        })
     }
 
     /// A consumer group without members is forgotten.
@@ -72,16 +84,27 @@ impl GroupShard {
         records.map(|record| Change::Consumer(Box::new(record))).collect()
     }
 
-    /// The group without a member.
-    fn without_consumer(&self, id: &GroupId, member: &ConsumerMember) -> Vec<Change> {
-        let mut out: Vec<_> = records::no_member(id, &member.id).into();
+    /// The group without some members.
+    pub(super) fn without_consumers(
+        &self,
+        id: &GroupId,
+        gone: &[Arc<ConsumerMember>],
+    ) -> Vec<Change> {
+        let mut out = Vec::new();
+        gone.iter().for_each(|member| out.extend(records::no_member(id, &member.id)));
         let index = self.consumers.index(id).expect("a member's group has an index");
-        let was_last = index.regexes().get(&member.regex) == Some(&1);
-        if was_last {
-            out.push(records::no_regex(id, &member.regex));
+        let (mut topics, mut regexes) = (index.topics().clone(), index.regexes().clone());
+        for member in gone {
+            member.topics.iter().for_each(|topic| less(&mut topics, topic));
+            less(&mut regexes, &member.regex);
         }
-        let topics = self.read_topics(id, Some(member), None);
-        let hash = metadata_hash(&topics, &*self.cluster);
+        let forgotten = index.regexes().keys().filter(|regex| !regexes.contains_key(*regex));
+        out.extend(forgotten.map(|regex| records::no_regex(id, regex)));
+        let mut names: BTreeSet<TopicName> = topics.into_keys().collect();
+        for resolved in regexes.keys().filter_map(|regex| self.consumers.regex(id, regex)) {
+            names.extend(resolved.topics.iter().cloned());
+        }
+        let hash = metadata_hash(&names, &*self.cluster);
         let epoch = self.consumers.head(id).epoch.saturating_add(1);
         out.push(records::epoch(id, epoch, hash));
         out.into_iter().map(|record| Change::Consumer(Box::new(record))).collect()
@@ -118,31 +141,29 @@ impl GroupShard {
     /// A member was silent for longer than its session.
     pub(in crate::group) fn consumer_silent(
         &mut self,
-        id: &GroupId,
-        member: &MemberId,
+        now: Now,
+        (id, member): (&GroupId, &MemberId),
         out: &mut Effects,
     ) {
-        self.fence_consumer(id, member, out);
+        self.fence_consumer(now, id, member, out);
     }
 
     /// The time of a member to give partitions back is over.
     pub(in crate::group) fn revocation_overdue(
         &mut self,
-        id: &GroupId,
-        member: &MemberId,
+        now: Now,
+        (id, member): (&GroupId, &MemberId),
         out: &mut Effects,
     ) {
         let known = self.consumers.member(id, member);
         if known.is_some_and(|known| known.state == MemberState::Unrevoked && known.epoch >= 0) {
-            self.fence_consumer(id, member, out);
+            self.fence_consumer(now, id, member, out);
         }
     }
 
-    fn fence_consumer(&mut self, id: &GroupId, member: &MemberId, out: &mut Effects) {
+    fn fence_consumer(&mut self, now: Now, id: &GroupId, member: &MemberId, out: &mut Effects) {
         let Some(known) = self.consumers.member(id, member).cloned() else { return };
-        self.cancel_consumer(id, member);
-        let changes = self.without_consumer(id, &known);
-        self.write(&changes, Then::Nothing, out);
+        self.let_consumers_go(now, id, &[known], Then::Nothing, out);
     }
 
     /// The sessions of all members begin, and the times of those who have to give something back:
@@ -160,12 +181,22 @@ impl GroupShard {
         for member in members {
             let key = TimerKey::Session(id.clone(), member.id.clone());
             if !self.timers.is_set(&key) {
-                self.expect_consumer(now, id, &member.id);
+                self.expect_consumer(now, id, &member);
             }
             let key = TimerKey::Revocation(id.clone(), member.id.clone());
             if member.state != MemberState::Unrevoked || !self.timers.is_set(&key) {
                 self.expect_revocation(now, id, &member);
             }
         }
+    }
+}
+
+/// What a member is told that leaves.
+fn left(request: &ConsumerHeartbeat) -> ConsumerBeat {
+    ConsumerBeat {
+        member: request.member.clone(),
+        epoch: request.epoch,
+        interval_ms: 0,
+        assignment: None,
     }
 }

@@ -16,26 +16,30 @@
 //!
 //! Members may subscribe by patterns, which are looked up beside the shard ([`regexes`]).
 //!
-//! Deliberately absent so far: members of the classic protocol in these groups, and online
-//! migration.
+//! Members may speak the classic protocol ([`speaking_classic`]), and groups change from one to the
+//! other while they have members ([`migration`]).
 //!
 //! Source: `GroupMetadataManager`, `ConsumerGroup`, `ConsumerGroupMember`,
 //! `TargetAssignmentBuilder` of Kafka.
 
+mod advance;
 pub mod assignor;
 mod cluster;
 mod describe;
+mod embedded;
 mod hash;
 mod heartbeat;
 mod index;
 mod leave;
 mod member;
 mod messages;
+mod migration;
 mod offsets;
 pub mod pattern;
 mod reconcile;
 mod records;
 mod regexes;
+mod speaking_classic;
 mod state;
 mod target;
 

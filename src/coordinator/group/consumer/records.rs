@@ -101,6 +101,32 @@ fn regex_key(id: &GroupId, regex: &str) -> ConsumerGroupRegularExpressionKey {
     ConsumerGroupRegularExpressionKey { group_id, regular_expression }
 }
 
+/// A group with these members is forgotten.
+pub(super) fn no_group_of(
+    groups: &ConsumerGroups,
+    id: &GroupId,
+    members: &[MemberId],
+) -> Vec<GroupRecord> {
+    let current = members.iter().map(|member| {
+        GroupRecord::ConsumerGroupCurrentMemberAssignment(current_key(id, member), None)
+    });
+    let target = members.iter().map(|member| {
+        GroupRecord::ConsumerGroupTargetAssignmentMember(target_key(id, member), None)
+    });
+    let said = members
+        .iter()
+        .map(|member| GroupRecord::ConsumerGroupMemberMetadata(member_key(id, member), None));
+    let mut records: Vec<GroupRecord> = current.chain(target).collect();
+    let key = ConsumerGroupTargetAssignmentMetadataKey { group_id: id.to_string() };
+    records.push(GroupRecord::ConsumerGroupTargetAssignmentMetadata(key, None));
+    records.extend(said);
+    records.extend(groups.regexes(id).map(|regex| no_regex(id, regex)));
+    records.push(no_topics(id));
+    let key = ConsumerGroupMetadataKey { group_id: id.to_string() };
+    records.push(GroupRecord::ConsumerGroupMetadata(key, None));
+    records
+}
+
 /// A group without members is forgotten; targets may have stayed behind.
 pub(super) fn no_group(groups: &ConsumerGroups, id: &GroupId) -> Vec<GroupRecord> {
     let mut records: Vec<GroupRecord> = groups

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ottla_config::{GroupsConfig, NodeConfig};
 use ottla_types::{ErrorCode, MonoTime, Offset, ProducerId, Timestamp};
 
@@ -36,6 +37,8 @@ pub(super) struct Harness {
     /// Whether writes wait.
     pub(super) holds: bool,
     held: Vec<Write>,
+    /// Whether only the last record of each key is loaded.
+    pub(super) compacts: bool,
     /// Whether patterns are not looked up yet.
     pub(super) holds_look_ups: bool,
     look_ups: Vec<Resolve>,
@@ -62,6 +65,7 @@ impl Harness {
             log: Vec::new(),
             holds: false,
             held: Vec::new(),
+            compacts: false,
             holds_look_ups: false,
             look_ups: Vec::new(),
             hidden: BTreeSet::new(),
@@ -167,6 +171,15 @@ impl Harness {
         self.now = end;
     }
 
+    /// Where the last record of each key is.
+    fn last_of_keys(&self) -> BTreeMap<Bytes, Offset> {
+        let record = |(offset, logged): (Offset, &Logged)| match logged {
+            Logged::Record(record, _) => Some((record.key.clone(), offset)),
+            Logged::Marker(..) => None,
+        };
+        (0..).map(Offset).zip(&self.log).filter_map(record).collect()
+    }
+
     /// Another coordinator takes over, with other keys if there are any: all that it knows is in
     /// the log.
     pub(super) fn load(&mut self, keys: &[(String, String)]) {
@@ -185,7 +198,14 @@ impl Harness {
         }
         self.shard = GroupShard::new(self.config.clone());
         self.shard.cluster_changed(self.cluster.clone(), &ChangedTopics::default());
+        let last = self.last_of_keys();
         for (offset, logged) in (0..).map(Offset).zip(&self.log) {
+            if let Logged::Record(record, None) = logged
+                && self.compacts
+                && last.get(&record.key) != Some(&offset)
+            {
+                continue;
+            }
             match logged {
                 Logged::Record(record, producer) => {
                     let (key, value) = (&record.key, record.value.as_deref());

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use ottla_protocol::consumer_protocol::ConsumerProtocolSubscription;
+use ottla_protocol::consumer_protocol::{
+    ConsumedPartitions, ConsumerProtocolAssignment, ConsumerProtocolSubscription,
+};
 use ottla_protocol::coordinator::group::GroupRecord;
 use ottla_protocol::coordinator::group::consumer::CurrentPartitions;
 use ottla_protocol::{Message, Reader};
@@ -21,12 +23,26 @@ pub(super) fn text(bytes: &[u8]) -> String {
 fn about(bytes: &[u8]) -> String {
     let mut reader = Reader::new(bytes);
     match (reader.i16(), ConsumerProtocolSubscription::decode(&mut reader, 0)) {
-        (Ok(0), Ok(subscription)) => {
+        (Ok(0 | 1), Ok(subscription)) => {
             let topics: Vec<String> = subscription.topics.iter().map(ToString::to_string).collect();
             format!("reads {}", topics.join("/"))
         }
         _ => text(bytes),
     }
+}
+
+/// What a member is told to do: a text, or the partitions that a consumer is to read.
+fn assigned(bytes: &[u8]) -> String {
+    let Ok((told, _)) = ottla_protocol::consumer_protocol::decode(bytes) else {
+        return format!("{:?}", text(bytes));
+    };
+    let told: ConsumerProtocolAssignment = told;
+    let topic = |topic: &ConsumedPartitions| {
+        let all: Vec<String> = topic.partitions.iter().map(|id| id.0.to_string()).collect();
+        format!("{}:{}", topic.topic, all.join(","))
+    };
+    let all: Vec<String> = told.assigned_partitions.iter().map(topic).collect();
+    if all.is_empty() { "nothing".to_owned() } else { all.join("/") }
 }
 
 pub(super) fn listed(group: &ListedGroup) -> String {
@@ -66,7 +82,7 @@ pub(super) fn told(told: &Told) -> String {
         }
         Ok(Answer::Synced(Synced { protocol, assignment, .. })) => {
             let protocol = protocol.as_deref().unwrap_or("-");
-            format!("synced protocol={protocol} assignment={:?}", text(assignment))
+            format!("synced protocol={protocol} assignment={}", assigned(assignment))
         }
     }
 }
@@ -108,7 +124,7 @@ pub(super) fn record(record: &RecordBytes) -> String {
         GroupRecord::GroupMetadata(key, None) => format!("group {} forgotten", key.group),
         GroupRecord::GroupMetadata(key, Some(value)) => {
             let member = |member: &ottla_protocol::coordinator::group::classic::MemberMetadata| {
-                format!("{}={}", member.member_id, text(&member.assignment))
+                format!("{}={}", member.member_id, assigned(&member.assignment).trim_matches('"'))
             };
             let members: Vec<String> = value.members.iter().map(member).collect();
             let protocol = value.protocol.as_deref().unwrap_or("-");
@@ -158,7 +174,8 @@ fn consumer_record(record: &GroupRecord) -> Option<String> {
             let (instance, assignor) = (instance.unwrap_or_default(), assignor.unwrap_or_default());
             let regex = value.subscribed_topic_regex.as_deref().filter(|it| !it.is_empty());
             let regex = regex.map(|it| format!(" and {it:?}")).unwrap_or_default();
-            format!("member {}{instance} reads {topics}{regex}{assignor}", key.member_id)
+            let speaks = if value.classic_member_metadata.is_some() { " (classic)" } else { "" };
+            format!("member {}{speaks}{instance} reads {topics}{regex}{assignor}", key.member_id)
         }
         GroupRecord::ConsumerGroupRegularExpression(key, None) => {
             format!("pattern {:?} forgotten", key.regular_expression)

@@ -139,7 +139,7 @@ impl Script {
         };
         let (session_timeout, rebalance_timeout) = (ms("session")?, ms("rebalance")?);
         let about = match args.take_key("topics") {
-            Some(topics) => subscription(topics),
+            Some(topics) => subscription(topics, args.take_key("owned")),
             None => Bytes::from(args.take_key("meta").unwrap_or(&name).to_owned()),
         };
         let mut get = |key: &str, default: &str| args.take_key(key).unwrap_or(default).to_owned();
@@ -185,7 +185,7 @@ impl Script {
             protocol_type: says(get("type"), "consumer"),
             protocol: says(get("protocol"), "range"),
             assignments: assignments
-                .map(|(id, text)| (MemberId::from(id), Bytes::from(text.to_owned())))
+                .map(|(id, text)| (MemberId::from(id), assignment(text)))
                 .collect(),
         };
         let ticket = self.harness().ticket(&name);
@@ -228,16 +228,46 @@ fn keys(args: &mut ArgumentConsumer<'_>) -> Vec<(String, String)> {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// What a consumer says about itself: the topics it wants to read.
-fn subscription(topics: &str) -> Bytes {
-    let topics: Vec<&str> = topics.split('/').collect();
+/// What a leader assigns: a text, or `t=0+1&u=2`, partitions as consumers are told of them.
+fn assignment(text: &str) -> Bytes {
+    if !text.contains('=') {
+        return Bytes::from(text.to_owned());
+    }
+    let topics: Vec<_> = text.split('&').filter_map(|it| it.split_once('=')).collect();
     let mut out = Writer::new();
     out.i16(0);
+    out.i32(topics.len() as i32);
+    for (topic, partitions) in topics {
+        out.i16(topic.len() as i16);
+        out.raw(topic.as_bytes());
+        let partitions: Vec<i32> = partitions.split('+').filter_map(|it| it.parse().ok()).collect();
+        out.i32(partitions.len() as i32);
+        partitions.iter().for_each(|partition| out.i32(*partition));
+    }
+    out.i32(-1);
+    out.into_bytes().into()
+}
+
+/// What a consumer says about itself: the topics it wants to read, and maybe what it has.
+fn subscription(topics: &str, owned: Option<&str>) -> Bytes {
+    let topics: Vec<&str> = topics.split('/').collect();
+    let mut out = Writer::new();
+    out.i16(i16::from(owned.is_some()));
     out.i32(topics.len() as i32);
     for topic in topics {
         out.i16(topic.len() as i16);
         out.raw(topic.as_bytes());
     }
     out.i32(-1);
+    let Some(owned) = owned else { return out.into_bytes().into() };
+    let owned: Vec<_> = owned.split('/').filter_map(|it| it.split_once(':')).collect();
+    out.i32(owned.len() as i32);
+    for (topic, partitions) in owned {
+        out.i16(topic.len() as i16);
+        out.raw(topic.as_bytes());
+        let partitions: Vec<i32> = partitions.split(',').filter_map(|it| it.parse().ok()).collect();
+        out.i32(partitions.len() as i32);
+        partitions.iter().for_each(|partition| out.i32(*partition));
+    }
     out.into_bytes().into()
 }

@@ -15,12 +15,9 @@
 //! `UNKNOWN_MEMBER_ID`, `FENCED_MEMBER_EPOCH`, `FENCED_INSTANCE_ID`, `UNRELEASED_INSTANCE_ID`,
 //! `NOT_COORDINATOR`, `COORDINATOR_NOT_AVAILABLE`, `COORDINATOR_LOAD_IN_PROGRESS`.
 
-use std::sync::Arc;
-
 use ottla_coordinator::group::consumer::assignor::Assignor;
 use ottla_coordinator::group::consumer::{Assignment, ConsumerBeat, ConsumerHeartbeat, Refusal};
 use ottla_coordinator::group::{GroupId, MemberId};
-use ottla_coordinator::runtime::MaySee;
 use ottla_protocol::Decoded;
 use ottla_protocol::messages::consumer_group_heartbeat_response::{
     Assignment as WireAssignment, TopicPartitions,
@@ -29,12 +26,11 @@ use ottla_protocol::messages::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, StrBytes, decode_request,
     from_wire_uuid, to_wire_uuid,
 };
-use ottla_security::{Action, Operation, Resource};
+use ottla_security::Operation;
 use ottla_types::{ErrorCode, PartitionId, TopicName};
 
-use super::{client_host, knows_consumer_groups, text};
+use super::{client_host, knows_consumer_groups, may_describe, text};
 use crate::apis::Incoming;
-use crate::connection::Peer;
 use crate::dispatch::Reply;
 use crate::handlers::Permissions;
 use crate::response::Response;
@@ -78,17 +74,6 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     };
     let told = services.groups.beat(heartbeat, may_describe(services, peer));
     Ok(Reply::Later(Box::pin(async move { Response::encode(&header, &answer(told.await)) })))
-}
-
-/// Whether the sender may describe a topic, asked later.
-fn may_describe(services: &Services, peer: &Peer) -> MaySee {
-    let (authorizer, principal) = (services.authorizer.clone(), peer.principal.clone());
-    let host = peer.address.ip();
-    Arc::new(move |name| {
-        let resource = Resource::topic(name);
-        let action = Action { operation: Operation::Describe, resource };
-        authorizer.allows(&principal, host, action)
-    })
 }
 
 fn refuse<T>(error: ErrorCode, text: &str) -> Result<T, Refusal> {

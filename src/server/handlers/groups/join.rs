@@ -21,7 +21,7 @@ use ottla_protocol::messages::{JoinGroupRequest, JoinGroupResponse, StrBytes, de
 use ottla_security::Operation;
 use ottla_types::ErrorCode;
 
-use super::{client_host, text};
+use super::{client_host, may_describe, text};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::handlers::Permissions;
@@ -62,7 +62,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         client_host: client_host(peer),
         ..wanted(body, version)
     };
-    let joined = services.groups.join(join);
+    let joined = services.groups.join(join, may_describe(services, peer));
     Ok(Reply::Later(Box::pin(async move {
         let joined = joined.await.unwrap_or_else(|error| Joined::refused(error, member));
         Response::encode(&header, &answer(joined, version))

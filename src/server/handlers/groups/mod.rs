@@ -14,8 +14,9 @@ pub mod offset_fetch;
 pub mod sync;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use ottla_coordinator::runtime::GROUPS_TOPIC;
+use ottla_coordinator::runtime::{GROUPS_TOPIC, MaySee};
 use ottla_metadata::GROUP_VERSION;
 use ottla_metadata::image::Image;
 use ottla_protocol::messages::StrBytes;
@@ -24,6 +25,7 @@ use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
 
 use super::Permissions;
 use crate::connection::Peer;
+use crate::services::Services;
 
 impl Permissions<'_> {
     /// Whether the sender may do `operation` to a group.
@@ -43,6 +45,17 @@ impl Permissions<'_> {
             None
         }
     }
+}
+
+/// Whether the sender may describe a topic, asked later.
+fn may_describe(services: &Services, peer: &Peer) -> MaySee {
+    let (authorizer, principal) = (services.authorizer.clone(), peer.principal.clone());
+    let host = peer.address.ip();
+    Arc::new(move |name| {
+        let resource = Resource::topic(name);
+        let action = Action { operation: Operation::Describe, resource };
+        authorizer.allows(&principal, host, action)
+    })
 }
 
 /// Where a client connected from, as Java prints it: records of members hold it so.

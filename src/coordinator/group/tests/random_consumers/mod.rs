@@ -7,7 +7,8 @@
 //! - a member reads nothing but what the coordinator knows that it has;
 //! - epochs of groups, targets and members do not go back, and none is above the next;
 //! - each member has a session, and whoever has to give something back has a time to do so;
-//! - a coordinator that takes over knows what was committed, no more and no less.
+//! - a coordinator that takes over knows what was committed, no more and no less, also if the log
+//!   was compacted.
 //!
 //! When nothing changes any more, everybody has what the target says: each partition of a topic
 //! that somebody reads once, and further heartbeats write nothing.
@@ -215,6 +216,7 @@ impl Run {
     /// Another coordinator takes over.
     fn load(&mut self) {
         let before = self.committed();
+        self.harness.compacts = self.dice.below(2) == 0;
         self.harness.load(&[]);
         assert_eq!(self.committed(), before, "what was committed is loaded");
         for id in &self.groups {
