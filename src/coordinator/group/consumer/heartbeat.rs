@@ -251,7 +251,8 @@ impl GroupShard {
                 Ok((known, Some(present)))
             }
             Some(present) => {
-                let present = check_static(present, request)?;
+                let instance = request.instance.as_deref().unwrap_or_default();
+                let present = check_static(present, (&request.member, instance))?;
                 check_epoch(&present, request)?;
                 Ok((Some(present), None))
             }
@@ -351,15 +352,13 @@ pub(super) fn unknown(group: &GroupId, member: &MemberId) -> Refusal {
 /// The static member, if it is the one that asks.
 pub(super) fn check_static(
     present: Option<Arc<ConsumerMember>>,
-    request: &ConsumerHeartbeat,
+    (asks, instance): (&MemberId, &str),
 ) -> Result<Arc<ConsumerMember>, Refusal> {
-    let instance = request.instance.as_deref().unwrap_or_default();
     let unknown = || {
         let text = format!("Instance id {instance} is unknown.");
         Refusal::new(ErrorCode::UnknownMemberId, text)
     };
     let present = present.ok_or_else(unknown)?;
-    let asks = &request.member;
     if present.id != *asks {
         let by = &present.id;
         let text =

@@ -74,7 +74,10 @@ impl GroupShard {
                 let member = self.consumers.member(id, &request.member).cloned();
                 member.ok_or_else(|| unknown(id, &request.member))
             }
-            Some(instance) => check_static(self.static_consumer(id, instance), request),
+            Some(instance) => {
+                let present = self.static_consumer(id, instance);
+                check_static(present, (&request.member, instance))
+            }
         }
     }
 

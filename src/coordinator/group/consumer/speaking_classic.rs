@@ -90,7 +90,8 @@ impl GroupShard {
             None => (known, None),
             Some(present) if request.member.is_empty() => (known, present),
             Some(present) => {
-                let present = check_static(present, &asks).map_err(|refusal| refusal.error)?;
+                let present = check_static(present, (&asks, ""));
+                let present = present.map_err(|refusal| refusal.error)?;
                 (Some(present), None)
             }
         };
@@ -176,7 +177,7 @@ impl GroupShard {
     ) -> Result<Arc<ConsumerMember>, ErrorCode> {
         let member = match instance {
             None => self.consumers.member(id, asks).cloned().ok_or(ErrorCode::UnknownMemberId)?,
-            Some(instance) => check_static(self.static_consumer(id, instance), asks)
+            Some(instance) => check_static(self.static_consumer(id, instance), (asks, instance))
                 .map_err(|refusal| refusal.error)?,
         };
         if member.classic.is_none() {
@@ -309,7 +310,7 @@ impl GroupShard {
         if leaving.id.is_empty() {
             return present.ok_or(unknown);
         }
-        check_static(present, &leaving.id).map_err(|refusal| refusal.error)
+        check_static(present, (&leaving.id, instance)).map_err(|refusal| refusal.error)
     }
 
     /// Members are out; those that stay may be a classic group then.
