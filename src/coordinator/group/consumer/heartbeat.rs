@@ -51,11 +51,12 @@ impl GroupShard {
         if request.epoch == JOINING && is_classic.is_some_and(|state| state != State::Empty) {
             return self.upgrade(now, request, ticket, out);
         }
-        if request.epoch == LEAVING {
-            return self.leave_consumers(now, request, ticket, out);
-        }
         let decided = match request.epoch {
-            LEAVING_FOR_A_WHILE => self.leave_for_a_while(request),
+            LEAVING_FOR_A_WHILE if request.instance.is_some() => self.leave_for_a_while(request),
+            // Nobody but a static member has a place to come back to.
+            LEAVING | LEAVING_FOR_A_WHILE => {
+                return self.leave_consumers(now, request, ticket, out);
+            }
             _ => self.beat(now, request),
         };
         match decided {
