@@ -52,6 +52,9 @@ class Suite:
             (folder / session).mkdir()
             node = brokers.Ottla(folder / session, self.node.binary)
             node.config |= brokers.KAFKA_ONLY  # as when it was recorded
+            if session != "consumers":
+                for key in [key for key in node.config if key.startswith("group.consumer.")]:
+                    del node.config[key]
             try:
                 node.start()
                 yield node
@@ -163,7 +166,7 @@ class Suite:
 
     def takeover(self):
         """Apache Kafka starts on the directory, serves the same records and takes new ones."""
-        self.jvm.ask("start", config=self.node.config)
+        self.jvm.ask("start", config=self.node.config | brokers.KAFKA_ONLY)
         self.compare("Java from Kafka", self.read_java)
         self.compare("confluent-kafka from Kafka", python.read_confluent)
         self.write_java(self.bootstrap, "java-none", "none", ANY)
