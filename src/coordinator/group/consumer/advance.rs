@@ -1,4 +1,4 @@
-//! What a member leads to that says something about itself, by a heartbeat or by a join: its record,
+//! What a member leads to that says something about itself, in a heartbeat or a join: its record,
 //! the group's epoch, a target, and its own way to that.
 
 use ottla_protocol::coordinator::group::GroupRecord;

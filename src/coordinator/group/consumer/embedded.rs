@@ -1,7 +1,7 @@
 //! What members of the classic protocol say and hear in opaque bytes, as far as a consumer group
 //! needs it: their subscriptions, and their assignments, in the version that they speak.
 //!
-//! A version that is newer than all that are known is read as the newest one: new fields are behind.
+//! A version newer than all that are known is read as the newest one: new fields are behind.
 
 use bytes::Bytes;
 use ottla_protocol::consumer_protocol::{

@@ -1,11 +1,11 @@
-//! Members of consumer groups that speak the classic protocol: their JoinGroup, SyncGroup, Heartbeat
-//! and LeaveGroup.
+//! Members of consumer groups that speak the classic protocol: JoinGroup, SyncGroup, Heartbeat and
+//! LeaveGroup.
 //!
 //! - Their generation is their member epoch. Nobody waits for anybody: a join is answered at once,
 //!   with what a heartbeat of the consumer protocol would lead to, and the sync tells the
 //!   assignment, which the coordinator made.
 //! - A heartbeat says `REBALANCE_IN_PROGRESS` when there is something to give back or to take over;
-//!   then the member has its rebalance timeout to join again, and the same time to sync. What it has
+//!   then the member has its rebalance timeout to join again, and as long to sync. What it has
 //!   given back it says in its join, as cooperative and eager assignors do.
 //!
 //! Source: `GroupMetadataManager.classicGroupJoinToConsumerGroup` and its neighbours.
