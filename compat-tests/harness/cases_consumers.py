@@ -85,3 +85,32 @@ def static(subject):
 def paused_and_killed(subject):
     """A member is silent for longer than its session, comes back, and is killed with SIGKILL."""
     yield from cases_groups.paused_and_killed(subject, "consumers-killed", "consumer")
+
+
+@play("consumers-upgrade", "consumers-downgrade")
+def migrated(subject):
+    """A running group goes over to the consumer protocol, member by member, and back."""
+    with Group(subject, "consumers-upgrade") as group:
+        for number in range(2):
+            group.join(f"old-{number}")
+        group.settled()
+        group.protocol = "consumer"
+        with group.producing():
+            for number in range(2):
+                group.join(f"new-{number}")
+                group.settled()
+                group.leave(f"old-{number}")
+                group.settled()
+        group.caught_up()
+        group.committed()
+        yield
+        with group.producing():
+            for number in range(2):
+                group.join(f"back-{number}", protocol="classic")
+                group.settled()
+                group.leave(f"new-{number}")
+                group.protocol = "consumer" if number == 0 else "classic"
+                group.settled()
+        group.caught_up()
+        group.committed()
+    yield

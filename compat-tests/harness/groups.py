@@ -77,10 +77,12 @@ class Group:
         self.processes.append(Adapter(adapter.name, self.bootstrap, adapter.log.parent))
         return self.processes[-1]
 
-    def join(self, member, process=None, pattern=None, instance=None, cooperative=False):
+    def join(self, member, process=None, pattern=None, instance=None, cooperative=False,
+             protocol=None):
         process = process or self.subject.adapter
+        protocol = protocol or self.protocol
         # Clients that know one protocol only are not asked for it.
-        said = {} if self.protocol == "classic" else {"protocol": self.protocol}
+        said = {} if protocol == "classic" else {"protocol": protocol}
         self.files[member] = self.subject.adapter.log.parent / f"{self.name}-{member}.seen"
         process.ask("join", member=f"{self.name}-{member}", group=self.name, instance=instance,
                     topics=[] if pattern else self.topics, pattern=pattern, session=SESSION,

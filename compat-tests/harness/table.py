@@ -29,6 +29,8 @@ CONSUMER_ROWS = [(title, names.split()) for title, names in (
     ("static member restarts, is not replaced while there", "consumers-static consumers-unreleased"),
     ("member paused past its session, killed", "consumers-paused consumers-killed"),
     ("group goes on after restart, kill -9", "consumers-restart consumers-kill-9"),
+    ("running group goes over from the classic protocol, and back",
+     "consumers-upgrade consumers-downgrade"),
 )]
 # A row: what is shown, and the capabilities that it sums up.
 ROWS = [(f"produce {codec}: acks 0, 1, all", [f"{codec}-acks-{acks}" for acks in "0 1 all".split()])
