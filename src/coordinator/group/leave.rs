@@ -24,10 +24,14 @@ impl GroupShard {
         (member, instance): (&MemberId, Option<&str>),
         generation: i32,
     ) -> Result<(), ErrorCode> {
-        if matches!(self.slots.get(id), Some(Slot::Consumer)) {
-            return self.heartbeat_consumers(now, id, (member, instance), generation);
-        }
-        let group = self.classic(id).ok_or(ErrorCode::UnknownMemberId)?;
+        let group = match self.slots.get(id) {
+            Some(Slot::Consumer) => {
+                return self.heartbeat_consumers(now, id, (member, instance), generation);
+            }
+            Some(Slot::Classic(incarnation)) => self.classic.get(incarnation),
+            _ => None,
+        };
+        let group = group.ok_or(ErrorCode::UnknownMemberId)?;
         group.check_member(member, instance)?;
         if generation != group.generation() {
             return Err(ErrorCode::IllegalGeneration);
