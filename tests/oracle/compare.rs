@@ -33,6 +33,8 @@ const REASONS: &[(&str, &str, Reason, &str)] = &[
     ("DescribeGroups", "groups.members.member_id", Reason::Id, "id: given once"),
     ("ConsumerGroupHeartbeat", "member_id", Reason::Id, "id: given once"),
     ("ConsumerGroupDescribe", "groups", Reason::AnyOrder, "order: Kafka tells refusals first"),
+    ("ConsumerGroupDescribe", "groups.members", Reason::AnyOrder, "order: that of a Java map"),
+    ("ConsumerGroupDescribe", "groups.members.member_id", Reason::Id, "id: given once"),
     (
         "ConsumerGroupDescribe",
         "groups.members.subscribed_topic_names",

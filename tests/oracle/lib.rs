@@ -59,6 +59,7 @@ impl Listener {
                 include_str!("cases/groups.txt"),
                 include_str!("cases/members.txt"),
                 include_str!("cases/consumers.txt"),
+                include_str!("cases/migration.txt"),
             ],
             Listener::Quorum => &[include_str!("cases/quorum.txt")],
         }
