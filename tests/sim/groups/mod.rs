@@ -44,6 +44,9 @@ use plan::{End, Group, Kind, Plan};
 
 /// Virtual time in which a planned fault of the disk should have struck.
 const FAULT_WITHIN: Duration = Duration::from_secs(2);
+/// Virtual time within which patterns are looked up for the last time: not more often than every
+/// ten seconds, whatever becomes of topics.
+const PATTERNS_WITHIN: Duration = Duration::from_secs(12);
 /// Virtual time in which members commit again when the disk has room again.
 const COMMITS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -254,6 +257,9 @@ impl Story<'_> {
             return;
         }
         phase.send_replace(Phase::Finish);
+        if self.plan.patterns {
+            self.client.runtime.clock().sleep(PATTERNS_WITHIN).await;
+        }
         let settled = settle::settle(&self.client, &self.plan, None).await;
         if self.broker.findings.any() {
             return;

@@ -61,6 +61,8 @@ pub struct Plan {
     pub size_max: Option<usize>,
     /// How long a member of a consumer group may be silent.
     pub consumer_session_ms: u64,
+    /// Whether members of consumer groups subscribe by patterns, some of them.
+    pub patterns: bool,
     /// Whether somebody deletes offsets and groups.
     pub forgets: bool,
 }
@@ -117,6 +119,7 @@ impl Plan {
             refused_percent_max: dice.pick(&[0, 0, 0, 5, 40]),
             restlessness: dice.pick(&[10, 50, 150]),
             consumer_session_ms: dice.pick(&[300, 1_000, 3_000]),
+            patterns: dice.chance(30),
             forgets: dice.chance(60),
         }
     }

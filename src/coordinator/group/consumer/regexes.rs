@@ -140,11 +140,14 @@ impl GroupShard {
         }
         let resolved = self.consumers.first_regex(id);
         let Some(last) = resolved else { return true };
-        if now.wall.0 <= last.at.0.saturating_add(REFRESH_MIN_MS) {
+        // A time that is still to come is of a clock that was set back since: it holds nothing up.
+        let is_past = last.at.0 <= now.wall.0;
+        if is_past && now.wall.0 <= last.at.0.saturating_add(REFRESH_MIN_MS) {
             return false;
         }
         let interval = i64::try_from(self.config.consumer_regex_refresh_interval.as_millis());
         is_new
+            || !is_past
             || count != self.consumers.regexes(id).count()
             || last.version < self.newest_topics
             || now.wall.0 > last.at.0.saturating_add(interval.unwrap_or(i64::MAX))

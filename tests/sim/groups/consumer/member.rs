@@ -16,7 +16,7 @@ use ottla_test_client::Connection;
 use ottla_types::MonoTime;
 
 use super::readers::Partitions;
-use super::requests::{self, OTHERS, code as consumer_code};
+use super::requests::{self, OTHERS, PATTERNS, code as consumer_code};
 use super::restless::Past;
 use crate::client::Phase;
 use crate::groups::member::{Client, Doubt};
@@ -47,12 +47,16 @@ pub struct Consumer {
     /// When it will have let go of what it is not to read any more.
     pub(super) lets_go_at: MonoTime,
     pub(super) topics: BTreeSet<&'static str>,
+    /// The pattern that it subscribes by, beside; empty for none. One that never had any says
+    /// nothing of it.
+    pub(super) pattern: Option<&'static str>,
+    has_patterns: bool,
     assignor: Option<&'static str>,
     pub(super) rebalance: Duration,
     pub(super) session: Duration,
     /// Whether it says all of itself next.
     pub(super) is_full: bool,
-    said: Option<(Partitions, BTreeSet<&'static str>)>,
+    said: Option<(Partitions, BTreeSet<&'static str>, Option<&'static str>)>,
     /// When it sent the last heartbeat that was answered well.
     pub(super) heard: Option<MonoTime>,
     /// When it sent the first heartbeat since which it may have to give something back.
@@ -93,6 +97,8 @@ impl Consumer {
             owned: Partitions::new(),
             lets_go_at: MonoTime::default(),
             topics: BTreeSet::from([TOPIC]),
+            pattern: None,
+            has_patterns: plan.patterns,
             assignor,
             rebalance,
             session: Duration::from_millis(plan.consumer_session_ms),
@@ -130,6 +136,10 @@ impl Consumer {
             topics.insert(TOPIC);
         }
         self.topics = topics;
+        self.pattern = match self.has_patterns && dice.chance(30) {
+            true => Some(dice.pick(&PATTERNS)),
+            false => self.pattern.map(|_| ""),
+        };
     }
 
     pub(super) fn take_new_id(&mut self) {
@@ -174,7 +184,7 @@ impl Consumer {
 
     /// Lets everybody know how it stands.
     pub fn tell_standing(&self) {
-        let is_said = self.said.as_ref().is_some_and(|(said, _)| *said == self.owned);
+        let is_said = self.said.as_ref().is_some_and(|(said, ..)| *said == self.owned);
         let standing = Standing {
             id: self.id.clone(),
             generation: self.epoch,
@@ -227,7 +237,9 @@ impl Consumer {
         if self.epoch == 0 {
             self.is_free = false;
         }
-        let answer = self.call::<ConsumerGroupHeartbeatRequest>(connection, 0, &request).await?;
+        let version = self.version_of(&request);
+        let call = self.call::<ConsumerGroupHeartbeatRequest>(connection, version, &request);
+        let answer = call.await?;
         match answer.error_code {
             code::NONE => {
                 self.was_noticed(silent_since, sent, "a heartbeat");
@@ -238,12 +250,19 @@ impl Consumer {
         Ok(())
     }
 
+    /// Version 0 knows no patterns.
+    pub(super) fn version_of(&self, request: &ConsumerGroupHeartbeatRequest) -> i16 {
+        let lowest = u64::from(request.subscribed_topic_regex.is_some());
+        self.client.dice.between(lowest, 1) as i16
+    }
+
     /// What it says next.
     fn next_beat(&mut self) -> ConsumerGroupHeartbeatRequest {
         let is_full = self.is_full || self.epoch == 0;
         let said = self.said.as_ref().filter(|_| !is_full);
-        let says_owned = said.is_none_or(|(owned, _)| *owned != self.owned);
-        let says_topics = said.is_none_or(|(_, topics)| *topics != self.topics);
+        let says_owned = said.is_none_or(|(owned, ..)| *owned != self.owned);
+        let says_topics = said.is_none_or(|(_, topics, _)| *topics != self.topics);
+        let says_pattern = said.is_none_or(|(.., pattern)| *pattern != self.pattern);
         let instance = self.instance.as_deref();
         let mut request = requests::bare(&self.group.name(), &self.id, self.epoch, instance)
             .with_rebalance_timeout_ms(-1);
@@ -253,11 +272,14 @@ impl Consumer {
         if says_topics {
             request.subscribed_topic_names = Some(requests::names(&self.topics));
         }
+        if says_pattern {
+            request.subscribed_topic_regex = self.pattern.map(StrBytes::from_static_str);
+        }
         if is_full {
             request.rebalance_timeout_ms = self.rebalance.as_millis() as i32;
             request.server_assignor = self.assignor.map(StrBytes::from_static_str);
         }
-        self.said = Some((self.owned.clone(), self.topics.clone()));
+        self.said = Some((self.owned.clone(), self.topics.clone(), self.pattern));
         request
     }
 

@@ -22,6 +22,8 @@ use super::readers::{Described, Partitions};
 
 /// Topics that come and go.
 pub const OTHERS: [&str; 2] = ["u0", "u1"];
+/// Patterns that members subscribe by.
+pub const PATTERNS: [&str; 4] = ["u.*", "t|u1", ".*0", "nothing"];
 /// The key of a group's own interval between two assignments.
 pub const INTERVAL: &str = "consumer.assignment.interval.ms";
 /// The type of a group's configs.
@@ -57,6 +59,16 @@ pub fn bare(
         .with_member_id(text(id))
         .with_member_epoch(epoch)
         .with_instance_id(instance.map(text))
+}
+
+/// Whether a pattern stands for a topic.
+pub fn stands_for(pattern: &str, topic: &str) -> bool {
+    match pattern {
+        "u.*" => topic.starts_with('u'),
+        "t|u1" => ["t", "u1"].contains(&topic),
+        ".*0" => topic.ends_with('0'),
+        _ => false,
+    }
 }
 
 pub fn names(topics: &BTreeSet<&'static str>) -> Vec<TopicName> {

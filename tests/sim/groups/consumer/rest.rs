@@ -1,7 +1,7 @@
 //! When a consumer group is at rest: exactly those who stay are members, all of them have what the
 //! target of the group's epoch gives them, and every partition of what they want is somebody's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use kafka_protocol::messages::consumer_group_describe_response::DescribedGroup;
@@ -72,13 +72,15 @@ fn check_owners(
     if owned != read {
         return Err(format!("the members of {name} read {read:?}, and should {owned:?}"));
     }
-    let subscribed: BTreeSet<&str> = told
-        .members
-        .iter()
-        .flat_map(|member| member.subscribed_topic_names.iter().map(|topic| topic.as_str()))
-        .collect();
-    let wanted: Partitions =
-        subscribed.iter().filter_map(|topic| topics.get(*topic)).flatten().copied().collect();
+    let is_wanted = |topic: &str| {
+        told.members.iter().any(|member| {
+            let pattern = member.subscribed_topic_regex.as_ref().map_or("", |it| it.as_str());
+            member.subscribed_topic_names.iter().any(|name| name.as_str() == topic)
+                || requests::stands_for(pattern, topic)
+        })
+    };
+    let named = topics.iter().filter(|(topic, _)| is_wanted(topic));
+    let wanted: Partitions = named.flat_map(|(_, partitions)| partitions).copied().collect();
     match owned == wanted {
         true => Ok(()),
         false => Err(format!("{name} has {owned:?}, and should have {wanted:?}")),

@@ -109,7 +109,9 @@ impl Consumer {
         let (was_unsure, counts_until) = (self.is_unsure, self.counts_until());
         self.drop_all();
         self.is_free = false;
-        let answer = self.call::<ConsumerGroupHeartbeatRequest>(connection, 0, &request).await;
+        let version = self.version_of(&request);
+        let call = self.call::<ConsumerGroupHeartbeatRequest>(connection, version, &request);
+        let answer = call.await;
         let id = self.id.clone();
         if self.client.dice.chance(70) {
             self.take_new_id();
@@ -150,7 +152,8 @@ impl Consumer {
     /// Sends something over a connection of its own; the error of the answer if one came.
     async fn send_aside(&mut self, request: &ConsumerGroupHeartbeatRequest) -> Option<i16> {
         let mut connection = self.client.connect().await?;
-        let call = connection.call::<ConsumerGroupHeartbeatRequest>(0, request);
+        let version = self.version_of(request);
+        let call = connection.call::<ConsumerGroupHeartbeatRequest>(version, request);
         let answer = self.client.runtime.clock().timeout(PATIENCE, call).await;
         let answer = answer.and_then(Result::ok);
         if answer.is_some() {
