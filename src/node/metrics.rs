@@ -21,14 +21,15 @@ pub(crate) fn metrics_of(
     });
     let (groups, replicas, images) = (groups.clone(), replicas.clone(), images.clone());
     metrics.register(move |readings| {
-        tell_members(&groups, readings);
+        tell_members(&groups, offsets_max, readings);
         tell_lag(&groups, &replicas, &images, offsets_max, readings);
     });
     metrics
 }
 
-fn tell_members(groups: &Groups, readings: &mut Readings) {
-    for (group, members) in groups.member_counts() {
+/// Of no more groups than there may be offsets: a page has a limit, however many groups there are.
+fn tell_members(groups: &Groups, groups_max: usize, readings: &mut Readings) {
+    for (group, members) in groups.member_counts().into_iter().take(groups_max) {
         readings.tell(&metrics::CONSUMERGROUP_MEMBERS, &[&group], members as f64);
     }
 }

@@ -47,7 +47,8 @@ pub(super) const NETWORK: &[ConfigKey] = &[
         "ottla.metrics.offsets.max",
         Kind::Int { min: 0 },
         Some("10000"),
-        "Most committed offsets that the page of metrics has, each with its lag.",
+        "Most committed offsets that the page of metrics has, each with its lag; and most groups, \
+         with their members.",
     ),
     key(
         "ottla.produce.validation",

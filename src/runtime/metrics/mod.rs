@@ -131,7 +131,7 @@ pub fn reference_page() -> String {
          Written from `src/runtime/metrics/table.rs`; a test keeps it fresh.\n\n\
          `ottla.metrics.listener=HOST:PORT` opens a page at `/metrics` in the text form of\n\
          Prometheus. Names are those that Prometheus' JMX exporter makes of Kafka's MBeans, in\n\
-         lower case, so that dashboards go on; the last four are those of `kafka_exporter`, which\n\
+         lower case, so that dashboards go on; those of `kafka_exporter` are at the end; it\n\
          is not needed beside Ottla. Values are computed when the page is read, and cost nothing\n\
          until then. Rates (`...-rate`) are made by whoever collects, of the counts.\n\n\
          The page is for machines that may know the names of groups and topics: it asks nobody\n\
