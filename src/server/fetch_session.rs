@@ -87,7 +87,7 @@ impl Sessions {
         Ok(if is_empty { Context::Sessionless } else { Context::Incremental { id, epoch } })
     }
 
-    /// Ends a fetch with what was read.
+    /// Ends a fetch with what was read, in the order in which it was asked for.
     ///
     /// # Errors
     /// What the client is told when its session is gone, or further.
@@ -106,7 +106,7 @@ impl Sessions {
                 Ok(Ending { session_id, told: None })
             }
             Context::Incremental { id, epoch } => {
-                let read: Vec<_> = read.map(|(it, told)| (it.topic, it.index, told)).collect();
+                let read: Vec<_> = read.map(|(_, told)| told).collect();
                 let told = self.lock().tell(id, epoch, &read).map_err(code)?;
                 Ok(Ending { session_id: id, told: Some(told) })
             }

@@ -1,14 +1,28 @@
 //! Kafka's UUIDs and their text form: URL-safe base64 without padding, 22 characters
 //! (`org.apache.kafka.common.Uuid`).
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// A topic, directory, incarnation or cluster id.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Uuid(pub [u8; 16]);
+
+/// Byte by byte, as numbers: maps of partitions compare little else.
+impl Ord for Uuid {
+    fn cmp(&self, other: &Uuid) -> Ordering {
+        u128::from_be_bytes(self.0).cmp(&u128::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Uuid {
+    fn partial_cmp(&self, other: &Uuid) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// The text is not 22 characters of URL-safe base64 that stand for 16 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -168,24 +168,17 @@ impl FetchSessions {
         Ok(entry.session.begin_next())
     }
 
-    /// Which of the partitions that were read are to be told, as answer to the fetch of `epoch`.
+    /// Which of the partitions that [`FetchSessions::step`] returned are to be told, as answer to the
+    /// fetch of `epoch`; `told` is in their order.
     ///
     /// # Errors
     /// The session has gone, or is further by now.
-    pub fn tell(
-        &mut self,
-        id: i32,
-        epoch: i32,
-        read: &[(SessionTopic, i32, Told)],
-    ) -> Result<Vec<bool>, SessionError> {
+    pub fn tell(&mut self, id: i32, epoch: i32, told: &[Told]) -> Result<Vec<bool>, SessionError> {
         let entry = self.sessions.get_mut(&id).ok_or(SessionError::NotFound)?;
         if entry.session.epoch() != next_epoch(epoch) {
             return Err(SessionError::InvalidEpoch);
         }
-        Ok(read
-            .iter()
-            .map(|(topic, index, told)| entry.session.tell(topic, *index, *told))
-            .collect())
+        Ok(entry.session.tell(told))
     }
 
     /// Makes room for a session of so many partitions; tells whether there is some.

@@ -152,25 +152,40 @@ impl Session {
         self.partitions.values().map(|known| known.partition.clone()).collect()
     }
 
-    /// Whether a partition that was read is to be told; then it is known to the client.
-    pub(super) fn tell(&mut self, topic: &SessionTopic, index: i32, told: Told) -> bool {
-        let key = (topic.clone(), index);
-        let Some(place) = self.places.get(&key).copied() else { return told.is_error };
-        let Some(known) = self.partitions.get_mut(&place) else { return told.is_error };
-        let is_new = told.bounds != known.told;
+    /// Which of the partitions that were read, told in their order, the client is told of; then it
+    /// knows them.
+    pub(super) fn tell(&mut self, told: &[Told]) -> Vec<bool> {
+        let mut with_records = Vec::new();
+        let read = std::iter::zip(&mut self.partitions, told);
+        let is_told = read.map(|((place, known), told)| {
+            if told.has_records && !told.is_error {
+                with_records.push(*place);
+            }
+            known.tell(*told)
+        });
+        let is_told = is_told.collect();
+        with_records.into_iter().for_each(|place| self.put_last(place));
+        is_told
+    }
+
+    fn put_last(&mut self, place: u64) {
+        let Some(known) = self.partitions.remove(&place) else { return };
+        let key = (known.partition.topic.clone(), known.partition.index);
+        self.partitions.insert(self.next_place, known);
+        self.places.insert(key, self.next_place);
+        self.next_place += 1;
+    }
+}
+
+impl Known {
+    fn tell(&mut self, told: Told) -> bool {
         if told.is_error {
             // When the error goes away, that is told.
-            known.told = Bounds::UNKNOWN;
+            self.told = Bounds::UNKNOWN;
             return true;
         }
-        known.told = told.bounds;
-        if told.has_records
-            && let Some(known) = self.partitions.remove(&place)
-        {
-            self.partitions.insert(self.next_place, known);
-            self.places.insert(key, self.next_place);
-            self.next_place += 1;
-        }
+        let is_new = told.bounds != self.told;
+        self.told = told.bounds;
         is_new || told.has_records || told.diverges
     }
 }

@@ -132,8 +132,7 @@ fn whoever_got_records_comes_last() {
         let read =
             sessions.step(id, epoch, change(Vec::new(), &[]), at(0)).expect("the session is there");
         let order: Vec<i32> = read.iter().map(|it| it.index).collect();
-        let told =
-            |index: &i32| (topic(), *index, Told { has_records: *index == with_records, ..QUIET });
+        let told = |index: &i32| Told { has_records: *index == with_records, ..QUIET };
         let told: Vec<_> = order.iter().map(told).collect();
         let answered = sessions.tell(id, epoch, &told).expect("the session is there");
         let expected: Vec<bool> = order.iter().map(|index| *index == with_records).collect();
@@ -204,13 +203,11 @@ fn a_client_knows_what_full_fetches_would_tell_it() {
             go_on(&mut world, &mut lot);
             let change = decide(&mut known, &mut lot);
             let read = sessions.step(id, epoch, change, at(0)).expect("the next one");
-            let tell = |it: &SessionPartition| {
-                (topic(), it.index, full(&world, it.index, it.asked.fetch_offset))
-            };
+            let tell = |it: &SessionPartition| full(&world, it.index, it.asked.fetch_offset);
             let told: Vec<_> = read.iter().map(tell).collect();
             let answered = sessions.tell(id, epoch, &told).expect("the same one");
-            for ((_, index, told), _) in told.iter().zip(answered).filter(|(_, is_told)| *is_told) {
-                known.entry(*index).and_modify(|known| known.1 = Some(*told));
+            for ((it, told), _) in read.iter().zip(told).zip(answered).filter(|(_, told)| *told) {
+                known.entry(it.index).and_modify(|known| known.1 = Some(told));
             }
             let mut indexes: Vec<i32> = read.iter().map(|it| it.index).collect();
             indexes.sort_unstable();

@@ -198,14 +198,12 @@ impl Planner<'_> {
     }
 
     fn leader(&self, id: TopicIdPartition) -> Result<Arc<Partition>, ErrorCode> {
-        let replica = self.replica();
-        let partition = self.replicas.get(&id);
-        match (partition, self.image.partition_by_id(id)) {
+        match self.replicas.get(&id) {
             // No other broker holds a replica of what this node leads.
-            (Some(_), _) if replica >= 0 => Err(ErrorCode::NotLeaderOrFollower),
-            (Some(partition), _) => Ok(partition),
-            (None, Some(_)) => Err(self.replicas.why_missing(&id)),
-            (None, None) => Err(ErrorCode::UnknownTopicOrPartition),
+            Some(_) if self.replica() >= 0 => Err(ErrorCode::NotLeaderOrFollower),
+            Some(partition) => Ok(partition),
+            None if self.image.partition_by_id(id).is_some() => Err(self.replicas.why_missing(&id)),
+            None => Err(ErrorCode::UnknownTopicOrPartition),
         }
     }
 
