@@ -320,7 +320,11 @@ impl DataDir {
             created => created.map(|()| true).map_err(failed)?,
         };
         let metadata = PartitionMetadata { topic_id };
-        metadata.write(&self.disk, &dir, None).map_err(failed)?;
+        let written = match is_new {
+            true => metadata.write_first(&self.disk, &dir),
+            false => metadata.write(&self.disk, &dir, None),
+        };
+        written.map_err(failed)?;
         let mut log = if is_new {
             Log::create(&self.disk, &dir, options, now)?
         } else {

@@ -3,10 +3,10 @@
 //! Written before the first append and durable with the first flush, so that a durable record can
 //! never be taken for one of another topic with the same name.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use ottla_runtime::{Disk, SyncPoint};
+use ottla_runtime::{Disk, OpenMode, SyncPoint};
 use ottla_types::Uuid;
 
 const NAME: &str = "partition.metadata";
@@ -45,8 +45,27 @@ impl PartitionMetadata {
     /// # Errors
     /// Those of writing.
     pub fn write(self, disk: &Disk, dir: &Path, point: Option<SyncPoint>) -> io::Result<()> {
-        let text = format!("version: 0\ntopic_id: {}", self.topic_id);
-        disk.write_atomically(&dir.join(NAME), text.as_bytes(), point, None)
+        disk.write_atomically(&dir.join(NAME), self.text().as_bytes(), point, None)
+    }
+
+    /// Writes the file into a directory that was just created, where there is none yet. A crash may
+    /// leave it empty: then nothing was appended, and the creation is begun again.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub fn write_first(self, disk: &Disk, dir: &Path) -> io::Result<()> {
+        let path = dir.join(NAME);
+        let file = disk.open(&path, OpenMode::Truncate)?;
+        let text = self.text();
+        let written = file.write_all_at(&mut [IoSlice::new(text.as_bytes())], 0);
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            disk.remove_file(&path)?;
+        }
+        written
+    }
+
+    fn text(self) -> String {
+        format!("version: 0\ntopic_id: {}", self.topic_id)
     }
 
     fn parse(bytes: &[u8]) -> Option<PartitionMetadata> {
