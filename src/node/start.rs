@@ -17,7 +17,7 @@ use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{
     ApiVersionsAnswers, Connections, FetchSessions, GroupsTopic, Identity, ListenerId,
-    RequestMemory, Services, Waiting, Workers, accept, serve_metrics,
+    MetadataTopics, RequestMemory, Services, Waiting, Workers, accept, serve_metrics,
 };
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
@@ -359,6 +359,7 @@ impl Node {
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
             authorizer: self.authorizer.clone(),
             api_versions: ApiVersionsAnswers::default(),
+            metadata_topics: MetadataTopics::default(),
             memory: RequestMemory::new(limits.request_bytes_in_flight_max),
             waiting: Waiting::new(limits.waiting_max),
             client_connections: self.connections.0.clone(),

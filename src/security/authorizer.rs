@@ -88,6 +88,16 @@ pub trait Authorizer: Send + Sync {
         operation: Operation,
         kind: ResourceKind,
     ) -> bool;
+
+    /// Whether `principal` may surely do `operation` to every resource of this type, those that do
+    /// not exist yet included; when not, each is asked for.
+    fn allows_every(
+        &self,
+        principal: &Principal,
+        host: IpAddr,
+        operation: Operation,
+        kind: ResourceKind,
+    ) -> bool;
 }
 
 /// Allows everything, as Kafka does without `authorizer.class.name`.
@@ -100,6 +110,10 @@ impl Authorizer for AllowAll {
     }
 
     fn allows_any(&self, _: &Principal, _: IpAddr, _: Operation, _: ResourceKind) -> bool {
+        true
+    }
+
+    fn allows_every(&self, _: &Principal, _: IpAddr, _: Operation, _: ResourceKind) -> bool {
         true
     }
 }

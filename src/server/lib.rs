@@ -34,6 +34,7 @@ pub use connections::{Connections, ConnectionsSetup};
 pub use fetch_session::Sessions as FetchSessions;
 pub use handlers::api_versions::KeptAnswers as ApiVersionsAnswers;
 pub use handlers::find_coordinator::GroupsTopic;
+pub use handlers::metadata::KeptTopics as MetadataTopics;
 pub use memory::RequestMemory;
 pub use metrics_page::serve_metrics;
 pub use services::{Identity, ListenerId, Services};

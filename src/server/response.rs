@@ -98,6 +98,33 @@ impl Response {
         Response { chunks: vec![Chunk::Bytes(bytes.into())] }
     }
 
+    /// An answer whose body is encoded already, in pieces between a front and a back of its own, in
+    /// the request's version. Long pieces are not copied.
+    #[must_use]
+    pub fn of_pieces(
+        header: &RequestHeader,
+        before: &[u8],
+        pieces: Vec<Bytes>,
+        after: &[u8],
+    ) -> Response {
+        let mut bytes = front(header, header.api_version).into_bytes();
+        bytes.extend_from_slice(before);
+        let later = after.len() + pieces.iter().map(Bytes::len).sum::<usize>();
+        set_length(&mut bytes, later);
+        let mut chunks = Vec::new();
+        for piece in pieces {
+            if piece.len() as u64 <= COPIED_LEN_MAX {
+                bytes.extend_from_slice(&piece);
+            } else {
+                chunks.push(Chunk::Bytes(std::mem::take(&mut bytes).into()));
+                chunks.push(Chunk::Bytes(piece));
+            }
+        }
+        bytes.extend_from_slice(after);
+        chunks.push(Chunk::Bytes(bytes.into()));
+        Response { chunks }
+    }
+
     /// A writer that holds the front of an answer, to be continued by [`Response::from_pieces`].
     #[must_use]
     pub fn begin(header: &RequestHeader) -> Writer {

@@ -15,6 +15,7 @@ use crate::connections::Connections;
 use crate::fetch_session::Sessions;
 use crate::handlers::api_versions::KeptAnswers;
 use crate::handlers::find_coordinator::GroupsTopic;
+use crate::handlers::metadata::KeptTopics;
 use crate::memory::RequestMemory;
 use crate::waiting::Waiting;
 use crate::workers::Workers;
@@ -51,6 +52,8 @@ pub struct Services {
     pub authorizer: Arc<dyn Authorizer>,
     /// Answers to ApiVersions that are encoded already.
     pub api_versions: KeptAnswers,
+    /// Topics of answers to Metadata that are encoded already.
+    pub metadata_topics: KeptTopics,
     /// Memory for requests.
     pub memory: RequestMemory,
     /// Memory of requests whose answers wait.

@@ -10,6 +10,7 @@
 //! - Where no broker is alive, the one that answers names itself, and no controller.
 //! - Where one topic is asked for by its id, those that are asked for by name alone are not
 //!   answered.
+//! - Topics are encoded once for each version, as long as the cluster does not change: `kept.rs`.
 //! - Topics that the sender may not describe are left out of "all topics", and are
 //!   `TOPIC_AUTHORIZATION_FAILED` by name and by id, which does not tell the name.
 //!
@@ -18,8 +19,11 @@
 //! `UNKNOWN_SERVER_ERROR` of the whole for neither;
 //! in partitions `LEADER_NOT_AVAILABLE`, `LISTENER_NOT_FOUND` (from version 6 on).
 
+mod kept;
+
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use ottla_metadata::ControllerHandle;
 use ottla_metadata::controller::{CreateTopics, NewTopic};
 use ottla_metadata::image::{Image, LeaderUnavailable, Partition, Topic};
@@ -36,6 +40,8 @@ use ottla_runtime::{Plane, Runtime};
 use ottla_security::{Operation, ResourceKind};
 use ottla_types::{ErrorCode, NodeId, PartitionId, TopicName, Uuid};
 
+pub use self::kept::KeptTopics;
+use self::kept::{Encoded, For};
 use super::{Permissions, authorized_operations, is_internal, offline_replicas};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
@@ -78,22 +84,23 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         listener: peer.listener.name(&services.config),
         version,
         topic_operations: body.include_topic_authorized_operations,
+        kept: &services.metadata_topics,
     };
     let asked = Asked::of(&body, version);
     let mut topics = handler.topics(&asked);
-    let may_create = services.config.auto_create_topics
-        && (body.allow_auto_topic_creation || version < 4)
-        && !matches!(asked, Asked::All);
-    let missing = handler.missing(&asked, may_create, &mut topics);
-    create_in_background(&services.runtime, &services.controller, missing);
-    let mut answer = handler.brokers(services);
-    answer.topics = topics;
-    answer.cluster_id = Some(StrBytes::from_string(services.identity.cluster_id.clone()));
+    if topics.some_missing {
+        let may_create =
+            services.config.auto_create_topics && (body.allow_auto_topic_creation || version < 4);
+        let missing = handler.missing(&asked, may_create, &mut topics.encoded);
+        create_in_background(&services.runtime, &services.controller, missing);
+    }
+    let mut rest = handler.brokers(services);
+    rest.cluster_id = Some(StrBytes::from_string(services.identity.cluster_id.clone()));
     if body.include_cluster_authorized_operations && CLUSTER_OPERATIONS.contains(&version) {
-        answer.cluster_authorized_operations =
+        rest.cluster_authorized_operations =
             authorized_operations(&handler.permissions, ResourceKind::Cluster, "kafka-cluster");
     }
-    Ok(Reply::Now(Response::encode(header, &answer)))
+    Ok(Reply::Now(kept::answer(header, &rest, topics.encoded)))
 }
 
 /// Whether a topic is asked for by its id, or not even by that.
@@ -144,48 +151,88 @@ struct Handler<'a> {
     listener: &'a str,
     version: i16,
     topic_operations: bool,
+    kept: &'a KeptTopics,
+}
+
+/// The topics of an answer.
+#[derive(Default)]
+struct Topics {
+    encoded: Encoded,
+    /// Whether some that were asked for by name do not exist, or may not be seen.
+    some_missing: bool,
 }
 
 impl Handler<'_> {
     /// The answers for topics that exist or are refused; those that are missing by name come
     /// from [`Handler::missing`].
-    fn topics(&self, asked: &Asked<'_>) -> Vec<MetadataResponseTopic> {
+    fn topics(&self, asked: &Asked<'_>) -> Topics {
+        let mut topics = Topics::default();
         match asked {
+            Asked::All if self.permissions.every_topic(Operation::Describe) => {
+                topics.encoded = self.every_topic();
+            }
             Asked::All => {
                 let seen = self.image.topics().iter().filter(|topic| self.may_describe(topic));
-                seen.map(|topic| self.describe(topic)).collect()
+                seen.for_each(|topic| topics.encoded.push(self.encoded(topic)));
             }
-            Asked::Named(topics) => {
+            Asked::Named(asked) => {
                 let mut done = BTreeSet::new();
-                let answers = topics.iter().filter_map(|asked| self.named(asked, &mut done));
-                answers.collect()
+                asked.iter().for_each(|asked| self.named(asked, &mut done, &mut topics));
             }
+        }
+        topics
+    }
+
+    fn named(&self, asked: &MetadataRequestTopic, done: &mut BTreeSet<Uuid>, topics: &mut Topics) {
+        let may_describe = |topic: &&Topic| self.may_describe(topic);
+        let topic = match &asked.name {
+            Some(name) => {
+                let found = self.image.topics().by_name(name).filter(may_describe);
+                topics.some_missing |= found.is_none();
+                found
+            }
+            None => {
+                let id = from_wire_uuid(asked.topic_id);
+                let found = self.image.topics().by_id(id).ok_or(ErrorCode::UnknownTopicId);
+                let allowed = found.and_then(|topic| {
+                    let allowed = Some(topic).filter(may_describe);
+                    allowed.ok_or(ErrorCode::TopicAuthorizationFailed)
+                });
+                if let Err(error) = allowed {
+                    topics.encoded.push(self.refused(None, id, error));
+                }
+                allowed.ok()
+            }
+        };
+        if let Some(topic) = topic.filter(|topic| done.insert(topic.id)) {
+            topics.encoded.push(self.encoded(topic));
         }
     }
 
-    fn named(
-        &self,
-        asked: &MetadataRequestTopic,
-        done: &mut BTreeSet<Uuid>,
-    ) -> Option<MetadataResponseTopic> {
-        let found = match &asked.name {
-            Some(name) => self.image.topics().by_name(name),
-            None => {
-                let id = from_wire_uuid(asked.topic_id);
-                let Some(topic) = self.image.topics().by_id(id) else {
-                    return Some(refuse(None, id, ErrorCode::UnknownTopicId));
-                };
-                if !self.may_describe(topic) {
-                    return Some(refuse(None, id, ErrorCode::TopicAuthorizationFailed));
-                }
-                Some(topic)
-            }
+    /// What is kept for answers of this kind.
+    fn wanted(&self) -> For<'_> {
+        let as_of = self.image.provenance();
+        For { version: self.version, listener: self.listener, as_of }
+    }
+
+    fn every_topic(&self) -> Encoded {
+        let described = self.image.topics().iter().map(|topic| self.describe(topic));
+        let all = match self.topic_operations {
+            true => kept::encoded(described, self.version),
+            false => self.kept.open(&self.wanted()).all(described),
         };
-        let topic = found?;
-        if !self.may_describe(topic) {
-            return None;
+        Encoded { count: self.image.topics().count(), pieces: vec![all] }
+    }
+
+    fn encoded(&self, topic: &Topic) -> Bytes {
+        match self.topic_operations {
+            true => kept::encoded([self.describe(topic)], self.version),
+            false => self.kept.open(&self.wanted()).topic(topic.id, || self.describe(topic)),
         }
-        done.insert(topic.id).then(|| self.describe(topic))
+    }
+
+    fn refused(&self, name: Option<&str>, id: Uuid, error: ErrorCode) -> Bytes {
+        kept::encoded([refuse(name, id, error)], self.version)
     }
 
     /// Adds the answers for topics that are missing by name; returns those to be created.
@@ -193,7 +240,7 @@ impl Handler<'_> {
         &self,
         asked: &Asked<'_>,
         may_create: bool,
-        answers: &mut Vec<MetadataResponseTopic>,
+        answers: &mut Encoded,
     ) -> Vec<TopicName> {
         let Asked::Named(topics) = asked else { return Vec::new() };
         let names: BTreeSet<&str> =
@@ -213,14 +260,14 @@ impl Handler<'_> {
                     (true, true) => create.push(TopicName::from(name)),
                     (true, false) => {
                         let error = ErrorCode::TopicAuthorizationFailed;
-                        answers.push(refuse(Some(name), Uuid::ZERO, error));
+                        answers.push(self.refused(Some(name), Uuid::ZERO, error));
                         continue;
                     }
                     (false, _) => {}
                 }
                 ErrorCode::UnknownTopicOrPartition
             };
-            answers.push(refuse(Some(name), Uuid::ZERO, error));
+            answers.push(self.refused(Some(name), Uuid::ZERO, error));
         }
         create
     }

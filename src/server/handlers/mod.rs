@@ -73,6 +73,13 @@ impl Permissions<'_> {
         self.authorizer.allows_any(principal, host, operation, ResourceKind::Topic)
     }
 
+    /// Whether the sender may do `operation` to every topic that there is or may be.
+    #[must_use]
+    pub fn every_topic(&self, operation: Operation) -> bool {
+        let (principal, host) = (&self.peer.principal, self.peer.address.ip());
+        self.authorizer.allows_every(principal, host, operation, ResourceKind::Topic)
+    }
+
     /// Whether the sender may do this.
     #[must_use]
     pub fn allows(&self, action: Action<'_>) -> bool {
