@@ -15,7 +15,7 @@ use crate::client::{Client, produce_all_frame};
 use crate::figure::{Condition, Figure};
 use crate::machine::{now, record_time};
 use crate::process::Process;
-use crate::program::{Place, Program};
+use crate::program::{Installed, Place, Program};
 use crate::results::Report;
 use crate::run::Context;
 
@@ -59,30 +59,45 @@ const USABLE_RUNS: usize = 3;
 /// Measures topics one by one, and then many partitions in one.
 pub(crate) fn measure(context: &Context, report: &mut Report) -> Result<(), Failure> {
     let partitions = context.settings.partitions;
+    let mut places = Places { place: &context.place, next: 0 };
     for broker in &context.brokers {
-        measure_topics(broker, &context.place, partitions / 10, report)?;
-        measure_usable(broker, &context.place, partitions, report)?;
-        measure_many(broker, &context.place, partitions, report)?;
+        measure_topics(broker, &mut places, partitions / 10, report)?;
+        measure_usable(broker, &mut places, partitions, report)?;
+        measure_many(broker, &mut places, partitions, report)?;
     }
     Ok(())
+}
+
+/// A directory for each life, all of which stay until the end: ext4 looks at every inode that was
+/// freed in the last minutes before it takes a new one, so that who creates many files right behind
+/// a removal pays for that.
+struct Places<'a> {
+    place: &'a Place,
+    next: u16,
+}
+
+impl Places<'_> {
+    fn install<'p>(&mut self, program: &'p Program) -> std::io::Result<Installed<'p>> {
+        self.next += 1;
+        program.install(self.place, self.next)
+    }
 }
 
 /// From the request that creates partitions to the last acknowledgement of a record of each.
 fn measure_usable(
     program: &Program,
-    place: &Place,
+    places: &mut Places<'_>,
     partitions: i32,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let runs = if program.is_slow() { 1 } else { USABLE_RUNS };
     for _ in 0..runs {
-        let mut process = program.install(place, 0)?.spawn()?;
+        let mut process = places.install(program)?.spawn()?;
         let mut client = process.connect()?;
         let begin = now();
         client.create_topic(TOPIC, partitions - 1)?;
         produce_to_all(&mut client, partitions - 1)?;
         report.add(&MANY_USABLE, program, begin.elapsed().as_secs_f64());
-        // Its files go with its directory.
         process.kill()?;
     }
     Ok(())
@@ -91,11 +106,11 @@ fn measure_usable(
 /// Measures one life with `partitions` partitions.
 fn measure_many(
     program: &Program,
-    place: &Place,
+    places: &mut Places<'_>,
     partitions: i32,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let installed = program.install(place, 0)?;
+    let installed = places.install(program)?;
     let mut process = installed.spawn()?;
     let mut client = process.connect()?;
     // What the first topic and record of a process take is not the partitions'. It is one of them:
@@ -139,11 +154,11 @@ fn measure_many(
 /// Creates `topics` topics with ten partitions each, on a broker of its own.
 fn measure_topics(
     program: &Program,
-    place: &Place,
+    places: &mut Places<'_>,
     topics: i32,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let mut process = program.install(place, 0)?.spawn()?;
+    let mut process = places.install(program)?.spawn()?;
     let mut client = process.connect()?;
     client.create_topic("first", 1)?;
     let begin = now();

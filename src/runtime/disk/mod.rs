@@ -71,7 +71,7 @@ pub struct Disk {
 #[derive(Clone)]
 enum DiskTwin {
     Real,
-    Sim(SimDisk),
+    Sim(Arc<SimDisk>),
 }
 
 /// An open file; positions are explicit. Copies share the descriptor, which closes with the last.
@@ -97,7 +97,7 @@ impl Disk {
     }
 
     pub(crate) fn simulated(disk: &SimDisk) -> Disk {
-        Disk { twin: DiskTwin::Sim(disk.clone()), files: OpenFiles::new() }
+        Disk { twin: DiskTwin::Sim(Arc::new(disk.clone())), files: OpenFiles::new() }
     }
 
     /// Opens a file.
