@@ -23,6 +23,10 @@ pub enum AppendRejection {
     OldProducerEpoch,
     /// It is not transactional, and its producer's transaction is open.
     OutsideTransaction,
+    /// Its transaction is not open, and nobody has seen that the coordinator knows of it.
+    Unverified,
+    /// A newer coordinator of the producer's transactions has written already.
+    OldCoordinatorEpoch,
     /// A follower's batch does not follow the end of the log.
     OutOfOrderOffsets,
     /// The disk is full; nothing was written.
@@ -89,7 +93,10 @@ impl AppendRejection {
             AppendRejection::LargerThanSegment => ErrorCode::RecordListTooLarge,
             AppendRejection::OutOfOrderSequence => ErrorCode::OutOfOrderSequenceNumber,
             AppendRejection::OldProducerEpoch => ErrorCode::InvalidProducerEpoch,
-            AppendRejection::OutsideTransaction => ErrorCode::InvalidTxnState,
+            AppendRejection::OutsideTransaction | AppendRejection::Unverified => {
+                ErrorCode::InvalidTxnState
+            }
+            AppendRejection::OldCoordinatorEpoch => ErrorCode::TransactionCoordinatorFenced,
             AppendRejection::OutOfOrderOffsets => ErrorCode::UnknownServerError,
             AppendRejection::DiskFull => ErrorCode::KafkaStorageError,
         }
@@ -162,6 +169,8 @@ impl fmt::Display for AppendRejection {
             AppendRejection::OutOfOrderSequence => "its sequence numbers do not follow",
             AppendRejection::OldProducerEpoch => "a newer producer has written",
             AppendRejection::OutsideTransaction => "its producer's transaction is open",
+            AppendRejection::Unverified => "it is not part of a transaction that is open",
+            AppendRejection::OldCoordinatorEpoch => "a newer coordinator has written",
             AppendRejection::OutOfOrderOffsets => "its offsets do not follow",
             AppendRejection::DiskFull => "No space left on device",
         })

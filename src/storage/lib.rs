@@ -41,8 +41,8 @@ pub use meta_properties::MetaProperties;
 pub use names::{PartitionDirName, SegmentFile};
 pub use partition_metadata::PartitionMetadata;
 pub use producer_state::{
-    ActiveProducer, EndedTransaction, LastRecord, ProducerState, ProducerVerdict, RefusedFirsts,
-    TransactionEnd,
+    ActiveProducer, EndedTransaction, FirstBatch, LastRecord, Marker, MarkerVerdict, ProducerState,
+    ProducerVerdict, RefusedFirsts, TransactionEnd, Verification, VerificationGuard, Verifications,
 };
 pub use recovery_points::RecoveryPoints;
 pub use reserve::{RESERVE_BYTES, Reserve};

@@ -14,13 +14,19 @@ use ottla_types::{LeaderEpoch, Offset, Timestamp};
 use super::Log;
 use super::segment::{Appended, Segment};
 use crate::error::{AppendRejection, LogError};
-use crate::producer_state::{ProducerVerdict, RefusedFirsts};
+use crate::producer_state::{
+    FirstBatch, Marker, MarkerVerdict, ProducerVerdict, RefusedFirsts, Verification,
+    VerificationGuard,
+};
 
 /// Where a batch comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Origin {
     /// A client: sequences are checked and offsets are given.
     Client,
+    /// A coordinator of this node: epochs are checked and offsets are given. What it writes in a
+    /// client's transaction has no sequences.
+    Coordinator,
     /// The metadata quorum's leader: offsets are given.
     Quorum,
     /// The partition's leader: offsets are kept.
@@ -78,21 +84,31 @@ impl Log {
         if origin != Origin::Leader && header.size() > config.segment_bytes as usize {
             return Err(AppendRejection::LargerThanSegment);
         }
-        if origin == Origin::Client
-            && header.has_producer_id()
-            && let Some(duplicate) = self.judge_producer(header)?
-        {
-            return Ok(AppendPlan::Duplicate(duplicate));
+        if header.has_producer_id() {
+            match origin {
+                Origin::Client => {
+                    if let Some(duplicate) = self.judge_producer(header)? {
+                        return Ok(AppendPlan::Duplicate(duplicate));
+                    }
+                }
+                Origin::Coordinator => {
+                    if self.producers.is_fenced(header.producer_id, header.producer_epoch) {
+                        return Err(AppendRejection::OldProducerEpoch);
+                    }
+                }
+                Origin::Quorum | Origin::Leader => {}
+            }
         }
         let base_offset = match origin {
-            Origin::Client | Origin::Quorum => self.end,
+            Origin::Client | Origin::Coordinator | Origin::Quorum => self.end,
             Origin::Leader if header.base_offset < self.end => {
                 return Err(AppendRejection::OutOfOrderOffsets);
             }
             Origin::Leader => header.base_offset,
         };
         let sets_time = config.timestamp_source == TimestampSource::LogAppendTime;
-        let append_time = (sets_time && origin == Origin::Client).then_some(now);
+        let is_given_time = matches!(origin, Origin::Client | Origin::Coordinator);
+        let append_time = (sets_time && is_given_time).then_some(now);
         let next = Appended {
             last_offset: base_offset.plus(i64::from(header.last_offset_delta)),
             max_timestamp: append_time.unwrap_or(header.max_timestamp),
@@ -105,7 +121,10 @@ impl Log {
 
     fn judge_producer(&self, header: &BatchHeader) -> Result<Option<AppendInfo>, AppendRejection> {
         match self.producers.judge(header) {
-            ProducerVerdict::Append if self.refused_firsts.forbids(header) => {
+            ProducerVerdict::Append
+                if self.refused_firsts.forbids(header)
+                    || self.verifications.forbids(header, &self.producers) =>
+            {
                 Err(AppendRejection::OutOfOrderSequence)
             }
             ProducerVerdict::Append => Ok(None),
@@ -116,6 +135,70 @@ impl Log {
             ProducerVerdict::OutOfOrder => Err(AppendRejection::OutOfOrderSequence),
             ProducerVerdict::OldEpoch => Err(AppendRejection::OldProducerEpoch),
             ProducerVerdict::OutsideTransaction => Err(AppendRejection::OutsideTransaction),
+        }
+    }
+
+    /// Decides what becomes of a batch of a transaction. Unless it is open already, or the batch
+    /// was appended before, it must have been verified.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn plan_transactional(
+        &self,
+        header: &BatchHeader,
+        origin: Origin,
+        guard: Option<VerificationGuard>,
+        now: Timestamp,
+    ) -> Result<AppendPlan, AppendRejection> {
+        let (id, epoch) = (header.producer_id, header.producer_epoch);
+        let verified =
+            self.producers.has_open(id, epoch) || self.verifications.is_guarded(id, guard);
+        match self.plan_append(header, origin, now) {
+            Ok(AppendPlan::Append { .. }) | Err(AppendRejection::OutOfOrderSequence)
+                if !verified =>
+            {
+                Err(AppendRejection::Unverified)
+            }
+            plan => plan,
+        }
+    }
+
+    /// What has to be done before a transactional batch is appended.
+    ///
+    /// # Errors
+    /// `OldProducerEpoch`.
+    pub fn begin_verification(
+        &mut self,
+        batch: FirstBatch,
+        now: Timestamp,
+    ) -> Result<Verification, AppendRejection> {
+        if self.producers.is_fenced(batch.producer_id, batch.producer_epoch) {
+            return Err(AppendRejection::OldProducerEpoch);
+        }
+        Ok(self.verifications.begin(batch, &self.producers, now))
+    }
+
+    /// Decides what becomes of a marker whose batch this is. One that was written before is
+    /// somewhere in the log: where exactly nobody remembers, so its place is the end.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn plan_marker(
+        &self,
+        marker: &Marker,
+        header: &BatchHeader,
+        now: Timestamp,
+    ) -> Result<AppendPlan, AppendRejection> {
+        match self.producers.judge_marker(marker) {
+            MarkerVerdict::Append => self.plan_append(header, Origin::Coordinator, now),
+            MarkerVerdict::Duplicate => {
+                let last = Offset(self.end.0 - 1);
+                let append_time = Timestamp::NONE;
+                let info = AppendInfo { base_offset: last, last_offset: last, append_time };
+                Ok(AppendPlan::Duplicate(info))
+            }
+            MarkerVerdict::OldEpoch => Err(AppendRejection::OldProducerEpoch),
+            MarkerVerdict::OldCoordinator => Err(AppendRejection::OldCoordinatorEpoch),
         }
     }
 
@@ -156,6 +239,9 @@ impl Log {
         self.active_mut().note(&appended, index_interval)?;
         self.note_producer(&header, records)?;
         self.refused_firsts.forget(header.producer_id);
+        if header.attributes.is_transactional() {
+            self.verifications.end(header.producer_id);
+        }
         self.end = header.next_offset();
         Ok(AppendInfo {
             base_offset,

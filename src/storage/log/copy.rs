@@ -157,6 +157,7 @@ impl Log {
         self.flushing_from = None;
         self.producers = other.producers;
         self.refused_firsts = other.refused_firsts;
+        self.verifications = other.verifications;
         self.options.config = other.options.config;
         self.options.was_compacted = other.options.was_compacted;
         // A cleaning that began before is of other files, also when the log comes back to them.

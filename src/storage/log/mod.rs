@@ -50,7 +50,7 @@ pub use retention::TrimJob;
 
 use crate::error::LogError;
 use crate::leader_epochs::LeaderEpochs;
-use crate::producer_state::{ProducerState, RefusedFirsts};
+use crate::producer_state::{ProducerState, RefusedFirsts, Verifications};
 use segment::{RollLimits, Segment};
 use small_files::SmallFiles;
 
@@ -154,6 +154,8 @@ pub struct Log {
     /// Offsets of the snapshots of producers in the directory, ascending.
     snapshots: Vec<Offset>,
     refused_firsts: RefusedFirsts,
+    /// Transactions that are about to begin here.
+    verifications: Verifications,
     epochs: LeaderEpochs,
     small_files: SmallFiles,
     /// How often the log was truncated: what is being compacted is of another log then.
@@ -211,6 +213,7 @@ impl Log {
     /// Forgets producers that were silent for longer than `age_max`.
     pub fn expire_producers(&mut self, now: Timestamp, age_max: Duration) {
         self.producers.expire(now, age_max);
+        self.verifications.expire(now, age_max);
     }
 
     fn write_epochs(&self) -> Result<(), LogError> {

@@ -16,7 +16,7 @@ use super::small_files::{ReadEpochs, SmallFiles, read_epochs};
 use super::{Log, LogError, LogOptions};
 use crate::error::Damage;
 use crate::leader_epochs::LeaderEpochs;
-use crate::producer_state::{ProducerState, RefusedFirsts};
+use crate::producer_state::{ProducerState, RefusedFirsts, Verifications};
 
 /// How the log was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -178,6 +178,7 @@ impl Log {
             producers: ProducerState::default(),
             snapshots: Vec::new(),
             refused_firsts: RefusedFirsts::default(),
+            verifications: Verifications::default(),
             epochs: read.epochs,
             small_files: SmallFiles::left(shutdown),
             truncations: 0,

@@ -6,13 +6,15 @@
 //! to 2^31 - 1 and wrap to 0. A transaction is open from its first batch to its marker; what it
 //! wrote is stable when the marker is replicated.
 //!
-//! Pure; rebuilt from a snapshot and the log behind it. Deliberately absent so far: beginning
-//! transactions; they are found in logs that Kafka wrote. Source: `ProducerStateManager`,
-//! `ProducerAppendInfo`, `ProducerStateEntry`.
+//! Pure; rebuilt from a snapshot and the log behind it. What is not in the log is beside it:
+//! [`RefusedFirsts`], [`Verifications`]. Source: `ProducerStateManager`, `ProducerAppendInfo`,
+//! `ProducerStateEntry`.
 
+mod marker;
 mod refused;
 mod snapshot;
 mod transaction;
+mod verification;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -20,8 +22,10 @@ use std::time::Duration;
 use ottla_protocol::batch::BatchHeader;
 use ottla_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
+pub use marker::{Marker, MarkerVerdict};
 pub use refused::RefusedFirsts;
 pub use transaction::{EndedTransaction, TransactionEnd};
+pub use verification::{FirstBatch, Verification, VerificationGuard, Verifications};
 
 /// Batches of a producer that are recognized when they come again.
 const BATCHES_KEPT: usize = 5;
@@ -153,6 +157,26 @@ impl ProducerState {
             false => LastRecord::Data(producer.batches.iter().map(|b| b.last_offset).collect()),
         };
         self.producers.iter().map(|(id, producer)| (*id, last(producer))).collect()
+    }
+
+    /// Whether a transaction of this producer, in this epoch, is open. One of an older epoch may
+    /// have ended elsewhere.
+    #[must_use]
+    pub fn has_open(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
+        let producer = self.producers.get(&id);
+        producer.is_some_and(|it| it.epoch == epoch && it.transaction_start.is_some())
+    }
+
+    /// Whether a newer producer with this id has written.
+    #[must_use]
+    pub fn is_fenced(&self, id: ProducerId, epoch: ProducerEpoch) -> bool {
+        self.producers.get(&id).is_some_and(|producer| epoch < producer.epoch)
+    }
+
+    /// Whether a batch of this producer is known.
+    #[must_use]
+    pub(crate) fn has_batches(&self, id: ProducerId) -> bool {
+        self.producers.get(&id).is_some_and(|producer| !producer.batches.is_empty())
     }
 
     /// Judges a client's batch.

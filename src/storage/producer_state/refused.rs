@@ -20,10 +20,11 @@ impl RefusedFirsts {
     /// Most producers that are remembered; those beyond get what Kafka gives everybody.
     const PRODUCERS_MAX: usize = 10_000;
 
-    /// Notes a batch that was in order and found no room.
+    /// Notes a batch that was in order and found no room. Coordinators have no sequences.
     pub fn note(&mut self, batch: &BatchHeader, known: &ProducerState) {
         let is_unknown = !known.producers.contains_key(&batch.producer_id);
-        if batch.has_producer_id() && is_unknown && self.batches.len() < Self::PRODUCERS_MAX {
+        let has_sequence = batch.has_producer_id() && batch.base_sequence >= 0;
+        if has_sequence && is_unknown && self.batches.len() < Self::PRODUCERS_MAX {
             let this = (batch.producer_epoch, batch.base_sequence);
             let first = self.batches.entry(batch.producer_id).or_insert(this);
             if first.0 != this.0 || follows(first.1, this.1) {

@@ -225,3 +225,93 @@ fn a_snapshot_of_kafkas_is_read_and_written_byte_for_byte() {
         assert!(ProducerState::from_snapshot(&damaged).is_err(), "byte {at}");
     }
 }
+
+fn coordinators(epoch: i16, coordinator_epoch: i32, transaction_version: i16) -> Marker {
+    let (producer_id, producer_epoch) = (ProducerId(5), ProducerEpoch(epoch));
+    Marker { producer_id, producer_epoch, commit: true, coordinator_epoch, transaction_version }
+}
+
+#[test]
+fn a_markers_batch_is_what_is_read_of_it() {
+    let marker = coordinators(3, 7, 2);
+    let batch = marker.batch(Timestamp(9));
+    assert_eq!((batch.header.producer_epoch, batch.header.base_sequence), (ProducerEpoch(3), -1));
+    assert!(batch.header.attributes.is_transactional());
+    let end = TransactionEnd::read(&batch.header, &batch.bytes[BATCH_OVERHEAD..]);
+    let expected = TransactionEnd { aborted: false, coordinator_epoch: 7, timestamp: Timestamp(9) };
+    assert_eq!(end, Some(expected));
+}
+
+#[test]
+fn markers_are_judged_by_both_epochs_and_the_version() {
+    use MarkerVerdict::{Append, Duplicate, OldCoordinator, OldEpoch};
+    let mut state = ProducerState::default();
+    let judge = |state: &ProducerState, epoch: i16, version: i16| {
+        state.judge_marker(&coordinators(epoch, 3, version))
+    };
+    assert_eq!(judge(&state, 0, 0), Append, "nothing is known of the producer");
+    state.note(&transactional(5, 4, 0, 0), None);
+    for version in 0..=1 {
+        let verdicts = [3, 4, 5].map(|epoch| judge(&state, epoch, version));
+        assert_eq!(verdicts, [OldEpoch, Append, Append], "version {version}");
+    }
+    let verdicts = [3, 4, 5].map(|epoch| judge(&state, epoch, 2));
+    assert_eq!(verdicts, [OldEpoch, OldEpoch, Append], "of another time");
+    end(&mut state, &marker(5, 5, 1, false));
+    let verdicts = [4, 5, 6].map(|epoch| judge(&state, epoch, 2));
+    assert_eq!(verdicts, [OldEpoch, Duplicate, Append], "it comes again");
+    assert_eq!(judge(&state, 5, 1), Append, "as Kafka, written again");
+    // The marker above is of coordinator 3.
+    assert_eq!(state.judge_marker(&coordinators(6, 2, 2)), OldCoordinator);
+    assert_eq!(state.judge_marker(&coordinators(5, 2, 0)), OldCoordinator);
+}
+
+fn first(epoch: i16, sequence: i32, adds: bool) -> FirstBatch {
+    let (producer_id, producer_epoch) = (ProducerId(5), ProducerEpoch(epoch));
+    FirstBatch { producer_id, producer_epoch, sequence, adds }
+}
+
+fn guard_of(verification: Verification) -> Option<VerificationGuard> {
+    match verification {
+        Verification::NotNeeded => None,
+        Verification::Needed(guard) => Some(guard),
+    }
+}
+
+#[test]
+fn the_first_batch_of_a_transaction_shows_its_guard_and_no_other() {
+    let (mut all, mut state) = (Verifications::default(), ProducerState::default());
+    let now = Timestamp(0);
+    let guard = guard_of(all.begin(first(1, 0, false), &state, now));
+    assert!(guard.is_some() && all.is_guarded(ProducerId(5), guard));
+    assert!(!all.is_guarded(ProducerId(5), None) && !all.is_guarded(ProducerId(6), guard));
+    assert_eq!(guard_of(all.begin(first(1, 1, false), &state, now)), guard, "one for all of it");
+    // A marker comes in between.
+    all.end(ProducerId(5));
+    let next = guard_of(all.begin(first(1, 0, false), &state, now));
+    assert!(next.is_some() && next != guard && !all.is_guarded(ProducerId(5), guard));
+    state.note(&transactional(5, 1, 0, 0), None);
+    assert_eq!(guard_of(all.begin(first(1, 1, false), &state, now)), None, "it is open");
+    assert!(guard_of(all.begin(first(2, 0, false), &state, now)).is_some(), "of another epoch");
+    all.expire(Timestamp(1000), Duration::from_secs(1));
+    assert!(!all.is_guarded(ProducerId(5), next));
+}
+
+#[test]
+fn what_follows_an_unverified_batch_waits_for_it() {
+    let (mut all, state) = (Verifications::default(), ProducerState::default());
+    all.begin(first(1, 4, false), &state, Timestamp(0));
+    all.begin(first(1, 2, false), &state, Timestamp(0));
+    assert!(all.forbids(&transactional(5, 1, 4, 0), &state));
+    assert!(!all.forbids(&transactional(5, 1, 2, 0), &state));
+    all.begin(first(2, 7, false), &state, Timestamp(0));
+    assert!(!all.forbids(&transactional(5, 2, 7, 0), &state), "a new epoch counts anew");
+    // KIP-890: who has partitions added begins with number 0.
+    let mut all = Verifications::default();
+    all.begin(first(1, 4, true), &state, Timestamp(0));
+    assert!(all.forbids(&transactional(5, 1, 4, 0), &state));
+    assert!(!all.forbids(&transactional(5, 1, 0, 0), &state));
+    let mut known = ProducerState::default();
+    known.note(&transactional(5, 1, 3, 0), None);
+    assert!(!all.forbids(&transactional(5, 1, 4, 0), &known), "it has begun before");
+}

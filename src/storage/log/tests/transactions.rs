@@ -4,6 +4,7 @@ use ottla_protocol::control::{ControlRecord, EndTransaction};
 
 use super::*;
 use crate::names::SegmentFile;
+use crate::producer_state::{FirstBatch, Marker, Verification, VerificationGuard};
 
 /// A batch of a producer's transaction, or its end.
 #[derive(Clone, Copy)]
@@ -229,5 +230,105 @@ fn snapshots_are_kept_of_segments_and_of_the_end() {
         let mut kept = expected;
         *kept.last_mut().expect("some") = end.plus(1);
         assert_eq!(log.snapshots, kept, "that of the stop before is gone");
+    });
+}
+
+/// A batch of producer 1's transaction.
+fn batch(epoch: i16, sequence: i32) -> IncomingBatch {
+    let kind = BatchKind::Transactional;
+    let mut builder = BatchBuilder::new(kind, Offset(0), LeaderEpoch(-1), Timestamp(1000))
+        .with_producer(ProducerId(1), ProducerEpoch(epoch), sequence);
+    builder.push(None, Some(&[7; 100]));
+    let bytes = Bytes::from(builder.build());
+    IncomingBatch { header: BatchHeader::read(&bytes).expect("just built"), bytes }
+}
+
+fn append(
+    log: &mut Log,
+    batch: &IncomingBatch,
+    guard: Option<VerificationGuard>,
+) -> Result<i64, AppendRejection> {
+    let plan = log.plan_transactional(&batch.header, Origin::Client, guard, Timestamp(0))?;
+    let info = log.append(plan, batch, EPOCH, Timestamp(0)).expect("appended");
+    Ok(info.base_offset.0)
+}
+
+fn end(log: &mut Log, epoch: i16, transaction_version: i16) -> Result<i64, AppendRejection> {
+    let (producer_id, producer_epoch) = (ProducerId(1), ProducerEpoch(epoch));
+    let marker = Marker {
+        producer_id,
+        producer_epoch,
+        commit: false,
+        coordinator_epoch: 0,
+        transaction_version,
+    };
+    let batch = marker.batch(Timestamp(0));
+    let plan = log.plan_marker(&marker, &batch.header, Timestamp(0))?;
+    let info = log.append(plan, &batch, EPOCH, Timestamp(0)).expect("appended");
+    Ok(info.base_offset.0)
+}
+
+fn verified(log: &mut Log, epoch: i16, adds: bool) -> Option<VerificationGuard> {
+    let (producer_id, producer_epoch) = (ProducerId(1), ProducerEpoch(epoch));
+    let batch = FirstBatch { producer_id, producer_epoch, sequence: 0, adds };
+    match log.begin_verification(batch, Timestamp(0)).expect("it is not fenced") {
+        Verification::NotNeeded => None,
+        Verification::Needed(guard) => Some(guard),
+    }
+}
+
+#[test]
+fn nothing_is_written_outside_of_a_transaction() {
+    on_disk(async |node| {
+        let (mut log, _) = open_with(&node, small(10_000), UNCLEAN);
+        assert_eq!(append(&mut log, &batch(0, 0), None), Err(AppendRejection::Unverified));
+        let guard = verified(&mut log, 0, false);
+        assert_eq!(append(&mut log, &batch(0, 0), guard), Ok(0));
+        assert_eq!(verified(&mut log, 0, false), None, "it is open");
+        assert_eq!(append(&mut log, &batch(0, 1), None), Ok(1));
+        assert_eq!(append(&mut log, &batch(0, 0), None), Ok(0), "it comes again");
+        assert_eq!(end(&mut log, 0, 1), Ok(2));
+        // What comes late has no transaction, but what was written is still answered.
+        assert_eq!(append(&mut log, &batch(0, 1), None), Ok(1));
+        assert_eq!(append(&mut log, &batch(0, 2), None), Err(AppendRejection::Unverified));
+        assert_eq!(append(&mut log, &batch(0, 2), guard), Err(AppendRejection::Unverified));
+        // An answer of before the marker is no answer.
+        let early = verified(&mut log, 0, false);
+        assert_eq!(end(&mut log, 0, 1), Ok(3));
+        assert_eq!(append(&mut log, &batch(0, 2), early), Err(AppendRejection::Unverified));
+        assert_eq!(log.end(), Offset(4));
+        log.replicated(log.end());
+        assert_eq!(log.last_stable_offset(log.end()), Offset(4));
+        assert_eq!(aborted_at(&mut log, 0), [(1, 0)]);
+        assert_eq!(log.inconsistencies().expect("readable"), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn a_marker_of_version_2_refuses_what_comes_late_and_comes_again_for_nothing() {
+    on_disk(async |node| {
+        let (mut log, _) = open_with(&node, small(10_000), UNCLEAN);
+        let guard = verified(&mut log, 0, true);
+        assert_eq!(append(&mut log, &batch(0, 0), guard), Ok(0));
+        assert_eq!(end(&mut log, 0, 2), Err(AppendRejection::OldProducerEpoch));
+        assert_eq!(end(&mut log, 1, 2), Ok(1));
+        assert_eq!(end(&mut log, 1, 2), Ok(1), "where the log ended then");
+        assert_eq!(log.end(), Offset(2));
+        assert_eq!(append(&mut log, &batch(0, 1), guard), Err(AppendRejection::OldProducerEpoch));
+        let refused = log.begin_verification(
+            FirstBatch {
+                producer_id: ProducerId(1),
+                producer_epoch: ProducerEpoch(0),
+                sequence: 1,
+                adds: true,
+            },
+            Timestamp(0),
+        );
+        assert_eq!(refused, Err(AppendRejection::OldProducerEpoch));
+        let guard = verified(&mut log, 1, true);
+        let late = append(&mut log, &batch(1, 5), guard);
+        assert_eq!(late, Err(AppendRejection::OutOfOrderSequence), "it begins with 0");
+        assert_eq!(append(&mut log, &batch(1, 0), guard), Ok(2));
+        assert_eq!(end(&mut log, 2, 2), Ok(3));
     });
 }

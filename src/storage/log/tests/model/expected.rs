@@ -54,7 +54,7 @@ pub(super) struct Known {
     /// The last five: first and last sequence, first and last offset.
     pub(super) batches: Vec<(i32, i32, Offset, Offset)>,
     pub(super) last_time: i64,
-    coordinator: i32,
+    pub(super) coordinator: i32,
     pub(super) open: Option<Offset>,
 }
 

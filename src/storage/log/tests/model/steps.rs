@@ -14,6 +14,7 @@ use super::super::super::{AppendPlan, IncomingBatch, Origin};
 use super::World;
 use super::expected::{Known, Written, sequence_after};
 use crate::error::AppendRejection;
+use crate::producer_state::Marker;
 
 pub(super) const PRODUCERS: i64 = 4;
 pub(super) const EXPIRES_AFTER: Duration = Duration::from_secs(60);
@@ -76,7 +77,12 @@ impl World {
 
     fn append_marker(&mut self) {
         let id = self.dice.i64(1..=PRODUCERS);
-        let known = self.model.known().remove(&id).unwrap_or_default();
+        let known = self.model.known().remove(&id);
+        // What the log may have forgotten of a producer is known by chance only.
+        if self.one_in(2) && !self.may_forget() {
+            return self.append_judged_marker(id, known.as_ref());
+        }
+        let known = known.unwrap_or_default();
         let epoch = known.epoch + i16::from(self.one_in(3));
         let marker = (self.dice.bool(), self.dice.i32(0..3));
         let producer = Some((id, epoch, -1));
@@ -87,6 +93,52 @@ impl World {
             marker: Some(marker),
         });
         self.append_batch(&batch, Origin::Quorum, Some(marker));
+    }
+
+    /// As a coordinator does that may be an old one, and whose marker may come late, or again.
+    fn append_judged_marker(&mut self, id: i64, known: Option<&Known>) {
+        let epoch = known.map_or(0, |known| known.epoch);
+        let marker = Marker {
+            producer_id: ProducerId(id),
+            producer_epoch: ProducerEpoch((epoch + self.dice.i16(-1..2)).max(0)),
+            commit: self.dice.bool(),
+            coordinator_epoch: self.dice.i32(0..3),
+            transaction_version: self.dice.i16(0..3),
+        };
+        let (now, epoch) = (self.now, self.leader_epoch);
+        let batch = marker.batch(now);
+        let expected = Self::marker_verdict(&marker, known);
+        let planned = self.log().plan_marker(&marker, &batch.header, now);
+        self.tell(format!("{marker:?} of {known:?}: {planned:?}"));
+        let plan = match (planned, expected) {
+            (Err(reason), Err(expected)) if reason == expected => return,
+            (Ok(AppendPlan::Duplicate(_)), Ok(false)) => return,
+            (Ok(plan @ AppendPlan::Append { .. }), Ok(true)) => plan,
+            (planned, expected) => panic!("{planned:?}, and not {expected:?}"),
+        };
+        let info = self.log().append(plan, &batch, epoch, now).expect("the disk is sound");
+        assert_eq!(info.base_offset, self.model.end, "offsets are dense");
+        let sets_time = self.options.config.timestamp_source == TimestampSource::LogAppendTime;
+        let said = Some((!marker.commit, marker.coordinator_epoch));
+        let written =
+            Written::new(&batch.bytes, info.base_offset, epoch, sets_time.then_some(now), said);
+        self.model.append(written);
+    }
+
+    /// Whether a marker is written; else it was, or is refused.
+    fn marker_verdict(marker: &Marker, known: Option<&Known>) -> Result<bool, AppendRejection> {
+        let Some(known) = known else { return Ok(true) };
+        let epoch = marker.producer_epoch.0;
+        let is_bumped = marker.transaction_version == 2;
+        if epoch < known.epoch || (is_bumped && epoch == known.epoch && known.open.is_some()) {
+            Err(AppendRejection::OldProducerEpoch)
+        } else if is_bumped && epoch == known.epoch {
+            Ok(false)
+        } else if marker.coordinator_epoch < known.coordinator {
+            Err(AppendRejection::OldCoordinatorEpoch)
+        } else {
+            Ok(true)
+        }
     }
 
     fn append_of_producer(&mut self) {
