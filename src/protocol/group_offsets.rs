@@ -1,7 +1,7 @@
-//! OffsetCommit and OffsetFetch, whose version 10 (topic ids, KIP-848) the `kafka-protocol` crate
-//! does not read.
+//! OffsetCommit and OffsetFetch, whose version 10, and TxnOffsetCommit, whose version 6 (topic ids)
+//! the `kafka-protocol` crate does not read.
 
-use ottla_types::{LeaderEpoch, Offset, PartitionId, TopicName, Uuid};
+use ottla_types::{LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicName, Uuid};
 
 use crate::message::messages;
 
@@ -64,6 +64,74 @@ messages! {
 
     /// What became of a partition's offset.
     pub struct OffsetCommitPartitionOutcome { versions: 2..=10, flexible: 8;
+        /// Its index.
+        partition_index: PartitionId => 0+,
+        /// Why it was not committed.
+        error_code: i16 => 0+,
+    }
+
+    /// A request to commit offsets with a transaction.
+    pub struct TxnOffsetCommitRequest { versions: 0..=6, flexible: 3;
+        /// The transaction.
+        transactional_id: String => 0+,
+        /// The group.
+        group_id: String => 0+,
+        /// Its producer.
+        producer_id: ProducerId => 0+,
+        /// The producer's epoch.
+        producer_epoch: ProducerEpoch => 0+,
+        /// The generation, or epoch, that the member is in; -1 for none.
+        generation: i32 = -1 => 3+,
+        /// Who commits.
+        member_id: String => 3+,
+        /// Its instance id when it is a static member.
+        group_instance_id: Option<String> => 3+,
+        /// The topics.
+        topics: Vec<TxnOffsetCommitTopic> => 0+,
+    }
+
+    /// A topic.
+    pub struct TxnOffsetCommitTopic { versions: 0..=6, flexible: 3;
+        /// Its name.
+        name: TopicName = TopicName::from("") => 0+ ..= 5,
+        /// Its id.
+        topic_id: Uuid => 6+,
+        /// Its partitions.
+        partitions: Vec<TxnOffsetCommitPartition> => 0+,
+    }
+
+    /// A partition.
+    pub struct TxnOffsetCommitPartition { versions: 0..=6, flexible: 3;
+        /// Its index.
+        partition_index: PartitionId => 0+,
+        /// The offset that is to be read next.
+        committed_offset: Offset => 0+,
+        /// Epoch of the last record that was read; -1 when it is not known.
+        committed_leader_epoch: LeaderEpoch = LeaderEpoch(-1) => 2+,
+        /// What is to be kept with it.
+        committed_metadata: Option<String> => 0+,
+    }
+
+    /// The answer to a request to commit offsets with a transaction.
+    pub struct TxnOffsetCommitResponse { versions: 0..=6, flexible: 3;
+        /// How long the client is to wait, ms.
+        throttle_time_ms: i32 => 0+,
+        /// The topics.
+        topics: Vec<TxnOffsetCommitOutcome> => 0+,
+    }
+
+    /// What became of a topic's offsets.
+    pub struct TxnOffsetCommitOutcome { versions: 0..=6, flexible: 3;
+        /// Its name.
+        name: TopicName = TopicName::from("") => 0+ ..= 5,
+        /// Its id.
+        topic_id: Uuid => 6+,
+        /// Its partitions.
+        partitions: Vec<TxnOffsetCommitPartitionOutcome> => 0+,
+    }
+
+    /// What became of a partition's offset.
+    pub struct TxnOffsetCommitPartitionOutcome { versions: 0..=6, flexible: 3;
         /// Its index.
         partition_index: PartitionId => 0+,
         /// Why it was not committed.

@@ -27,6 +27,7 @@ pub mod messages;
 pub mod metadata;
 pub mod produce;
 mod request;
+pub mod txn_markers;
 
 pub use api_key::ApiKey;
 pub use codec::{DecodeError, Decoded, Reader, Writer};
