@@ -30,6 +30,7 @@ mod table;
 mod topic;
 mod unbuilt;
 mod values;
+mod verification;
 
 pub use cleaner::CleanerConfig;
 pub use client_metrics::{CLIENT_METRICS_KEYS, ClientMetricsError, check_client_metrics};
@@ -53,3 +54,4 @@ pub use topic::{
     check_topic_configs_together,
 };
 pub use values::{ConfigError, Values};
+pub use verification::VerificationConfig;

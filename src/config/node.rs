@@ -20,6 +20,7 @@ use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
 use crate::unbuilt::refuse_what_is_not_built;
 use crate::values::{ConfigError, Values};
+use crate::verification::VerificationConfig;
 
 const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
 
@@ -90,6 +91,8 @@ pub struct NodeConfig {
     pub described_partitions_max: i32,
     /// What producers are held to.
     pub produce: ProduceConfig,
+    /// What comes before the first batch of a transaction.
+    pub verification: VerificationConfig,
     /// `producer.id.expiration.check.interval.ms`.
     pub producer_check_interval: Duration,
     /// `producer.id.expiration.ms`.
@@ -200,6 +203,7 @@ impl NodeConfig {
             fetch_bytes_max: values.int("fetch.max.bytes").unsigned_abs(),
             described_partitions_max: values.int("max.request.partition.size.limit"),
             produce: ProduceConfig::read(values),
+            verification: VerificationConfig::read(values),
             producer_check_interval: ms("producer.id.expiration.check.interval.ms"),
             producer_id_expiration: ms("producer.id.expiration.ms"),
             recovery_point_interval: ms("log.flush.offset.checkpoint.interval.ms"),

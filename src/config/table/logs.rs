@@ -4,6 +4,19 @@ use super::{COMPRESSION_TYPES, LZ4_LEVELS, TIMESTAMP_TYPES, ZSTD_LEVELS, key};
 use crate::key::{ConfigKey, Kind};
 
 pub(super) const LOGS: &[ConfigKey] = &[
+    key(
+        "add.partitions.to.txn.retry.backoff.max.ms",
+        Kind::Int { min: 0 },
+        Some("100"),
+        "How long the first batch of a transaction waits for the end of its producer's last one, \
+         ms. After that its client waits.",
+    ),
+    key(
+        "add.partitions.to.txn.retry.backoff.ms",
+        Kind::Int { min: 1 },
+        Some("20"),
+        "Time between two looks whether that one has ended, ms.",
+    ),
     key("compression.gzip.level", Kind::GzipLevel, Some("-1"), "Default of the topic's key."),
     key("compression.lz4.level", LZ4_LEVELS, Some("9"), "Default of the topic's key."),
     key("compression.type", COMPRESSION_TYPES, Some("producer"), "Default of the topic's key."),
@@ -172,5 +185,13 @@ pub(super) const LOGS: &[ConfigKey] = &[
         Kind::Long { min: 1 },
         Some("5000"),
         "Time between writings of the high watermarks, ms.",
+    ),
+    key(
+        "transaction.partition.verification.enable",
+        Kind::Boolean,
+        Some("true"),
+        "Whether the first batch of a transaction is taken only when the transaction's coordinator \
+         knows of the partition. Clients that let the broker add partitions always have them \
+         added.",
     ),
 ];
