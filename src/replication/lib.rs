@@ -49,7 +49,7 @@ pub use placement::{DirPlan, Placement, plan_dirs};
 pub use replicas::{Replicas, ReplicasConfig};
 pub use request::{
     AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
-    PartitionOffsets,
+    PartitionOffsets, Transactional,
 };
 pub use validator::{Allowance, Candidate, Validator};
 

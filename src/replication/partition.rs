@@ -1,5 +1,6 @@
 //! One partition: its lock, its log, its core, and who waits for it.
 
+mod append;
 mod cleaning;
 mod describe;
 mod epochs;
@@ -11,10 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Duration;
 
 use ottla_config::TopicConfig;
-use ottla_storage::{
-    AppendPlan, BatchLocation, FlushJob, IncomingBatch, Log, LogError, Origin, ReadLimit,
-    RefusedFirsts,
-};
+use ottla_storage::{BatchLocation, FlushJob, Log, LogError, ReadLimit, RefusedFirsts};
 use ottla_types::{LeaderEpoch, Offset, Timestamp, TopicIdPartition, TopicPartition, Uuid};
 use slab::Slab;
 
@@ -26,8 +24,7 @@ use crate::dir::Dir;
 use crate::fetch_wait::FetchWait;
 use crate::moves::Moving;
 use crate::request::{
-    AckWait, Acks, Appended, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError,
-    PartitionOffsets,
+    AckWait, Acks, FetchOutcome, FetchSpec, Isolation, Leadership, PartitionError, PartitionOffsets,
 };
 
 /// A partition that this node holds.
@@ -224,43 +221,6 @@ impl Partition {
             return Err(PartitionError::Offline);
         }
         Ok(self.config.read().expect("never poisoned").clone())
-    }
-
-    /// Appends a client's batch.
-    ///
-    /// # Errors
-    /// Why it is refused; on a fault the directory is fenced.
-    pub fn append(
-        &self,
-        batch: &IncomingBatch,
-        acks: Acks,
-        now: Timestamp,
-    ) -> Result<Appended, PartitionError> {
-        let mut guard = self.lock()?;
-        let state = &mut *guard;
-        state.check_epoch(None)?;
-        let min_in_sync = (state.log.config().min_insync_replicas as usize).min(state.replicas);
-        if acks == Acks::All && state.in_sync < min_in_sync {
-            return Err(PartitionError::NotEnoughReplicas);
-        }
-        let rejected = |rejection| PartitionError::Log(LogError::Rejected(rejection));
-        let plan = state.log.plan_append(&batch.header, Origin::Client, now).map_err(rejected)?;
-        let epoch = state.core.epoch();
-        if matches!(plan, AppendPlan::Append { .. }) && state.dir.health().is_full() {
-            return Err(PartitionError::Log(state.log.refuse_for_room(batch)));
-        }
-        let info = match state.log.append(plan, batch, epoch, now) {
-            Ok(info) => info,
-            Err(error) => return Err(self.failed(error)),
-        };
-        let wakeups = state.advance();
-        let wait = state.wait_for(info.last_offset.plus(1), acks);
-        let start_flush = !state.flushing && state.wants_flush();
-        state.flushing |= start_flush;
-        let log_start = state.log.log_start();
-        drop(guard);
-        wakeups.fire();
-        Ok(Appended { info, log_start, wait, start_flush })
     }
 
     /// Finds records for a reader.

@@ -1,6 +1,8 @@
 //! What is asked of a partition and what it answers.
 
-use ottla_storage::{AppendInfo, AppendRejection, EndedTransaction, Extent, LogError};
+use ottla_storage::{
+    AppendInfo, AppendRejection, EndedTransaction, Extent, LogError, VerificationGuard,
+};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 use tokio::sync::oneshot;
 
@@ -13,6 +15,17 @@ pub enum Acks {
     Leader,
     /// All replicas in sync.
     All,
+}
+
+/// Who appends a batch of a client's transaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transactional {
+    /// Whether it is a coordinator of this node, which has no sequence numbers.
+    pub is_coordinator: bool,
+    /// Whether the transaction must be open here, or have been verified.
+    pub verified: bool,
+    /// Of the verification, where there was one.
+    pub guard: Option<VerificationGuard>,
 }
 
 /// What a reader may see.
