@@ -3,12 +3,13 @@
 
 use bytes::Bytes;
 use ottla_coordinator::Groups;
+use ottla_coordinator::group::{Part, Transaction, TransactionEnd};
 use ottla_coordinator::runtime::{Appended, GROUPS_TOPIC, LogPort};
 use ottla_metadata::image::Image;
 use ottla_protocol::batch::BatchHeader;
-use ottla_replication::{Acks, FetchSpec, Isolation, Partition, Replicas};
+use ottla_replication::{Acks, FetchSpec, Isolation, Partition, Replicas, Transactional};
 use ottla_runtime::{Plane, Runtime};
-use ottla_storage::IncomingBatch;
+use ottla_storage::{IncomingBatch, Marker, VerificationGuard};
 use ottla_types::{ErrorCode, NodeId, Offset, TopicIdPartition, Uuid};
 use std::sync::Arc;
 
@@ -28,12 +29,22 @@ impl GroupLogs {
 }
 
 impl LogPort for GroupLogs {
-    fn append(&self, id: TopicIdPartition, bytes: Bytes) -> Result<Appended, ErrorCode> {
+    fn append(
+        &self,
+        id: TopicIdPartition,
+        bytes: Bytes,
+        part: Part,
+    ) -> Result<Appended, ErrorCode> {
         let partition = self.partition(id)?;
         let header = BatchHeader::read(&bytes).expect("the coordinator builds batches");
         let now = self.runtime.clock().wall();
         let batch = IncomingBatch { header, bytes };
-        let appended = partition.append(&batch, Acks::All, now).map_err(|error| error.code())?;
+        let appended = match part {
+            Part::None => partition.append(&batch, Acks::All, now),
+            Part::Of(of) => partition.append_transactional(&batch, written_in(of), Acks::All, now),
+            Part::End(end) => partition.append_marker(&marker_of(end), now),
+        };
+        let appended = appended.map_err(|error| error.code())?;
         if appended.start_flush {
             let threads = self.runtime.data_threads();
             let thread = id.partition.0.unsigned_abs() as usize % threads;
@@ -70,6 +81,21 @@ impl LogPort for GroupLogs {
     fn bounds(&self, id: TopicIdPartition) -> Result<(Offset, Offset), ErrorCode> {
         let offsets = self.partition(id)?.offsets(None).map_err(|error| error.code())?;
         Ok((offsets.log_start, offsets.high_watermark))
+    }
+}
+
+fn written_in(of: Transaction) -> Transactional {
+    let guard = of.guard.map(VerificationGuard);
+    Transactional { is_coordinator: true, verified: of.verified, guard }
+}
+
+fn marker_of(end: TransactionEnd) -> Marker {
+    Marker {
+        producer_id: end.producer_id,
+        producer_epoch: end.producer_epoch,
+        commit: end.commit,
+        coordinator_epoch: end.coordinator_epoch,
+        transaction_version: end.transaction_version,
     }
 }
 

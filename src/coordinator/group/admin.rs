@@ -178,8 +178,7 @@ impl GroupShard {
     pub(super) fn keys_of(&self, id: &GroupId) -> impl Iterator<Item = OffsetKey> + use<> {
         let mut keys: std::collections::BTreeSet<OffsetKey> =
             self.offsets.range(OffsetKey::all_of(id)).map(|(key, _)| key.clone()).collect();
-        let pending = self.pending.range(..).filter(|((_, key), _)| key.group == *id);
-        keys.extend(pending.map(|((_, key), _)| key.clone()));
+        keys.extend(self.pending_in(id).cloned());
         keys.into_iter()
     }
 
@@ -242,7 +241,7 @@ impl GroupShard {
             deleted.any(|(_, deleted)| id == Uuid::ZERO || id == *deleted)
         };
         let offsets = self.offsets.range(..).map(|(key, offset)| (key, offset.topic_id));
-        let pending = self.pending.range(..).map(|((_, key), offset)| (key, offset.topic_id));
+        let pending = self.pending.range(..).map(|((key, _), offset)| (key, offset.topic_id));
         let gone = offsets.chain(pending).filter(|(key, id)| is_gone(key, *id));
         let mut gone: Vec<OffsetKey> = gone.map(|(key, _)| key.clone()).collect();
         gone.sort_unstable();

@@ -7,7 +7,7 @@ use ottla_protocol::coordinator::group::offsets::{OffsetCommitKey, OffsetCommitV
 use ottla_types::{Offset, ProducerId};
 
 use super::consumer::Meaning;
-use super::effect::{Effects, RecordBytes, Then, Write};
+use super::effect::{Effects, Part, RecordBytes, Then, Write};
 use super::offsets::{CommittedOffset, OffsetKey};
 use super::{GroupId, GroupShard, Slot};
 
@@ -25,6 +25,8 @@ const CONSUMER_VERSION: i16 = 0;
 pub enum Change {
     /// An offset is committed.
     Offset(OffsetKey, CommittedOffset),
+    /// An offset is committed when this producer's transaction is.
+    Pending(ProducerId, OffsetKey, CommittedOffset),
     /// An offset is forgotten.
     NoOffset(OffsetKey),
     /// A classic group's members are kept.
@@ -44,7 +46,7 @@ impl Change {
     #[must_use]
     pub fn encode(&self) -> RecordBytes {
         let (record, version) = match self {
-            Change::Offset(key, offset) => {
+            Change::Offset(key, offset) | Change::Pending(_, key, offset) => {
                 let expires = offset.expires.is_some();
                 let version = if expires { EXPIRING_OFFSET_VERSION } else { OFFSET_VERSION };
                 let value = OffsetCommitValue {
@@ -93,6 +95,17 @@ fn group_key(id: &GroupId) -> GroupMetadataKey {
 impl GroupShard {
     /// Writes changes, all or none of them, and replays them.
     pub(super) fn write(&mut self, changes: &[Change], then: Then, out: &mut Effects) {
+        self.write_part(changes, Part::None, then, out);
+    }
+
+    /// The same, of a transaction.
+    pub(super) fn write_part(
+        &mut self,
+        changes: &[Change],
+        part: Part,
+        then: Then,
+        out: &mut Effects,
+    ) {
         assert!(!changes.is_empty(), "who changes nothing waits for nothing");
         let at = self.end;
         for change in changes {
@@ -101,7 +114,7 @@ impl GroupShard {
             self.end = offset.plus(1);
         }
         let records = changes.iter().map(Change::encode).collect();
-        out.writes.push(Write { at, records, then });
+        out.writes.push(Write { at, records, part, then });
     }
 
     /// Replays a change that this shard decided. A classic group that exists has its members
@@ -115,13 +128,18 @@ impl GroupShard {
                 let offset = CommittedOffset { record: at, ..offset.clone() };
                 self.offsets.put(key.clone(), offset, at);
             }
+            Change::Pending(producer, key, offset) => {
+                if self.slots.get(&key.group).is_none() {
+                    self.create_classic(&key.group, offset.committed_at, at);
+                }
+                let offset = CommittedOffset { record: at, ..offset.clone() };
+                self.put_pending(key.clone(), *producer, offset, at);
+            }
             Change::NoOffset(key) => {
                 if self.offsets.get(key).is_some() {
                     self.offsets.remove(key, at);
                 }
-                for producer in self.producers_with(key) {
-                    self.pending.remove(&(producer, key.clone()), at);
-                }
+                self.remove_pending(key, at);
             }
             Change::Group(id, value) => {
                 if self.slots.get(id).is_none() {
@@ -151,11 +169,5 @@ impl GroupShard {
             Meaning::Gone if is_here => self.slots.remove(&id, at),
             _ => {}
         }
-    }
-
-    /// Producers with an open transaction that commits an offset for `key`.
-    pub(super) fn producers_with(&self, key: &OffsetKey) -> Vec<ProducerId> {
-        let pending = self.pending.range(..).filter(|((_, pending), _)| pending == key);
-        pending.map(|((producer, _), _)| *producer).collect()
     }
 }

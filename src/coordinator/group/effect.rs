@@ -8,6 +8,7 @@ use super::consumer::{ConsumerBeat, Refusal, Resolve};
 use super::join::StaticReplaced;
 use super::names::GroupId;
 use super::sync::Assigned;
+use super::transactions::{Transaction, TransactionEnd};
 
 /// Names who waits for an answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -28,6 +29,8 @@ pub enum Answer {
     Left(Vec<ErrorCode>),
     /// The group is forgotten.
     Deleted,
+    /// The transaction has ended.
+    TransactionEnded,
     /// The outcome for each offset that was to be forgotten, in the order of the request.
     OffsetsDeleted(Vec<ErrorCode>),
 }
@@ -42,8 +45,22 @@ pub struct Write {
     pub at: Offset,
     /// The records; none in one that waits for all before it.
     pub records: Vec<RecordBytes>,
+    /// Whether a transaction is concerned.
+    pub part: Part,
     /// What is done once they are committed, or could not be.
     pub then: Then,
+}
+
+/// What records have to do with transactions of clients.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Part {
+    /// Nothing.
+    #[default]
+    None,
+    /// They are part of one.
+    Of(Transaction),
+    /// They are the marker that ends one.
+    End(TransactionEnd),
 }
 
 /// A record as it is appended.

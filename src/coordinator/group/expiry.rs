@@ -90,7 +90,7 @@ impl GroupShard {
                 keeps_any = true;
             }
         }
-        let is_pending = self.pending.range(..).any(|((_, key), _)| key.group == *id);
+        let is_pending = self.pending_in(id).next().is_some();
         let goes = is_empty && !keeps_any && !is_pending;
         self.counts.offset_expirations += old.len() as u64;
         self.forget(old, out);

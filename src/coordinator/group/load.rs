@@ -185,9 +185,7 @@ impl GroupShard {
         let key = self.shared_key(key);
         let Some(value) = value else {
             self.offsets.unload(&key);
-            for producer in self.producers_with(&key) {
-                self.pending.unload(&(producer, key.clone()));
-            }
+            self.unload_all_pending(&key);
             return;
         };
         if self.slots.get(&key.group).is_none() {
@@ -205,7 +203,7 @@ impl GroupShard {
         };
         match record.producer {
             None => self.offsets.load(key, offset),
-            Some(producer) => self.pending.load((producer, key), offset),
+            Some(producer) => self.load_pending(key, producer, offset),
         }
     }
 

@@ -16,6 +16,7 @@
 //! - A group of another protocol (KIP-932, KIP-1071), from a directory that Kafka wrote, keeps its
 //!   name: it is told, its offsets are served, and its records stay in the log, but for those of
 //!   its members, who are silent ([`others`]).
+//! - **Transactions** commit offsets that count when their marker comes ([`transactions`]).
 //!
 //! Invariants (`check`): an offset belongs to a group that exists; a group of the slots has its
 //! members here; nothing is committed behind `end`.
@@ -40,6 +41,7 @@ mod sync;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,11 +54,13 @@ pub use admin::{DescribedGroup, DescribedMember, ListedGroup};
 pub use change::Change;
 use classic::ClassicGroup;
 use consumer::{ConsumerGroups, NoCluster, SharedCluster};
-pub use effect::{Answer, Effects, RecordBytes, Then, Ticket, Told, Write};
+pub use effect::{Answer, Effects, Part, RecordBytes, Then, Ticket, Told, Write};
 pub use figures::{GroupCounts, GroupsByState};
 pub use load::{LoadedRecord, OtherGroup, OtherKind};
 pub use names::{GroupId, MemberId};
 use timers::Timers;
+
+pub use transactions::{Transaction, TransactionEnd};
 
 pub use offsets::{CommittedOffset, FetchedOffset, OffsetCommit, OffsetKey, OffsetToCommit};
 
@@ -99,7 +103,9 @@ pub struct GroupShard {
     others: BTreeMap<GroupId, OtherGroup>,
     offsets: Timeline<OffsetKey, CommittedOffset>,
     /// Offsets of transactions that have not ended.
-    pending: Timeline<(ProducerId, OffsetKey), CommittedOffset>,
+    pending: Timeline<(OffsetKey, ProducerId), CommittedOffset>,
+    /// The same by producer.
+    pending_keys: Timeline<(ProducerId, OffsetKey), ()>,
     timers: Timers,
     counts: GroupCounts,
     /// Where the next record goes.
@@ -123,6 +129,7 @@ impl GroupShard {
             others: BTreeMap::new(),
             offsets: Timeline::default(),
             pending: Timeline::default(),
+            pending_keys: Timeline::default(),
             timers: Timers::default(),
             counts: GroupCounts::default(),
             end: Offset::ZERO,
@@ -142,6 +149,7 @@ impl GroupShard {
         self.slots.commit(end, |id, slot| forgotten.push((id, slot)));
         self.offsets.commit(end, |_, _| {});
         self.pending.commit(end, |_, _| {});
+        self.pending_keys.commit(end, |_, ()| {});
         self.consumers.commit(end);
         self.drop_states(forgotten, ErrorCode::UnknownMemberId, out);
     }
@@ -152,6 +160,7 @@ impl GroupShard {
         self.slots.revert(start, |id, slot| forgotten.push((id, slot)));
         self.offsets.revert(start, |_, _| {});
         self.pending.revert(start, |_, _| {});
+        self.pending_keys.revert(start, |_, ()| {});
         for id in self.consumers.revert(start) {
             self.await_consumers_of(now, &id);
         }
@@ -229,6 +238,7 @@ impl GroupShard {
     pub fn check(&self) {
         self.slots.check();
         self.offsets.check();
+        self.check_pending();
         self.timers.check();
         self.consumers.check();
         for (key, _) in self.offsets.range(..) {

@@ -4,14 +4,12 @@
 //!   group has no members: a *simple* group, which the first commit creates.
 //! - With members it is taken from a member of the present generation. It keeps the member's
 //!   session alive.
-//! - Of consumer groups: [`super::consumer`].
+//! - Of consumer groups: [`super::consumer`]. In transactions: [`super::transactions`].
 //! - An offset of a topic that was deleted and made anew is not told for the new one.
 
 use std::sync::Arc;
 
-use ottla_types::{
-    ErrorCode, LeaderEpoch, Offset, PartitionId, ProducerId, Timestamp, TopicName, Uuid,
-};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, Timestamp, TopicName, Uuid};
 
 use super::change::Change;
 use super::classic::State;
@@ -32,6 +30,12 @@ pub struct OffsetKey {
 }
 
 impl OffsetKey {
+    /// In front of all keys.
+    pub(super) fn first() -> OffsetKey {
+        let (group, topic) = (GroupId::from(""), TopicName::from(""));
+        OffsetKey { group, topic, partition: PartitionId(i32::MIN) }
+    }
+
     /// The range of all keys of a group.
     pub(super) fn all_of(group: &GroupId) -> std::ops::Range<OffsetKey> {
         let first = |group| OffsetKey {
@@ -126,6 +130,23 @@ impl GroupShard {
             Err(error) => return out.answer(ticket, Err(error)),
         };
         self.keep_alive_by_commit(now, request);
+        let (outcomes, changes) = self.judge_offsets(now, request, &committer, Change::Offset);
+        let answer = Answer::Committed(outcomes);
+        if changes.is_empty() {
+            return out.answer(ticket, Ok(answer));
+        }
+        self.counts.offset_commits += changes.len() as u64;
+        self.write(&changes, Then::Answer(ticket, answer), out);
+    }
+
+    /// The outcome of each offset, and what becomes of those that are taken.
+    pub(super) fn judge_offsets(
+        &self,
+        now: Now,
+        request: &OffsetCommit,
+        committer: &Committer,
+        change: impl Fn(OffsetKey, CommittedOffset) -> Change,
+    ) -> (Vec<ErrorCode>, Vec<Change>) {
         // As in Kafka a string's length is counted in UTF-16 units.
         let metadata_max = self.config.offset_metadata_max;
         let is_long = |offset: &OffsetToCommit| {
@@ -159,14 +180,9 @@ impl GroupShard {
                 topic_id: offset.topic_id,
                 record: Offset::ZERO,
             };
-            changes.push(Change::Offset(key, committed));
+            changes.push(change(key, committed));
         }
-        let answer = Answer::Committed(outcomes);
-        if changes.is_empty() {
-            return out.answer(ticket, Ok(answer));
-        }
-        self.counts.offset_commits += changes.len() as u64;
-        self.write(&changes, Then::Answer(ticket, answer), out);
+        (outcomes, changes)
     }
 
     fn check_commit(&self, request: &OffsetCommit) -> Result<Committer, ErrorCode> {
@@ -179,15 +195,24 @@ impl GroupShard {
                 group.check_commit(&request.member, request.instance.as_deref(), request.generation)
             }
             Some(Slot::Consumer) => return self.check_consumer_commit(request),
-            Some(Slot::Other(OtherKind::Share)) => Err(ErrorCode::GroupIdNotFound),
-            Some(Slot::Other(OtherKind::Streams)) => {
-                let other = self.others.get(&request.group);
-                let is_empty = other.is_none_or(|other| other.members == 0);
-                let may = request.generation < 0 && is_empty;
-                if may { Ok(()) } else { Err(ErrorCode::UnknownMemberId) }
-            }
+            Some(Slot::Other(kind)) => return self.check_other_commit(*kind, request),
         };
         checked.map(|()| Committer::Trusted)
+    }
+
+    /// Who commits to a group of another protocol.
+    pub(super) fn check_other_commit(
+        &self,
+        kind: OtherKind,
+        request: &OffsetCommit,
+    ) -> Result<Committer, ErrorCode> {
+        if kind == OtherKind::Share {
+            return Err(ErrorCode::GroupIdNotFound);
+        }
+        let other = self.others.get(&request.group);
+        let is_empty = other.is_none_or(|other| other.members == 0);
+        let may = request.generation < 0 && is_empty;
+        if may { Ok(Committer::Trusted) } else { Err(ErrorCode::UnknownMemberId) }
     }
 
     /// A commit of a member is a sign of life, but for the time in which members wait for their
@@ -203,7 +228,7 @@ impl GroupShard {
     /// about to change.
     #[must_use]
     pub fn fetch_offset(&self, key: &OffsetKey, id: Uuid, require_stable: bool) -> FetchedOffset {
-        if require_stable && !self.producers_with(key).is_empty() {
+        if require_stable && self.is_unstable(key) {
             return FetchedOffset::Unstable;
         }
         match self.offsets.committed(key) {
@@ -221,7 +246,7 @@ impl GroupShard {
     ) -> Vec<(OffsetKey, FetchedOffset)> {
         let offsets = self.offsets.committed_range(OffsetKey::all_of(group));
         let told = |key: &OffsetKey, offset: &CommittedOffset| {
-            let unstable = require_stable && !self.producers_with(key).is_empty();
+            let unstable = require_stable && self.is_unstable(key);
             if unstable { FetchedOffset::Unstable } else { FetchedOffset::Offset(offset.clone()) }
         };
         let mut all: Vec<_> = offsets.map(|(key, at)| (key.clone(), told(key, at))).collect();
@@ -247,19 +272,6 @@ impl GroupShard {
                 Err(ErrorCode::UnknownMemberId)
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Ends a transaction that was loaded: its offsets count, or are forgotten.
-    pub(super) fn load_end_of_transaction(&mut self, producer: ProducerId, committed: bool) {
-        let ended = self.pending.range(..).filter(|((other, _), _)| *other == producer);
-        let ended: Vec<_> = ended.map(|(key, offset)| (key.clone(), offset.clone())).collect();
-        for (key, offset) in ended {
-            self.pending.unload(&key);
-            let newest = self.offsets.get(&key.1).map(|known| known.record);
-            if committed && newest.is_none_or(|newest| newest < offset.record) {
-                self.offsets.load(key.1, offset);
-            }
         }
     }
 }

@@ -11,7 +11,10 @@ use crate::group::classic::{Join, Joined, Leave, Sync, Synced};
 use crate::group::consumer::{
     ChangedTopics, ConsumerBeat, ConsumerHeartbeat, Refusal, SharedCluster,
 };
-use crate::group::{Answer, GroupId, GroupShard, ListedGroup, MemberId, OffsetCommit, Told};
+use crate::group::{
+    Answer, GroupId, GroupShard, ListedGroup, MemberId, OffsetCommit, Told, Transaction,
+    TransactionEnd,
+};
 
 impl Groups {
     /// Commits offsets; begins at once.
@@ -29,6 +32,37 @@ impl Groups {
                 other => unreachable!("a commit is not answered with {other:?}"),
             }
         }
+    }
+
+    /// Commits offsets once their transaction is; begins at once.
+    pub fn commit_transactional(
+        &self,
+        request: OffsetCommit,
+        transaction: Transaction,
+    ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
+        let group = request.group.clone();
+        let told = self.ask(&group, |core, now, ticket, out| {
+            core.commit_transactional(now, &request, transaction, ticket, out);
+        });
+        async move {
+            match hear(told).await? {
+                Answer::Committed(outcomes) => Ok(outcomes),
+                other => unreachable!("a commit is not answered with {other:?}"),
+            }
+        }
+    }
+
+    /// Ends a transaction in a partition of the groups' topic; begins at once.
+    pub fn end_transaction(
+        &self,
+        partition: PartitionId,
+        end: TransactionEnd,
+    ) -> impl Future<Output = Result<(), ErrorCode>> + Send + use<> {
+        let shard = self.inner.shards.read().expect("never poisoned").get(&partition).cloned();
+        let told = shard.ok_or(ErrorCode::NotCoordinator).and_then(|shard| {
+            self.ask_shard(&shard, |core, _, ticket, out| core.end_transaction(&end, ticket, out))
+        });
+        async move { hear(told.map(|(told, _)| told)).await.map(drop) }
     }
 
     /// A member joins; begins at once. The refusal of a shard has no member id. In a consumer group

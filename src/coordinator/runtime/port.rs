@@ -6,6 +6,8 @@ use std::pin::Pin;
 use bytes::Bytes;
 use ottla_types::{ErrorCode, Offset, TopicIdPartition};
 
+use crate::group::Part;
+
 /// Completes when what was appended is committed.
 pub type Committed = Pin<Box<dyn Future<Output = Result<(), ErrorCode>> + Send>>;
 
@@ -20,10 +22,17 @@ pub struct Appended {
 /// The logs of the partitions that shards are kept in.
 pub trait LogPort: Send + Sync {
     /// Appends a batch, whole or not at all. Writes files, and may not wait for a disk to sync.
+    /// What is of a transaction is judged by its producer's epoch, and by that of the coordinator
+    /// that ends it.
     ///
     /// # Errors
     /// What a client would be told; nothing was appended then.
-    fn append(&self, partition: TopicIdPartition, batch: Bytes) -> Result<Appended, ErrorCode>;
+    fn append(
+        &self,
+        partition: TopicIdPartition,
+        batch: Bytes,
+        part: Part,
+    ) -> Result<Appended, ErrorCode>;
 
     /// Most bytes that a batch may have.
     ///

@@ -22,7 +22,7 @@ use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition, TopicName, U
 use tokio::sync::oneshot;
 
 use crate::group::consumer::{ChangedTopics, Resolve, SharedCluster};
-use crate::group::{Effects, GroupShard, Now, Then, Ticket, Told, Write};
+use crate::group::{Effects, GroupShard, Now, Part, Then, Ticket, Told, Write};
 
 /// Bytes that a record may take besides its key and value.
 const RECORD_OVERHEAD_MAX: usize = 32;
@@ -61,6 +61,7 @@ pub(super) struct State {
 pub(super) struct Batch {
     pub(super) base: Offset,
     pub(super) bytes: Bytes,
+    pub(super) part: Part,
     end: Offset,
     thens: Vec<Then>,
 }
@@ -182,13 +183,16 @@ impl State {
             self.undo(base, Vec::new(), ErrorCode::UnknownServerError, now);
         }
         self.park_empty(now);
-        let base = self.open.front()?.at;
-        let mut builder =
-            BatchBuilder::new(BatchKind::Data, Offset::ZERO, LeaderEpoch(0), now.wall)
-                .with_codec(codec);
+        let first = self.open.front()?;
+        let (base, part) = (first.at, first.part);
+        let mut builder = builder_of(part, codec, now);
         let (mut len, mut end, mut thens) = (0, base, Vec::new());
+        // What is of a transaction goes alone: it may be refused alone.
         while let Some(write) = self.open.front()
-            && (thens.is_empty() || len + len_of(write) <= bytes_max)
+            && (thens.is_empty()
+                || (part == Part::None
+                    && write.part == Part::None
+                    && len + len_of(write) <= bytes_max))
         {
             len += len_of(write);
             for record in &write.records {
@@ -198,7 +202,7 @@ impl State {
             thens.extend(self.open.pop_front().map(|write| write.then));
         }
         self.appending = true;
-        Some(Batch { base, bytes: builder.build().into(), end, thens })
+        Some(Batch { base, bytes: builder.build().into(), part, end, thens })
     }
 
     /// Writes without records wait for what is before them, and that is appended.
@@ -226,7 +230,7 @@ impl State {
     }
 
     /// Undoes everything from `base` on; `thens` waited for the front of it. What is behind a
-    /// write that is too long can be tried again.
+    /// write that is too long, or of a transaction that may not go on, can be tried again.
     fn undo(&mut self, base: Offset, thens: Vec<Then>, error: ErrorCode, now: Now) {
         let open = std::mem::take(&mut self.open);
         let thens = thens.into_iter().chain(open.into_iter().map(|write| write.then));
@@ -236,7 +240,7 @@ impl State {
             let mut told = error;
             for then in thens {
                 core.finish(now, then, Err(told), out);
-                if error == ErrorCode::UnknownServerError {
+                if is_of_one(error) {
                     told = ErrorCode::CoordinatorNotAvailable;
                 }
             }
@@ -278,6 +282,32 @@ impl State {
         self.parked.clear();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             let _ = waiting.send(Err(error));
+        }
+    }
+}
+
+/// Whether an error says nothing of what comes behind.
+fn is_of_one(error: ErrorCode) -> bool {
+    matches!(
+        error,
+        ErrorCode::UnknownServerError
+            | ErrorCode::InvalidProducerEpoch
+            | ErrorCode::InvalidTxnState
+            | ErrorCode::TransactionCoordinatorFenced
+    )
+}
+
+fn builder_of(part: Part, codec: Codec, now: Now) -> BatchBuilder {
+    let begin = |kind| BatchBuilder::new(kind, Offset::ZERO, LeaderEpoch(0), now.wall);
+    match part {
+        Part::None => begin(BatchKind::Data).with_codec(codec),
+        Part::Of(of) => begin(BatchKind::Transactional).with_codec(codec).with_producer(
+            of.producer_id,
+            of.producer_epoch,
+            -1,
+        ),
+        Part::End(end) => {
+            begin(BatchKind::Marker).with_producer(end.producer_id, end.producer_epoch, -1)
         }
     }
 }

@@ -9,12 +9,18 @@ use ottla_protocol::batch::{BATCH_OVERHEAD, BatchHeader};
 use ottla_protocol::compression::Compression;
 use ottla_runtime::Runtime;
 use ottla_runtime::sim::SimWorld;
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, PartitionId, TopicIdPartition, TopicName, Uuid};
+use ottla_types::{
+    ErrorCode, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicIdPartition,
+    TopicName, Uuid,
+};
 use tokio::sync::oneshot;
 
 use super::{Appended, Groups, LogPort, partition_of, told_of_append};
 use crate::group::classic::{Join, Protocols};
-use crate::group::{FetchedOffset, GroupId, MemberId, OffsetCommit, OffsetKey, OffsetToCommit};
+use crate::group::{
+    FetchedOffset, GroupId, MemberId, OffsetCommit, OffsetKey, OffsetToCommit, Part, Transaction,
+    TransactionEnd,
+};
 
 const TOPIC: Uuid = Uuid([7; 16]);
 
@@ -29,6 +35,8 @@ struct Inner {
     /// Whether batches wait to be committed.
     holds: bool,
     held: Vec<oneshot::Sender<()>>,
+    /// Why the next batch is refused.
+    refuses: Option<ErrorCode>,
 }
 
 impl Log {
@@ -39,8 +47,11 @@ impl Log {
 }
 
 impl LogPort for Log {
-    fn append(&self, _: TopicIdPartition, batch: Bytes) -> Result<Appended, ErrorCode> {
+    fn append(&self, _: TopicIdPartition, batch: Bytes, _: Part) -> Result<Appended, ErrorCode> {
         let mut log = self.0.lock().unwrap();
+        if let Some(error) = log.refuses.take() {
+            return Err(error);
+        }
         let base = log.end;
         let mut bytes = batch.to_vec();
         bytes[..8].copy_from_slice(&base.0.to_be_bytes());
@@ -187,6 +198,57 @@ fn who_founds_a_group_is_answered_when_readers_see_it() {
         assert_eq!(joined.error, ErrorCode::MemberIdRequired);
         assert_eq!(groups.list().map(|all| all.len()), Ok(1));
     });
+}
+
+#[test]
+fn what_is_of_a_transaction_goes_alone_and_is_refused_alone() {
+    in_world(|runtime| async move {
+        let log = Log::default();
+        let groups = start(&runtime, config(&[]), Box::new(log.clone()));
+        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        let transaction = Transaction {
+            producer_id: ProducerId(7),
+            producer_epoch: ProducerEpoch(1),
+            verified: true,
+            guard: None,
+        };
+        let end = TransactionEnd {
+            producer_id: ProducerId(7),
+            producer_epoch: ProducerEpoch(2),
+            commit: true,
+            coordinator_epoch: 3,
+            transaction_version: 2,
+        };
+        log.0.lock().unwrap().refuses = Some(ErrorCode::InvalidProducerEpoch);
+        let first = groups.commit_transactional(commit("t", 5), transaction);
+        let behind = groups.commit_offsets(commit("t", 6));
+        assert_eq!(first.await, Err(ErrorCode::InvalidProducerEpoch));
+        assert_eq!(behind.await, Err(ErrorCode::CoordinatorNotAvailable), "it may try again");
+
+        let pending = groups.commit_transactional(commit("t", 7), transaction);
+        let plain = groups.commit_offsets(commit("u", 8));
+        let ended = groups.end_transaction(PartitionId(0), end);
+        assert_eq!(
+            (pending.await, plain.await),
+            (Ok(vec![ErrorCode::None]), Ok(vec![ErrorCode::None]))
+        );
+        assert_eq!(ended.await, Ok(()));
+        assert_eq!(committed(&groups, "t"), Some(Offset(7)));
+        let kinds: Vec<_> = log.0.lock().unwrap().batches.iter().map(kind_of).collect();
+        assert_eq!(kinds, [(true, false, 7, 1), (false, false, -1, -1), (true, true, 7, 2)]);
+
+        let again = start(&runtime, config(&[]), Box::new(log));
+        again.lead(TOPIC, 1, &[PartitionId(0)]);
+        until(&runtime, || again.list().is_ok()).await;
+        assert_eq!(committed(&again, "t"), Some(Offset(7)), "it is read again");
+    });
+}
+
+/// Whether a batch is transactional, and control; its producer's id and epoch.
+fn kind_of(batch: &Bytes) -> (bool, bool, i64, i16) {
+    let header = BatchHeader::read_checked(batch).expect("a batch");
+    let is = header.attributes;
+    (is.is_transactional(), is.is_control(), header.producer_id.0, header.producer_epoch.0)
 }
 
 #[test]

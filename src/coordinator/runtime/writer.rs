@@ -114,7 +114,7 @@ impl Groups {
 
     #[inline(never)]
     fn append_one(&self, (shard, batch): (Arc<Shard>, Batch)) -> Done {
-        let append = || self.inner.port.append(shard.partition, batch.bytes.clone());
+        let append = || self.inner.port.append(shard.partition, batch.bytes.clone(), batch.part);
         let result = contained(append);
         Done { shard, batch, result }
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_coordinator::group::Part;
 use ottla_coordinator::runtime::{Appended, LogPort};
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchBuilder, BatchHeader, BatchKind, Records};
 use ottla_protocol::coordinator::group::GroupRecord;
@@ -72,7 +73,12 @@ pub struct Seen {
 }
 
 impl LogPort for SimLogs {
-    fn append(&self, id: TopicIdPartition, batch: Bytes) -> Result<Appended, ErrorCode> {
+    fn append(
+        &self,
+        id: TopicIdPartition,
+        batch: Bytes,
+        part: Part,
+    ) -> Result<Appended, ErrorCode> {
         let now = self.weather.now();
         if self.dice.chance(now.refused_percent) {
             self.findings.count(|stats| stats.refusals += 1);
@@ -82,7 +88,7 @@ impl LogPort for SimLogs {
                 ErrorCode::NotLeaderOrFollower,
             ]));
         }
-        let mut appended = self.logs.append(id, batch)?;
+        let mut appended = self.logs.append(id, batch, part)?;
         if self.lie == Some(Lie::AnswerBeforeCommitted) {
             appended.committed = None;
         } else if now.delay_ms_max > 0 {

@@ -230,6 +230,24 @@ impl ClassicGroup {
         }
     }
 
+    /// Checks who commits offsets in a transaction: in any state, and older clients name nobody.
+    ///
+    /// # Errors
+    /// `UNKNOWN_MEMBER_ID`, `FENCED_INSTANCE_ID`, `ILLEGAL_GENERATION`.
+    pub fn check_transactional(
+        &self,
+        member: &MemberId,
+        instance: Option<&str>,
+        generation: i32,
+    ) -> Result<(), ErrorCode> {
+        let names_nobody = generation < 0 && member.is_empty() && instance.is_none();
+        if names_nobody || (generation < 0 && self.state == State::Empty) {
+            return Ok(());
+        }
+        self.check_member(member, instance)?;
+        if generation == self.generation { Ok(()) } else { Err(ErrorCode::IllegalGeneration) }
+    }
+
     /// Checks that somebody is a member, and the one who goes by his instance id (KIP-345).
     ///
     /// # Errors

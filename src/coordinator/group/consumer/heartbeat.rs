@@ -18,7 +18,7 @@ use super::state::Head;
 use super::target::Changing;
 use crate::group::change::Change;
 use crate::group::classic::{ClassicGroup, State};
-use crate::group::effect::{Answer, Effects, Then, Ticket, Write};
+use crate::group::effect::{Answer, Effects, Part, Then, Ticket, Write};
 use crate::group::timers::TimerKey;
 use crate::group::{GroupId, GroupShard, MemberId, Now, Slot};
 
@@ -117,7 +117,8 @@ impl GroupShard {
             return out.answer(ticket, Ok(answer));
         }
         let then = Then::Answer(ticket, answer);
-        out.writes.push(Write { at: self.end, records: Vec::new(), then });
+        let (at, records) = (self.end, Vec::new());
+        out.writes.push(Write { at, records, part: Part::None, then });
     }
 
     /// The session of a member begins anew.

@@ -12,7 +12,7 @@ use super::cluster::TestCluster;
 use super::render;
 use crate::group::consumer::{ChangedTopics, Resolve};
 use crate::group::{
-    Effects, GroupShard, LoadedRecord, Now, RecordBytes, Then, Ticket, Told, Write,
+    Effects, GroupShard, LoadedRecord, Now, Part, RecordBytes, Then, Ticket, Told, Write,
 };
 
 /// When a script begins, by the wall clock.
@@ -107,7 +107,16 @@ impl Harness {
         }
         for write in out.writes {
             for record in &write.records {
-                self.told.push(format!("log: {}", render::record(record)));
+                let of = match write.part {
+                    Part::None => String::new(),
+                    Part::Of(of) => format!("of {}: ", of.producer_id),
+                    Part::End(end) => {
+                        let how = if end.commit { "commits" } else { "aborts" };
+                        self.told.push(format!("log: {} {how}", end.producer_id));
+                        continue;
+                    }
+                };
+                self.told.push(format!("log: {of}{}", render::record(record)));
             }
             self.held.push(write);
         }
@@ -132,10 +141,15 @@ impl Harness {
     /// What waits is committed.
     pub(super) fn commit(&mut self) {
         while !self.held.is_empty() {
-            let Write { at, records, then } = self.held.remove(0);
+            let Write { at, records, part, then } = self.held.remove(0);
             let end = at.plus(records.len() as i64);
             assert_eq!(at, Offset(self.log.len() as i64), "writes are in order");
-            self.log.extend(records.into_iter().map(|record| Logged::Record(record, None)));
+            let logged = |record| match part {
+                Part::None => Logged::Record(record, None),
+                Part::Of(of) => Logged::Record(record, Some(of.producer_id)),
+                Part::End(end) => Logged::Marker(end.producer_id, end.commit),
+            };
+            self.log.extend(records.into_iter().map(logged));
             self.step(|shard, now, out| {
                 shard.commit(end, out);
                 shard.finish(now, then, Ok(()), out);

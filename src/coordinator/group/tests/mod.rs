@@ -4,6 +4,7 @@ mod cluster;
 mod harness;
 mod random;
 mod random_consumers;
+mod random_offsets;
 mod render;
 mod scripts;
 mod transitions;

@@ -74,6 +74,7 @@ pub(super) fn told(told: &Told) -> String {
         Ok(Answer::Committed(outcomes) | Answer::Left(outcomes)) => codes(outcomes),
         Ok(Answer::OffsetsDeleted(outcomes)) => codes(outcomes),
         Ok(Answer::Deleted) => "deleted".to_owned(),
+        Ok(Answer::TransactionEnded) => "ended".to_owned(),
         Ok(Answer::Joined(it)) => joined(it),
         Ok(Answer::Beat(Err(refusal))) => format!("{} ({})", refusal.error, refusal.text),
         Ok(Answer::Beat(Ok(beat))) => {

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `commit [member=] [generation=] [instance=] [retention=] PLACE@OFFSET...` | commits offsets |
 //! | `commit ... [metadata=LENGTH] [version=]` | with so long a text; as an older client |
+//! | `commit ... txn=PRODUCER` | as part of a producer's transaction |
+//! | `end PRODUCER commit` or `abort` | the transaction's marker comes |
 //! | `fetch [stable=true] [member=] [epoch=] [PLACE...]` | what readers are told |
 //! | `forget PLACE...` | an operator deletes offsets |
 //! | `delete` | an operator deletes the group |
@@ -24,13 +26,15 @@ use ottla_protocol::coordinator::group::share::{
     ShareGroupMemberMetadataKey, ShareGroupMemberMetadataValue, ShareGroupMetadataKey,
     ShareGroupMetadataValue,
 };
-use ottla_types::{LeaderEpoch, Offset, PartitionId, ProducerId, Timestamp, TopicName, Uuid};
+use ottla_types::{
+    LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, Timestamp, TopicName, Uuid,
+};
 
 use super::{Output, Script, group};
 use crate::group::tests::harness::Logged;
 use crate::group::{
     Change, CommittedOffset, FetchedOffset, MemberId, OffsetCommit, OffsetKey, OffsetToCommit,
-    RecordBytes,
+    RecordBytes, Transaction, TransactionEnd,
 };
 
 type Place = (TopicName, PartitionId);
@@ -44,6 +48,17 @@ impl Script {
         match name {
             "commit" => self.commit(args)?,
             "fetch" => return self.fetch(args),
+            "end" => {
+                let end = TransactionEnd {
+                    producer_id: ProducerId(args.next_pos().ok_or("PRODUCER")?.parse()?),
+                    producer_epoch: ProducerEpoch(1),
+                    commit: args.next_pos() == Some("commit"),
+                    coordinator_epoch: 0,
+                    transaction_version: 2,
+                };
+                let ticket = self.harness().ticket("end");
+                self.harness().step(|shard, _, out| shard.end_transaction(&end, ticket, out));
+            }
             "forget" => {
                 let places = places(args)?;
                 let ticket = self.harness().ticket("forget");
@@ -73,6 +88,7 @@ impl Script {
         let retention_ms = args.take_key("retention").map(str::parse).transpose()?;
         let version: i16 = args.take_key("version").unwrap_or("10").parse()?;
         let metadata: usize = args.take_key("metadata").unwrap_or("0").parse()?;
+        let producer: Option<i64> = args.take_key("txn").map(str::parse).transpose()?;
         let mut offsets = Vec::new();
         while let Some(one) = args.next_pos() {
             let ((topic, partition), offset) = offset(one)?;
@@ -95,7 +111,16 @@ impl Script {
             offsets,
         };
         let ticket = self.harness().ticket("commit");
-        self.harness().step(|shard, now, out| shard.commit_offsets(now, &request, ticket, out));
+        let transaction = producer.map(|producer| Transaction {
+            producer_id: ProducerId(producer),
+            producer_epoch: ProducerEpoch(0),
+            verified: true,
+            guard: None,
+        });
+        self.harness().step(|shard, now, out| match transaction {
+            None => shard.commit_offsets(now, &request, ticket, out),
+            Some(of) => shard.commit_transactional(now, &request, of, ticket, out),
+        });
         Ok(())
     }
 
