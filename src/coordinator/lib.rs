@@ -6,16 +6,19 @@
 //!   answer <── committed: high watermark has passed <────────┴─> log port
 //! ```
 //! A shard is a partition of `__consumer_offsets` that this node leads. Its core ([`group`]) is
-//! pure; the [`runtime`] holds its lock for CPU work only, appends outside of it, and tells answers
-//! when what they say is committed.
+//! pure; the [`runtime`] holds its lock for CPU work only, appends
+//! outside of it, and tells answers when what they say is committed.
 //!
 //! Deliberately absent so far: groups of KIP-932 and KIP-1071 (those of a directory that
 //! Kafka wrote are kept), transactions.
 
 pub mod group;
+mod names;
 mod producer_ids;
 pub mod runtime;
+mod shard_core;
 mod timeline;
+mod timers;
 
 pub use producer_ids::{AllocateBlock, IdBlock, ProducerIds};
 pub use runtime::{GroupOffset, Groups};

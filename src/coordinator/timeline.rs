@@ -130,6 +130,11 @@ impl<K: Ord + Clone, V: Clone> Timeline<K, V> {
         self.now.len()
     }
 
+    /// Whether what the next operation sees of a key is not committed.
+    pub fn is_changing(&self, key: &K) -> bool {
+        self.undo.contains_key(key)
+    }
+
     /// Whether everything is committed.
     pub fn is_settled(&self) -> bool {
         self.order.is_empty()

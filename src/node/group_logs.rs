@@ -13,9 +13,6 @@ use ottla_storage::{IncomingBatch, Marker, VerificationGuard};
 use ottla_types::{ErrorCode, NodeId, Offset, TopicIdPartition, Uuid};
 use std::sync::Arc;
 
-/// Bytes that are read at once.
-const PIECE_BYTES: u64 = 1 << 20;
-
 /// The partitions of this node.
 pub(crate) struct GroupLogs {
     pub(crate) runtime: Runtime,
@@ -61,10 +58,10 @@ impl LogPort for GroupLogs {
         Ok(config.message_bytes_max.min(config.segment_bytes) as usize)
     }
 
-    fn read(&self, id: TopicIdPartition, from: Offset) -> Result<Bytes, ErrorCode> {
+    fn read(&self, id: TopicIdPartition, from: Offset, bytes_max: u64) -> Result<Bytes, ErrorCode> {
         let spec = FetchSpec {
             offset: from,
-            bytes_max: PIECE_BYTES,
+            bytes_max,
             at_least_one: true,
             isolation: Isolation::ReadUncommitted,
             leader_epoch: None,
@@ -105,7 +102,7 @@ pub(crate) fn lead(groups: &Groups, image: &Image, node: NodeId) {
         return groups.lead(Uuid::ZERO, 0, &[]);
     };
     let led = topic.partitions().filter(|(_, partition)| partition.leader == node);
-    let led: Vec<_> = led.map(|(id, _)| id).collect();
+    let led: Vec<_> = led.map(|(id, partition)| (id, partition.leader_epoch)).collect();
     let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
     groups.lead(topic.id, count, &led);
 }

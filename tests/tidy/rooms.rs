@@ -63,7 +63,9 @@ const CORES: &[&str] = &[
     "src/replication/sessions",
     "src/replication/validation",
     "src/coordinator/group",
+    "src/coordinator/shard_core.rs",
     "src/coordinator/timeline.rs",
+    "src/coordinator/timers.rs",
     "src/storage/producer_state",
 ];
 

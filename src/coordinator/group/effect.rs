@@ -1,18 +1,14 @@
 //! What a step wants done, and what it answers.
 
-use bytes::Bytes;
-use ottla_types::{ErrorCode, Offset};
+use ottla_types::ErrorCode;
 
 use super::classic::{Joined, Synced};
 use super::consumer::{ConsumerBeat, Refusal, Resolve};
 use super::join::StaticReplaced;
 use super::names::GroupId;
 use super::sync::Assigned;
-use super::transactions::{Transaction, TransactionEnd};
-
-/// Names who waits for an answer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Ticket(pub u64);
+use crate::shard_core;
+pub use crate::shard_core::{Part, RecordBytes, Ticket};
 
 /// What the sender of a request is told.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,44 +34,14 @@ pub enum Answer {
 /// An answer, or why there is none.
 pub type Told = Result<Answer, ErrorCode>;
 
-/// Records that are appended together or not at all.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Write {
-    /// Where the first of them goes.
-    pub at: Offset,
-    /// The records; none in one that waits for all before it.
-    pub records: Vec<RecordBytes>,
-    /// Whether a transaction is concerned.
-    pub part: Part,
-    /// What is done once they are committed, or could not be.
-    pub then: Then,
-}
-
-/// What records have to do with transactions of clients.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Part {
-    /// Nothing.
-    #[default]
-    None,
-    /// They are part of one.
-    Of(Transaction),
-    /// They are the marker that ends one.
-    End(TransactionEnd),
-}
-
-/// A record as it is appended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordBytes {
-    /// Its key.
-    pub key: Bytes,
-    /// Its value; `None` deletes.
-    pub value: Option<Bytes>,
-}
+/// Records of groups that are appended together or not at all.
+pub type Write = shard_core::Write<Then>;
 
 /// What follows a write.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub enum Then {
     /// Nobody waits for it.
+    #[default]
     Nothing,
     /// An answer.
     Answer(Ticket, Answer),
@@ -89,23 +55,11 @@ pub enum Then {
     Answers(Box<Then>, Vec<(Ticket, Told)>),
 }
 
-/// What a step wants done, in causal order.
-#[derive(Default, Debug)]
-pub struct Effects {
-    /// Records to be appended.
-    pub writes: Vec<Write>,
-    /// What may be told at once.
-    pub answers: Vec<(Ticket, Told)>,
-    /// Patterns that are to be looked up, on behalf of who asked for the step.
-    pub resolves: Vec<Resolve>,
-}
+/// What a step wants done, in causal order. Its errands are patterns that are to be looked up, on
+/// behalf of who asked for the step.
+pub type Effects = shard_core::Effects<Answer, Then, Resolve>;
 
 impl Effects {
-    /// Tells somebody something at once.
-    pub fn answer(&mut self, ticket: Ticket, told: Told) {
-        self.answers.push((ticket, told));
-    }
-
     /// Lets all answers wait for what was written: whoever hears one finds in the log, and in what
     /// readers are told, what led to it. If it cannot be kept, they hear why instead.
     pub(super) fn answer_when_kept(&mut self) {
@@ -113,7 +67,7 @@ impl Effects {
             return;
         }
         let Some(last) = self.writes.last_mut() else { return };
-        let then = std::mem::replace(&mut last.then, Then::Nothing);
+        let then = std::mem::take(&mut last.then);
         last.then = Then::Answers(Box::new(then), std::mem::take(&mut self.answers));
     }
 }

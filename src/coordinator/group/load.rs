@@ -31,6 +31,7 @@ use super::consumer::Meaning;
 use super::effect::Effects;
 use super::offsets::{CommittedOffset, OffsetKey};
 use super::{GroupId, GroupShard, Now, Slot};
+use crate::shard_core::LoadedRecord;
 
 /// The protocol of a group that is not a classic one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,19 +49,6 @@ pub struct OtherGroup {
     pub keys: BTreeSet<Bytes>,
     /// How many members it has.
     pub members: usize,
-}
-
-/// A record of the log.
-#[derive(Clone, Copy, Debug)]
-pub struct LoadedRecord<'a> {
-    /// Its offset.
-    pub offset: Offset,
-    /// The transaction's producer, if it is part of one.
-    pub producer: Option<ProducerId>,
-    /// Its key.
-    pub key: &'a [u8],
-    /// Its value; `None` deletes.
-    pub value: Option<&'a [u8]>,
 }
 
 /// What a record of another protocol's group is about.

@@ -24,6 +24,7 @@
 //! Source: `GroupMetadataManager`, `OffsetMetadataManager`, `GroupCoordinatorShard` of Kafka.
 
 mod admin;
+mod as_core;
 mod change;
 pub mod classic;
 pub mod consumer;
@@ -47,8 +48,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_config::GroupsConfig;
-use ottla_types::{ErrorCode, MonoTime, Offset, ProducerId, Timestamp};
+use ottla_types::{ErrorCode, Offset, ProducerId, Timestamp};
 
+pub use crate::shard_core::{LoadedRecord, Now};
 use crate::timeline::Timeline;
 pub use admin::{DescribedGroup, DescribedMember, ListedGroup};
 pub use change::Change;
@@ -56,22 +58,13 @@ use classic::ClassicGroup;
 use consumer::{ConsumerGroups, NoCluster, SharedCluster};
 pub use effect::{Answer, Effects, Part, RecordBytes, Then, Ticket, Told, Write};
 pub use figures::{GroupCounts, GroupsByState};
-pub use load::{LoadedRecord, OtherGroup, OtherKind};
+pub use load::{OtherGroup, OtherKind};
 pub use names::{GroupId, MemberId};
 use timers::Timers;
 
 pub use transactions::{Transaction, TransactionEnd};
 
 pub use offsets::{CommittedOffset, FetchedOffset, OffsetCommit, OffsetKey, OffsetToCommit};
-
-/// The moment of a step.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Now {
-    /// For timeouts.
-    pub mono: MonoTime,
-    /// For records.
-    pub wall: Timestamp,
-}
 
 /// Names a classic group's state: a group that was deleted and came back has another one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

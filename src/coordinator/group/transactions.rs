@@ -13,41 +13,14 @@
 //! Source: `OffsetMetadataManager.commitTransactionalOffset`, `replayEndTransactionMarker`.
 
 use ottla_protocol::control::{ControlRecord, EndTransaction};
-use ottla_types::{ErrorCode, Offset, ProducerEpoch, ProducerId};
+use ottla_types::{ErrorCode, Offset, ProducerId};
 
 use super::change::Change;
 use super::consumer::Committer;
 use super::effect::{Answer, Effects, Part, RecordBytes, Then, Ticket, Write};
 use super::offsets::{CommittedOffset, OffsetCommit, OffsetKey};
 use super::{GroupId, GroupShard, Now, Slot};
-
-/// The transaction that records are part of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Transaction {
-    /// Its producer.
-    pub producer_id: ProducerId,
-    /// The producer's epoch.
-    pub producer_epoch: ProducerEpoch,
-    /// Whether it must be open in the partition, or have been verified.
-    pub verified: bool,
-    /// Of the verification, where there was one.
-    pub guard: Option<u64>,
-}
-
-/// The end of a transaction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct TransactionEnd {
-    /// Its producer.
-    pub producer_id: ProducerId,
-    /// The producer's epoch from now on.
-    pub producer_epoch: ProducerEpoch,
-    /// Whether its offsets count.
-    pub commit: bool,
-    /// Epoch of the transaction's coordinator.
-    pub coordinator_epoch: i32,
-    /// `transaction.version` of the transaction.
-    pub transaction_version: i16,
-}
+pub use crate::shard_core::{Transaction, TransactionEnd};
 
 impl GroupShard {
     /// Commits offsets, once their transaction is.

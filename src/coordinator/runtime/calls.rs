@@ -1,19 +1,20 @@
 //! What handlers, and the node, ask of the coordinator. Whatever waits for the log begins at once:
 //! requests of a connection are begun in their order.
 
+use std::sync::Arc;
+
 use ottla_runtime::Plane;
 use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
-use tokio::sync::oneshot;
 
 use super::Groups;
 use super::resolving::MaySee;
+use super::shards::hear;
 use crate::group::classic::{Join, Joined, Leave, Sync, Synced};
 use crate::group::consumer::{
     ChangedTopics, ConsumerBeat, ConsumerHeartbeat, Refusal, SharedCluster,
 };
 use crate::group::{
-    Answer, GroupId, GroupShard, ListedGroup, MemberId, OffsetCommit, Told, Transaction,
-    TransactionEnd,
+    Answer, GroupId, GroupShard, ListedGroup, MemberId, OffsetCommit, Transaction, TransactionEnd,
 };
 
 impl Groups {
@@ -23,7 +24,7 @@ impl Groups {
         request: OffsetCommit,
     ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
         let group = request.group.clone();
-        let told = self.ask(&group, |core, now, ticket, out| {
+        let told = self.shards.ask(&group, |core, now, ticket, out| {
             core.commit_offsets(now, &request, ticket, out);
         });
         async move {
@@ -41,7 +42,7 @@ impl Groups {
         transaction: Transaction,
     ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
         let group = request.group.clone();
-        let told = self.ask(&group, |core, now, ticket, out| {
+        let told = self.shards.ask(&group, |core, now, ticket, out| {
             core.commit_transactional(now, &request, transaction, ticket, out);
         });
         async move {
@@ -58,11 +59,10 @@ impl Groups {
         partition: PartitionId,
         end: TransactionEnd,
     ) -> impl Future<Output = Result<(), ErrorCode>> + Send + use<> {
-        let shard = self.inner.shards.read().expect("never poisoned").get(&partition).cloned();
-        let told = shard.ok_or(ErrorCode::NotCoordinator).and_then(|shard| {
-            self.ask_shard(&shard, |core, _, ticket, out| core.end_transaction(&end, ticket, out))
+        let told = self.shards.ask_partition(partition, |core, _, ticket, out| {
+            core.end_transaction(&end, ticket, out);
         });
-        async move { hear(told.map(|(told, _)| told)).await.map(drop) }
+        async move { hear(told).await.map(drop) }
     }
 
     /// A member joins; begins at once. The refusal of a shard has no member id. In a consumer group
@@ -90,7 +90,8 @@ impl Groups {
         request: Sync,
     ) -> impl Future<Output = Result<Synced, ErrorCode>> + Send + use<> {
         let group = request.group.clone();
-        let told = self.ask(&group, |core, now, ticket, out| core.sync(now, request, ticket, out));
+        let told =
+            self.shards.ask(&group, |core, now, ticket, out| core.sync(now, request, ticket, out));
         async move {
             match hear(told).await? {
                 Answer::Synced(synced) => Ok(synced),
@@ -105,8 +106,9 @@ impl Groups {
         request: Leave,
     ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
         let group = request.group.clone();
-        let told =
-            self.ask(&group, |core, now, ticket, out| core.leave(now, &request, ticket, out));
+        let told = self
+            .shards
+            .ask(&group, |core, now, ticket, out| core.leave(now, &request, ticket, out));
         async move {
             match hear(told).await? {
                 Answer::Left(outcomes) => Ok(outcomes),
@@ -125,11 +127,11 @@ impl Groups {
         member: (&MemberId, Option<&str>),
         generation: i32,
     ) -> Result<(), ErrorCode> {
-        let shard = self.shard(group)?;
-        let now = self.now();
+        let shard = self.shards.of(group)?;
+        let now = self.shards.now();
         let mut state = shard.state.lock().map_err(|_| ErrorCode::NotCoordinator)?;
         let result = state.core()?.heartbeat(now, group, member, generation);
-        self.watch_deadline(&mut state);
+        self.shards.watch_deadline(&mut state);
         result
     }
 
@@ -142,7 +144,7 @@ impl Groups {
     ) -> impl Future<Output = Result<ConsumerBeat, Refusal>> + Send + use<> {
         let group = request.group.clone();
         // A topic that was answered for is here, also before this shard is told of it.
-        let cluster = self.inner.cluster.read().expect("never poisoned").clone();
+        let cluster = self.cluster();
         let told = self.ask_and_resolve(&group, may_see, |core, now, ticket, out| {
             core.cluster_changed(cluster, &ChangedTopics::default());
             core.consumer_heartbeat(now, &request, ticket, out);
@@ -159,12 +161,15 @@ impl Groups {
     /// The metadata says something else, of these topics above all: groups that read them will
     /// look them up.
     pub fn cluster_changed(&self, cluster: SharedCluster, changed: ChangedTopics) {
-        *self.inner.cluster.write().expect("never poisoned") = cluster.clone();
-        let groups = self.clone();
-        self.inner.runtime.spawn(Plane::Groups, "tell groups of the cluster", async move {
-            for shard in groups.all_shards() {
-                if let Ok(mut state) = shard.state.lock() {
-                    state.cluster_changed(&cluster, &changed);
+        self.set_cluster(cluster.clone());
+        let shards = self.shards.clone();
+        self.runtime().spawn(Plane::Groups, "tell groups of the cluster", async move {
+            for shard in shards.all() {
+                // One that is being loaded is told when it begins.
+                if let Ok(mut state) = shard.state.lock()
+                    && let Ok(core) = state.core()
+                {
+                    core.cluster_changed(cluster.clone(), &changed);
                 }
             }
         });
@@ -179,7 +184,7 @@ impl Groups {
         group: &GroupId,
         read: impl FnOnce(&GroupShard) -> R,
     ) -> Result<R, ErrorCode> {
-        let shard = self.shard(group)?;
+        let shard = self.shards.of(group)?;
         let mut state = shard.state.lock().map_err(|_| ErrorCode::NotCoordinator)?;
         state.core().map(|core| read(core))
     }
@@ -189,7 +194,8 @@ impl Groups {
         &self,
         group: &GroupId,
     ) -> impl Future<Output = Result<(), ErrorCode>> + Send + use<> {
-        let told = self.ask(group, |core, _, ticket, out| core.delete_group(group, ticket, out));
+        let told =
+            self.shards.ask(group, |core, _, ticket, out| core.delete_group(group, ticket, out));
         async move { hear(told).await.map(drop) }
     }
 
@@ -199,7 +205,7 @@ impl Groups {
         group: &GroupId,
         partitions: &[(TopicName, PartitionId)],
     ) -> impl Future<Output = Result<Vec<ErrorCode>, ErrorCode>> + Send + use<> {
-        let told = self.ask(group, |core, _, ticket, out| {
+        let told = self.shards.ask(group, |core, _, ticket, out| {
             core.delete_offsets(group, partitions, ticket, out);
         });
         async move {
@@ -216,7 +222,7 @@ impl Groups {
     /// `COORDINATOR_LOAD_IN_PROGRESS` while some are not known yet.
     pub fn list(&self) -> Result<Vec<ListedGroup>, ErrorCode> {
         let mut all = Vec::new();
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             let Ok(mut state) = shard.state.lock() else { continue };
             match state.core() {
                 Ok(core) => all.extend(core.list()),
@@ -232,19 +238,16 @@ impl Groups {
         if topics.is_empty() {
             return;
         }
-        let groups = self.clone();
-        self.inner.runtime.spawn(Plane::Data(0), "forget offsets of topics", async move {
-            for shard in groups.all_shards() {
+        let (shards, topics) = (self.shards.clone(), Arc::new(topics));
+        self.runtime().spawn(Plane::Data(0), "forget offsets of topics", async move {
+            for shard in shards.all() {
+                let topics = topics.clone();
                 if let Ok(mut state) = shard.state.lock() {
-                    state.topics_deleted(&topics);
+                    // All offsets are looked at for it.
+                    state.step_when_loaded(move |core, out| core.topics_deleted(&topics, out));
+                    shards.settle(&shard, state);
                 }
-                groups.append(&shard);
             }
         });
     }
-}
-
-/// Waits for an answer; whoever dropped the question will not answer it.
-async fn hear(told: Result<oneshot::Receiver<Told>, ErrorCode>) -> Told {
-    told?.await.unwrap_or(Err(ErrorCode::NotCoordinator))
 }

@@ -1,27 +1,24 @@
 //! What the coordinator tells about itself (`GroupCoordinatorMetrics`). Computed when it is asked
 //! for, a shard at a time under its lock.
 
-use std::sync::MutexGuard;
 use std::time::Duration;
 
 use ottla_runtime::metrics::{self, Readings};
 use ottla_types::Offset;
 
 use super::Groups;
-use super::shard::{Phase, State};
+use super::shard::Phase;
 use crate::group::{GroupCounts, GroupId, GroupsByState, OffsetKey};
 
-/// What outlives a shard.
+/// How long logs took to be read.
 #[derive(Default)]
-pub(super) struct Figures {
-    /// Counted by shards that are gone.
-    gone: GroupCounts,
+pub(super) struct LoadTimes {
     loads: u32,
     longest_load: Duration,
     all_loads: Duration,
 }
 
-impl Figures {
+impl LoadTimes {
     /// A shard's log was read.
     pub(super) fn loaded(&mut self, took: Duration) {
         self.loads += 1;
@@ -42,22 +39,11 @@ pub struct GroupOffset {
 }
 
 impl Groups {
-    pub(super) fn figures(&self) -> MutexGuard<'_, Figures> {
-        self.inner.figures.lock().expect("nothing panics while it is held")
-    }
-
-    /// A shard is about to end: what it has counted stays.
-    pub(super) fn keep_counts(&self, state: &mut State) {
-        if let Phase::Active(core) = &state.phase {
-            self.figures().gone += core.counts();
-        }
-    }
-
     /// Tells all metrics but those of single groups.
     pub fn tell(&self, readings: &mut Readings) {
         let (mut counts, mut groups) = (GroupCounts::default(), GroupsByState::new());
         let (mut offsets, mut phases) = (0, [0_u32; 3]);
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             // Whoever panicked under the lock has left a shard that nobody serves.
             let Ok(state) = shard.state.lock() else {
                 phases[2] += 1;
@@ -79,9 +65,9 @@ impl Groups {
         }
         readings.tell(&metrics::NUM_OFFSETS, &[], offsets as f64);
         tell_groups(&groups, readings);
-        let figures = self.figures();
-        counts += figures.gone;
+        counts += self.counts_of_gone();
         tell_counts(&counts, readings);
+        let figures = self.shards.load_times();
         let ms = |time: Duration| time.as_secs_f64() * 1e3;
         let mean = figures.all_loads.checked_div(figures.loads).unwrap_or_default();
         readings.tell(&metrics::PARTITION_LOAD_TIME_MAX, &[], ms(figures.longest_load));
@@ -92,7 +78,7 @@ impl Groups {
     #[must_use]
     pub fn committed_offsets(&self, count_max: usize) -> (Vec<GroupOffset>, usize) {
         let (mut told, mut all) = (Vec::new(), 0);
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             let Ok(state) = shard.state.lock() else { continue };
             let Phase::Active(core) = &state.phase else { continue };
             all += core.offset_count();
@@ -111,7 +97,7 @@ impl Groups {
     #[must_use]
     pub fn member_counts(&self) -> Vec<(GroupId, usize)> {
         let mut all = Vec::new();
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             let Ok(state) = shard.state.lock() else { continue };
             if let Phase::Active(core) = &state.phase {
                 all.extend(core.member_counts());

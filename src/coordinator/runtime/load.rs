@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_config::GroupsConfig;
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchHeader, Records};
 use ottla_protocol::control::ControlRecord;
 use ottla_types::{Offset, TopicIdPartition};
 
 use super::port::LogPort;
-use crate::group::{GroupShard, LoadedRecord};
+use crate::shard_core::{LoadedRecord, ShardCore};
 
 /// Most bytes that the records of a batch may decompress to.
 const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
@@ -18,16 +17,17 @@ const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 ///
 /// # Errors
 /// What cannot be read, in words: the shard is not served then.
-pub(super) fn load(
+pub(super) fn load<C: ShardCore>(
     port: &dyn LogPort,
     partition: TopicIdPartition,
-    config: Arc<GroupsConfig>,
-) -> Result<(GroupShard, Offset), String> {
-    let mut shard = GroupShard::new(config);
+    config: Arc<C::Config>,
+    piece_bytes: u64,
+) -> Result<(C, Offset), String> {
+    let mut shard = C::new(config);
     let (start, end) = port.bounds(partition).map_err(|error| error.to_string())?;
     let mut next = start;
     while next < end {
-        let piece = port.read(partition, next).map_err(|error| error.to_string())?;
+        let piece = port.read(partition, next, piece_bytes).map_err(|error| error.to_string())?;
         let after = load_piece(&mut shard, &piece, next)?;
         if after == next {
             // What is left is a gap that a compaction made.
@@ -39,7 +39,7 @@ pub(super) fn load(
 }
 
 /// Replays the whole batches of a piece; returns the offset behind them.
-fn load_piece(shard: &mut GroupShard, piece: &Bytes, from: Offset) -> Result<Offset, String> {
+fn load_piece<C: ShardCore>(shard: &mut C, piece: &Bytes, from: Offset) -> Result<Offset, String> {
     let (mut next, mut left) = (from, &piece[..]);
     while left.len() >= BATCH_OVERHEAD {
         let header = BatchHeader::read(left).map_err(|error| error.to_string())?;
@@ -53,7 +53,7 @@ fn load_piece(shard: &mut GroupShard, piece: &Bytes, from: Offset) -> Result<Off
 }
 
 fn load_batch(
-    shard: &mut GroupShard,
+    shard: &mut impl ShardCore,
     header: &BatchHeader,
     records: &[u8],
     from: Offset,

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use ottla_types::{ErrorCode, Offset, TopicIdPartition};
 
-use crate::group::Part;
+use crate::shard_core::Part;
 
 /// Completes when what was appended is committed.
 pub type Committed = Pin<Box<dyn Future<Output = Result<(), ErrorCode>> + Send>>;
@@ -41,11 +41,16 @@ pub trait LogPort: Send + Sync {
     fn batch_bytes_max(&self, partition: TopicIdPartition) -> Result<usize, ErrorCode>;
 
     /// Whole batches from `from` on, the first of which may begin below it; empty at the end of
-    /// what is committed. Reads files.
+    /// what is committed. At most `bytes_max`, but for a first batch that is longer. Reads files.
     ///
     /// # Errors
     /// When the log cannot be read.
-    fn read(&self, partition: TopicIdPartition, from: Offset) -> Result<Bytes, ErrorCode>;
+    fn read(
+        &self,
+        partition: TopicIdPartition,
+        from: Offset,
+        bytes_max: u64,
+    ) -> Result<Bytes, ErrorCode>;
 
     /// Where the log begins, and where what is committed ends.
     ///

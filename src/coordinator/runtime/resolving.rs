@@ -22,26 +22,24 @@ impl Groups {
         may_see: MaySee,
         step: impl FnOnce(&mut GroupShard, Now, Ticket, &mut Effects),
     ) -> Result<oneshot::Receiver<Told>, ErrorCode> {
-        let shard = self.shard(group)?;
-        let (told, resolves) = self.ask_shard(&shard, step)?;
+        let shard = self.shards.of(group)?;
+        let (told, resolves) = self.shards.ask_shard(&shard, step)?;
         for resolve in resolves {
             self.resolve(shard.clone(), resolve, may_see.clone());
         }
         Ok(told)
     }
 
-    fn resolve(&self, shard: Arc<Shard>, resolve: Resolve, may_see: MaySee) {
-        let groups = self.clone();
-        let cluster = self.inner.cluster.read().expect("never poisoned").clone();
-        let (plane, at) = (self.plane(&shard.partition), self.now().wall);
+    fn resolve(&self, shard: Arc<Shard<GroupShard>>, resolve: Resolve, may_see: MaySee) {
+        let shards = self.shards.clone();
+        let runtime = self.runtime().clone();
+        let cluster = self.cluster();
+        let (plane, at) = (shards.plane(&shard.partition), shards.now().wall);
         let work = async move {
             let look_up = move || resolve.look_up(at, &*cluster, &*may_see);
-            let found = groups.inner.runtime.blocking(plane, look_up).await;
-            if let Ok(mut state) = shard.state.lock() {
-                state.step(|core, out| core.regexes_found(found, out));
-            }
-            groups.append(&shard);
+            let found = runtime.blocking(plane, look_up).await;
+            shards.step(&shard, |core, _, out| core.regexes_found(found, out));
         };
-        self.inner.runtime.spawn(plane, "look up patterns of topics", work);
+        self.runtime().spawn(plane, "look up patterns of topics", work);
     }
 }

@@ -14,60 +14,65 @@
 //! A write without records waits for those before it: what it answers was decided by them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::AtomicI32;
 
 use bytes::Bytes;
 use ottla_protocol::batch::{BATCH_OVERHEAD, BatchBuilder, BatchKind};
 use ottla_protocol::compression::Codec;
-use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition, TopicName, Uuid};
+use ottla_types::{ErrorCode, LeaderEpoch, Offset, TopicIdPartition};
 use tokio::sync::oneshot;
 
-use crate::group::consumer::{ChangedTopics, Resolve, SharedCluster};
-use crate::group::{Effects, GroupShard, Now, Part, Then, Ticket, Told, Write};
+use crate::shard_core::{
+    Effects, EffectsOf, Now, Part, RecordBytes, ShardCore, Ticket, ToldBy, Write,
+};
 
 /// Bytes that a record may take besides its key and value.
 const RECORD_OVERHEAD_MAX: usize = 32;
 
 /// What a shard is doing.
-pub(super) enum Phase {
+pub(super) enum Phase<C> {
     /// Its log is read.
     Loading,
     /// It serves.
-    Active(Box<GroupShard>),
+    Active(Box<C>),
     /// Its log cannot be read, or it is not led here any more.
     Gone,
 }
 
+/// A step that nobody waits for.
+type Later<C> = Box<dyn FnOnce(&mut C, &mut EffectsOf<C>) + Send>;
+
 /// A shard's state.
-pub(super) struct State {
-    pub(super) phase: Phase,
-    waiting: BTreeMap<Ticket, oneshot::Sender<Told>>,
+pub(super) struct State<C: ShardCore> {
+    pub(super) phase: Phase<C>,
+    waiting: BTreeMap<Ticket, oneshot::Sender<ToldBy<C>>>,
     tickets: u64,
     /// Writes that were decided and are not appended.
-    open: VecDeque<Write>,
+    open: VecDeque<Write<C::Then>>,
     /// What is done when the records below an offset are committed.
-    parked: VecDeque<(Offset, Then)>,
+    parked: VecDeque<(Offset, C::Then)>,
     appending: bool,
     /// Everything below it is committed.
     committed: Offset,
     /// Whether the writer knows that something is open.
     queued: bool,
-    /// Topics that were deleted while the log is read.
-    deleted: Vec<(TopicName, Uuid)>,
-    /// Patterns that are to be looked up.
-    resolves: Vec<Resolve>,
+    /// What is done when the log is read.
+    later: Vec<Later<C>>,
+    /// What is to be done beside the log.
+    errands: Vec<C::Errand>,
 }
 
 /// Writes that are appended as one batch.
-pub(super) struct Batch {
+pub(super) struct Batch<T> {
     pub(super) base: Offset,
     pub(super) bytes: Bytes,
     pub(super) part: Part,
     end: Offset,
-    thens: Vec<Then>,
+    thens: Vec<T>,
 }
 
-impl State {
-    pub(super) fn loading() -> State {
+impl<C: ShardCore> State<C> {
+    pub(super) fn loading() -> State<C> {
         State {
             phase: Phase::Loading,
             waiting: BTreeMap::new(),
@@ -77,36 +82,30 @@ impl State {
             appending: false,
             committed: Offset::ZERO,
             queued: false,
-            deleted: Vec::new(),
-            resolves: Vec::new(),
+            later: Vec::new(),
+            errands: Vec::new(),
         }
     }
 
-    /// Topics were deleted: their offsets are forgotten, or will be when they are known.
-    pub(super) fn topics_deleted(&mut self, topics: &[(TopicName, Uuid)]) {
+    /// A step of the core, or of the one that is being loaded.
+    pub(super) fn step_when_loaded(
+        &mut self,
+        step: impl FnOnce(&mut C, &mut EffectsOf<C>) + Send + 'static,
+    ) {
         match self.phase {
-            Phase::Loading => self.deleted.extend_from_slice(topics),
-            Phase::Active(_) => self.step(|core, out| core.topics_deleted(topics, out)),
+            Phase::Loading => self.later.push(Box::new(step)),
+            Phase::Active(_) => self.step(step),
             Phase::Gone => {}
         }
     }
 
-    /// The metadata says something else, of these topics above all.
-    pub(super) fn cluster_changed(&mut self, cluster: &SharedCluster, changed: &ChangedTopics) {
-        if let Phase::Active(core) = &mut self.phase {
-            core.cluster_changed(cluster.clone(), changed);
-        }
-    }
-
     /// The log is read, up to `end`: the shard serves.
-    pub(super) fn begin(&mut self, core: GroupShard, end: Offset, now: Now) {
+    pub(super) fn begin(&mut self, core: C, end: Offset, now: Now) {
         self.phase = Phase::Active(Box::new(core));
         self.committed = end;
         self.step(|core, out| core.loaded(now, end, out));
-        let deleted = std::mem::take(&mut self.deleted);
-        if !deleted.is_empty() {
-            // All offsets are looked at for it.
-            self.step(|core, out| core.topics_deleted(&deleted, out));
+        for step in std::mem::take(&mut self.later) {
+            self.step(step);
         }
     }
 
@@ -114,7 +113,7 @@ impl State {
     ///
     /// # Errors
     /// `COORDINATOR_LOAD_IN_PROGRESS`, `NOT_COORDINATOR`.
-    pub(super) fn core(&mut self) -> Result<&mut GroupShard, ErrorCode> {
+    pub(super) fn core(&mut self) -> Result<&mut C, ErrorCode> {
         match &mut self.phase {
             Phase::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
             Phase::Active(core) => Ok(core),
@@ -128,8 +127,8 @@ impl State {
     /// When the shard does not serve.
     pub(super) fn ask(
         &mut self,
-        step: impl FnOnce(&mut GroupShard, Ticket, &mut Effects),
-    ) -> Result<oneshot::Receiver<Told>, ErrorCode> {
+        step: impl FnOnce(&mut C, Ticket, &mut EffectsOf<C>),
+    ) -> Result<oneshot::Receiver<ToldBy<C>>, ErrorCode> {
         self.core()?;
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
@@ -140,16 +139,16 @@ impl State {
     }
 
     /// A step of the core.
-    pub(super) fn step(&mut self, step: impl FnOnce(&mut GroupShard, &mut Effects)) {
+    pub(super) fn step(&mut self, step: impl FnOnce(&mut C, &mut EffectsOf<C>)) {
         let Phase::Active(core) = &mut self.phase else { return };
         let mut out = Effects::default();
         step(core, &mut out);
         self.perform(out);
     }
 
-    fn perform(&mut self, out: Effects) {
+    fn perform(&mut self, out: EffectsOf<C>) {
         self.open.extend(out.writes);
-        self.resolves.extend(out.resolves);
+        self.errands.extend(out.errands);
         for (ticket, told) in out.answers {
             if let Some(waiting) = self.waiting.remove(&ticket) {
                 // Whoever has hung up does not hear it.
@@ -158,9 +157,9 @@ impl State {
         }
     }
 
-    /// What is to be looked up; the caller does so.
-    pub(super) fn take_resolves(&mut self) -> Vec<Resolve> {
-        std::mem::take(&mut self.resolves)
+    /// What is to be done beside the log; the caller does so.
+    pub(super) fn take_errands(&mut self) -> Vec<C::Errand> {
+        std::mem::take(&mut self.errands)
     }
 
     /// Whether the writer is to be told that something is open; the caller does so. It looks again
@@ -173,7 +172,12 @@ impl State {
 
     /// The next batch, which the caller appends; `None` when there is none, or one is under way.
     /// What is longer than any batch may be is given up here.
-    pub(super) fn next_batch(&mut self, bytes_max: usize, codec: Codec, now: Now) -> Option<Batch> {
+    pub(super) fn next_batch(
+        &mut self,
+        bytes_max: usize,
+        codec: Codec,
+        now: Now,
+    ) -> Option<Batch<C::Then>> {
         self.queued = false;
         if self.appending {
             return None;
@@ -217,24 +221,24 @@ impl State {
     }
 
     /// The batch is in the log, and waits there until it is committed. Returns where it ends.
-    pub(super) fn appended(&mut self, batch: Batch) -> Offset {
+    pub(super) fn appended(&mut self, batch: Batch<C::Then>) -> Offset {
         self.appending = false;
         self.parked.extend(batch.thens.into_iter().map(|then| (batch.end, then)));
         batch.end
     }
 
     /// The batch could not be appended.
-    pub(super) fn append_failed(&mut self, batch: Batch, error: ErrorCode, now: Now) {
+    pub(super) fn append_failed(&mut self, batch: Batch<C::Then>, error: ErrorCode, now: Now) {
         self.appending = false;
         self.undo(batch.base, batch.thens, error, now);
     }
 
     /// Undoes everything from `base` on; `thens` waited for the front of it. What is behind a
     /// write that is too long, or of a transaction that may not go on, can be tried again.
-    fn undo(&mut self, base: Offset, thens: Vec<Then>, error: ErrorCode, now: Now) {
+    fn undo(&mut self, base: Offset, thens: Vec<C::Then>, error: ErrorCode, now: Now) {
         let open = std::mem::take(&mut self.open);
         let thens = thens.into_iter().chain(open.into_iter().map(|write| write.then));
-        let thens: Vec<Then> = thens.collect();
+        let thens: Vec<C::Then> = thens.collect();
         self.step(|core, out| {
             core.revert(now, base, error, out);
             let mut told = error;
@@ -251,9 +255,9 @@ impl State {
     pub(super) fn committed(&mut self, end: Offset, now: Now) {
         self.committed = self.committed.max(end);
         let count = self.parked.partition_point(|(needed, _)| *needed <= end);
-        let thens: Vec<Then> = self.parked.drain(..count).map(|(_, then)| then).collect();
+        let thens: Vec<C::Then> = self.parked.drain(..count).map(|(_, then)| then).collect();
         self.step(|core, out| {
-            core.commit(end, out);
+            core.commit(now, end, out);
             for then in thens {
                 core.finish(now, then, Ok(()), out);
             }
@@ -263,10 +267,10 @@ impl State {
     /// What is below `end` has not been committed in the time that those have who wait for it: they
     /// hear so, and wait no longer. It stays in the log, and may yet be committed.
     pub(super) fn overdue(&mut self, end: Offset, now: Now) {
-        let is_due = |(needed, _): &&mut (Offset, Then)| *needed <= end;
+        let is_due = |(needed, _): &&mut (Offset, C::Then)| *needed <= end;
         let parked = self.parked.iter_mut().take_while(is_due);
-        let thens = parked.map(|(_, then)| std::mem::replace(then, Then::Nothing));
-        let thens: Vec<Then> = thens.collect();
+        let thens = parked.map(|(_, then)| std::mem::take(then));
+        let thens: Vec<C::Then> = thens.collect();
         self.step(|core, out| {
             for then in thens {
                 core.finish(now, then, Err(ErrorCode::CoordinatorNotAvailable), out);
@@ -313,15 +317,17 @@ fn builder_of(part: Part, codec: Codec, now: Now) -> BatchBuilder {
 }
 
 /// Most bytes that a batch of this write alone may take.
-fn len_of(write: &Write) -> usize {
-    let record = |record: &crate::group::RecordBytes| {
+fn len_of<T>(write: &Write<T>) -> usize {
+    let record = |record: &RecordBytes| {
         record.key.len() + record.value.as_ref().map_or(0, Bytes::len) + RECORD_OVERHEAD_MAX
     };
     BATCH_OVERHEAD + write.records.iter().map(record).sum::<usize>()
 }
 
 /// A shard, by its partition.
-pub(super) struct Shard {
+pub(crate) struct Shard<C: ShardCore> {
     pub(super) partition: TopicIdPartition,
-    pub(super) state: std::sync::Mutex<State>,
+    /// The epoch in which the log is led here; its only writer is `lead`.
+    pub(super) epoch: AtomicI32,
+    pub(super) state: std::sync::Mutex<State<C>>,
 }

@@ -69,7 +69,7 @@ impl LogPort for Log {
         Ok(1 << 20)
     }
 
-    fn read(&self, _: TopicIdPartition, from: Offset) -> Result<Bytes, ErrorCode> {
+    fn read(&self, _: TopicIdPartition, from: Offset, _: u64) -> Result<Bytes, ErrorCode> {
         let log = self.0.lock().unwrap();
         let is_behind = |batch: &&Bytes| BatchHeader::read(batch).unwrap().next_offset() > from;
         Ok(log.batches.iter().find(is_behind).cloned().unwrap_or_default())
@@ -165,7 +165,7 @@ fn who_waits_longer_than_the_commit_timeout_is_told_and_the_record_stays() {
         let log = Log::default();
         let keys = config(&[("offsets.commit.timeout.ms", "700")]);
         let groups = start(&runtime, keys, Box::new(log.clone()));
-        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         log.0.lock().unwrap().holds = true;
 
         let since = runtime.clock().now();
@@ -186,7 +186,7 @@ fn who_founds_a_group_is_answered_when_readers_see_it() {
     in_world(|runtime| async move {
         let log = Log::default();
         let groups = start(&runtime, config(&[]), Box::new(log.clone()));
-        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         log.0.lock().unwrap().holds = true;
 
         let mut joining = Box::pin(groups.join(join(), Arc::new(|_| true)));
@@ -205,7 +205,7 @@ fn what_is_of_a_transaction_goes_alone_and_is_refused_alone() {
     in_world(|runtime| async move {
         let log = Log::default();
         let groups = start(&runtime, config(&[]), Box::new(log.clone()));
-        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         let transaction = Transaction {
             producer_id: ProducerId(7),
             producer_epoch: ProducerEpoch(1),
@@ -238,7 +238,7 @@ fn what_is_of_a_transaction_goes_alone_and_is_refused_alone() {
         assert_eq!(kinds, [(true, false, 7, 1), (false, false, -1, -1), (true, true, 7, 2)]);
 
         let again = start(&runtime, config(&[]), Box::new(log));
-        again.lead(TOPIC, 1, &[PartitionId(0)]);
+        again.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         until(&runtime, || again.list().is_ok()).await;
         assert_eq!(committed(&again, "t"), Some(Offset(7)), "it is read again");
     });
@@ -259,7 +259,7 @@ fn batches_have_the_codec_of_the_config() {
             let text = code.to_string();
             let keys = config(&[("offsets.topic.compression.codec", &text)]);
             let groups = start(&runtime, keys.clone(), Box::new(log.clone()));
-            groups.lead(TOPIC, 1, &[PartitionId(0)]);
+            groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
             groups.commit_offsets(commit("t", 5)).await.expect("it is committed");
             let batch = log.0.lock().unwrap().batches[0].clone();
             let header = BatchHeader::read_checked(&batch).expect("a batch");
@@ -267,7 +267,7 @@ fn batches_have_the_codec_of_the_config() {
             assert_eq!(batch.len() > BATCH_OVERHEAD + 200, code == 0, "{code}: {}", batch.len());
 
             let again = start(&runtime, keys, Box::new(log));
-            again.lead(TOPIC, 1, &[PartitionId(0)]);
+            again.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
             until(&runtime, || again.list().is_ok()).await;
             assert_eq!(committed(&again, "t"), Some(Offset(5)), "it is read again");
         });
@@ -279,13 +279,13 @@ fn offsets_of_topics_that_are_deleted_during_a_load_are_forgotten() {
     in_world(|runtime| async move {
         let log = Log::default();
         let groups = start(&runtime, config(&[]), Box::new(log.clone()));
-        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         for topic in ["goes", "stays"] {
             groups.commit_offsets(commit(topic, 5)).await.expect("it is committed");
         }
 
         let again = start(&runtime, config(&[]), Box::new(log));
-        again.lead(TOPIC, 1, &[PartitionId(0)]);
+        again.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         again.topics_deleted(vec![(TopicName::from("goes"), Uuid([1; 16]))]);
         let group = GroupId::from("g");
         let loads = again.read(&group, |_| ());
@@ -309,7 +309,7 @@ fn a_shard_that_is_not_here_says_so() {
         let (group, member) = (GroupId::from("g"), MemberId::from("m"));
         let beat = |groups: &Groups| groups.heartbeat(&group, (&member, None), 1);
         assert_eq!(beat(&groups), Err(ErrorCode::NotCoordinator), "there is no topic yet");
-        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         assert_eq!(beat(&groups), Err(ErrorCode::UnknownMemberId), "it is here");
         groups.lead(TOPIC, 1, &[]);
         let refused = Err(ErrorCode::NotCoordinator);
@@ -327,10 +327,10 @@ fn a_shard_that_is_loaded_says_so() {
     in_world(|runtime| async move {
         let log = Log::default();
         let groups = start(&runtime, config(&[]), Box::new(log.clone()));
-        groups.lead(TOPIC, 1, &[PartitionId(0)]);
+        groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         groups.commit_offsets(commit("t", 5)).await.expect("it is committed");
         let again = start(&runtime, config(&[]), Box::new(log));
-        again.lead(TOPIC, 1, &[PartitionId(0)]);
+        again.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
         let (group, member) = (GroupId::from("g"), MemberId::from("m"));
         let refused = Err(ErrorCode::CoordinatorLoadInProgress);
         assert_eq!(again.heartbeat(&group, (&member, None), 1), refused);

@@ -15,7 +15,9 @@ use ottla_types::{ErrorCode, Offset};
 
 use super::port::{Appended, Committed};
 use super::shard::{Batch, Shard};
-use super::{Groups, told_of_append};
+use super::shards::Shards;
+use super::told_of_append;
+use crate::shard_core::ShardCore;
 
 /// What `work` returns; `None` when it panics, with a shard's or a partition's lock held. That one
 /// is poisoned, and out of service; others' appends go on.
@@ -24,48 +26,40 @@ fn contained<T>(work: impl FnOnce() -> T) -> Option<T> {
 }
 
 /// The shards that have something to be appended.
-pub(super) struct Writer {
-    state: Mutex<WriterState>,
+pub(super) struct Writer<C: ShardCore> {
+    state: Mutex<WriterState<C>>,
     thread: Worker,
 }
 
-#[derive(Default)]
-struct WriterState {
-    waiting: Vec<Arc<Shard>>,
+struct WriterState<C: ShardCore> {
+    waiting: Vec<Arc<Shard<C>>>,
     /// Whether the task that takes from `waiting` is at work.
     runs: bool,
 }
 
-impl Writer {
-    pub(super) fn new(thread: Worker) -> Writer {
-        Writer { state: Mutex::default(), thread }
+impl<C: ShardCore> Writer<C> {
+    pub(super) fn new(thread: Worker) -> Writer<C> {
+        Writer { state: Mutex::new(WriterState { waiting: Vec::new(), runs: false }), thread }
     }
 }
 
 /// A batch, and what became of it; `None` when the log's code panicked.
-struct Done {
-    shard: Arc<Shard>,
-    batch: Batch,
+struct Done<C: ShardCore> {
+    shard: Arc<Shard<C>>,
+    batch: Batch<C::Then>,
     result: Option<Result<Appended, ErrorCode>>,
 }
 
-impl Groups {
-    /// Has appended what is to be appended of a shard; returns at once.
-    pub(super) fn append(&self, shard: &Arc<Shard>) {
-        if shard.state.lock().is_ok_and(|mut state| state.wants_writer()) {
-            self.wake_writer(shard.clone());
-        }
-    }
-
+impl<C: ShardCore> Shards<C> {
     /// A shard has something to be appended.
-    pub(super) fn wake_writer(&self, shard: Arc<Shard>) {
+    pub(super) fn wake_writer(&self, shard: Arc<Shard<C>>) {
         let mut writer = self.inner.writer.state.lock().expect("never poisoned");
         writer.waiting.push(shard);
         if !writer.runs {
             writer.runs = true;
             drop(writer);
             let task = self.clone().write_rounds();
-            self.inner.runtime.spawn(Plane::Groups, "append group records", task);
+            self.inner.runtime.spawn(Plane::Groups, self.inner.setup.tasks.append, task);
         }
     }
 
@@ -86,25 +80,23 @@ impl Groups {
             if batches.is_empty() {
                 continue;
             }
-            let groups = self.clone();
-            let work = move || batches.into_iter().map(|it| groups.append_one(it)).collect();
-            let done: Vec<Done> = self.inner.writer.thread.run(work).await;
+            let shards = self.clone();
+            let work = move || batches.into_iter().map(|it| shards.append_one(it)).collect();
+            let done: Vec<Done<C>> = self.inner.writer.thread.run(work).await;
             for done in done {
-                let shard = done.shard.clone();
                 contained(|| self.appended(done));
-                self.append(&shard);
             }
         }
     }
 
     #[inline(never)]
-    fn next_batches(&self, shards: Vec<Arc<Shard>>) -> Vec<(Arc<Shard>, Batch)> {
+    fn next_batches(&self, shards: Vec<Arc<Shard<C>>>) -> Vec<(Arc<Shard<C>>, Batch<C::Then>)> {
         let now = self.now();
-        let next = |shard: Arc<Shard>| {
+        let next = |shard: Arc<Shard<C>>| {
             let bytes_max = self.inner.port.batch_bytes_max(shard.partition).unwrap_or(usize::MAX);
             let build = || {
                 let mut state = shard.state.lock().ok()?;
-                state.next_batch(bytes_max, self.inner.codec, now)
+                state.next_batch(bytes_max, self.inner.setup.codec, now)
             };
             let batch = contained(build).flatten()?;
             Some((shard, batch))
@@ -113,14 +105,14 @@ impl Groups {
     }
 
     #[inline(never)]
-    fn append_one(&self, (shard, batch): (Arc<Shard>, Batch)) -> Done {
+    fn append_one(&self, (shard, batch): (Arc<Shard<C>>, Batch<C::Then>)) -> Done<C> {
         let append = || self.inner.port.append(shard.partition, batch.bytes.clone(), batch.part);
         let result = contained(append);
         Done { shard, batch, result }
     }
 
     #[inline(never)]
-    fn appended(&self, done: Done) {
+    fn appended(&self, done: Done<C>) {
         let Done { shard, batch, result } = done;
         let now = self.now();
         let Ok(mut state) = shard.state.lock() else { return };
@@ -139,19 +131,19 @@ impl Groups {
                     partition = %shard.partition.partition, expected = %batch.base, ?found,
                     "the log is not as it was left; it is loaded anew"
                 );
-                state.end(ErrorCode::NotCoordinator);
+                self.end(&mut state, ErrorCode::NotCoordinator);
                 drop(state);
                 return self.load_anew(&shard);
             }
         }
-        self.watch_deadline(&mut state);
+        self.settle(&shard, state);
     }
 
     /// Waits until the records below `end` are committed.
-    fn commit_later(&self, shard: Arc<Shard>, end: Offset, committed: Committed) {
-        let groups = self.clone();
+    fn commit_later(&self, shard: Arc<Shard<C>>, end: Offset, committed: Committed) {
+        let shards = self.clone();
         let clock = self.inner.runtime.clock().clone();
-        let patience = self.inner.config.commit_timeout;
+        let patience = self.inner.setup.patience;
         let task = async move {
             let mut committed = committed;
             let in_time = clock.timeout(patience, &mut committed).await;
@@ -159,25 +151,21 @@ impl Groups {
                 Some(result) => result,
                 None => {
                     if let Ok(mut state) = shard.state.lock() {
-                        state.overdue(end, groups.now());
-                        groups.watch_deadline(&mut state);
+                        state.overdue(end, shards.now());
+                        // What they were told may have made another record: a group rebalances.
+                        shards.settle(&shard, state);
                     }
-                    // What they were told may have made another record: a group rebalances.
-                    groups.append(&shard);
                     committed.await
                 }
             };
-            {
-                let Ok(mut state) = shard.state.lock() else { return };
-                match result {
-                    Ok(()) => state.committed(end, groups.now()),
-                    // What is in the log, and may never be committed, cannot be undone.
-                    Err(error) => state.end(told_of_append(error)),
-                }
-                groups.watch_deadline(&mut state);
+            let Ok(mut state) = shard.state.lock() else { return };
+            match result {
+                Ok(()) => state.committed(end, shards.now()),
+                // What is in the log, and may never be committed, cannot be undone.
+                Err(error) => shards.end(&mut state, told_of_append(error)),
             }
-            groups.append(&shard);
+            shards.settle(&shard, state);
         };
-        self.inner.runtime.spawn(Plane::Groups, "commit group records", task);
+        self.inner.runtime.spawn(Plane::Groups, self.inner.setup.tasks.commit, task);
     }
 }

@@ -109,8 +109,8 @@ impl LogPort for SimLogs {
         self.logs.batch_bytes_max(id)
     }
 
-    fn read(&self, id: TopicIdPartition, from: Offset) -> Result<Bytes, ErrorCode> {
-        let piece = self.logs.read(id, from)?;
+    fn read(&self, id: TopicIdPartition, from: Offset, bytes_max: u64) -> Result<Bytes, ErrorCode> {
+        let piece = self.logs.read(id, from, bytes_max)?;
         let Some(lie) = self.lie.filter(|lie| *lie != Lie::AnswerBeforeCommitted) else {
             return Ok(piece);
         };

@@ -103,7 +103,7 @@ impl GroupShard {
     ) {
         if let Some(resolve) = resolve {
             self.consumers.set_resolving(id, true);
-            out.resolves.push(resolve);
+            out.errands.push(resolve);
         }
         if looked_up && let Some(index) = self.consumers.index_mut(id) {
             index.is_fresh = true;

@@ -323,5 +323,5 @@ fn merge(own: Effects, out: &mut Effects) {
     }
     out.writes.push(first);
     out.answers.extend(own.answers);
-    out.resolves.extend(own.resolves);
+    out.errands.extend(own.errands);
 }

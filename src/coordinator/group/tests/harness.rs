@@ -120,7 +120,7 @@ impl Harness {
             }
             self.held.push(write);
         }
-        self.look_ups.extend(out.resolves);
+        self.look_ups.extend(out.errands);
         if !self.holds {
             self.commit();
         }
