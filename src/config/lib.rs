@@ -28,6 +28,7 @@ mod properties;
 mod sessions;
 mod table;
 mod topic;
+mod transactions;
 mod unbuilt;
 mod values;
 mod verification;
@@ -53,5 +54,6 @@ pub use topic::{
     CompressionConfig, CompressionType, TimestampSource, TopicConfig, check_topic_config,
     check_topic_configs_together,
 };
+pub use transactions::{TRANSACTIONS_IN_SYNC_DEFAULT, TransactionsConfig};
 pub use values::{ConfigError, Values};
 pub use verification::VerificationConfig;

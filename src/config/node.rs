@@ -18,6 +18,7 @@ use crate::properties::Properties;
 use crate::sessions::FetchSessionLimits;
 use crate::table::TOPIC_KEYS;
 use crate::topic::TopicConfig;
+use crate::transactions::TransactionsConfig;
 use crate::unbuilt::refuse_what_is_not_built;
 use crate::values::{ConfigError, Values};
 use crate::verification::VerificationConfig;
@@ -129,6 +130,8 @@ pub struct NodeConfig {
     pub fetch_sessions: FetchSessionLimits,
     /// How groups are coordinated.
     pub groups: GroupsConfig,
+    /// How transactions are coordinated.
+    pub transactions: TransactionsConfig,
     /// Where the node tells its metrics.
     pub metrics: MetricsConfig,
     /// Every key that something reads and that the file or an override gives.
@@ -224,6 +227,7 @@ impl NodeConfig {
             topic_default_values: topic_default_values(values),
             fetch_sessions: FetchSessionLimits::read(values),
             groups: GroupsConfig::read(values),
+            transactions: TransactionsConfig::read(values),
             metrics: MetricsConfig::read(values)?,
             given: values.given_known(),
             unknown_keys: values.unknown_keys(),

@@ -1,16 +1,17 @@
-//! Coordination of clients: groups with their offsets, and the giving out of producer ids.
+//! Coordination of clients: groups with their offsets, transactions, and the giving out of producer
+//! ids.
 //!
 //! ```text
-//!   handler ──> Groups (partition by the group's name) ──> shard: lock, pure core, effects
-//!                                                            │ records, batched
-//!   answer <── committed: high watermark has passed <────────┴─> log port
+//!   handler ──> Groups, Transactions (partition by name) ──> shard: lock, pure core, effects
+//!                                                              │ records, batched
+//!   answer <── committed: high watermark has passed <──────────┴─> log port
 //! ```
-//! A shard is a partition of `__consumer_offsets` that this node leads. Its core ([`group`]) is
-//! pure; the [`runtime`] holds its lock for CPU work only, appends
+//! A shard is a partition of `__consumer_offsets` or `__transaction_state` that this node leads.
+//! Its core ([`group`], [`txn`]) is pure; the [`runtime`] holds its lock for CPU work only, appends
 //! outside of it, and tells answers when what they say is committed.
 //!
 //! Deliberately absent so far: groups of KIP-932 and KIP-1071 (those of a directory that
-//! Kafka wrote are kept), transactions.
+//! Kafka wrote are kept).
 
 pub mod group;
 mod names;
@@ -19,6 +20,7 @@ pub mod runtime;
 mod shard_core;
 mod timeline;
 mod timers;
+pub mod txn;
 
 pub use producer_ids::{AllocateBlock, IdBlock, ProducerIds};
-pub use runtime::{GroupOffset, Groups};
+pub use runtime::{GroupOffset, Groups, Transactions};

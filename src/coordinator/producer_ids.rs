@@ -17,9 +17,11 @@ pub struct IdBlock {
     pub count: i32,
 }
 
+/// The block that was asked for, once it is given.
+pub type Allocated = Pin<Box<dyn Future<Output = Result<IdBlock, ErrorCode>> + Send>>;
+
 /// The port to the controller: asks for the next block.
-pub type AllocateBlock =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<IdBlock, ErrorCode>> + Send>> + Send + Sync>;
+pub type AllocateBlock = Box<dyn Fn() -> Allocated + Send + Sync>;
 
 /// Gives out producer ids.
 pub struct ProducerIds {

@@ -66,6 +66,7 @@ const CORES: &[&str] = &[
     "src/coordinator/shard_core.rs",
     "src/coordinator/timeline.rs",
     "src/coordinator/timers.rs",
+    "src/coordinator/txn",
     "src/storage/producer_state",
 ];
 

@@ -9,6 +9,7 @@ mod network;
 mod node;
 mod quorum;
 mod topic;
+mod transactions;
 
 pub use self::kept::KEPT_TOPIC_KEYS;
 pub use self::topic::TOPIC_KEYS;
@@ -45,7 +46,7 @@ pub fn broker_keys() -> impl Iterator<Item = &'static ConfigKey> {
     BROKER_KEYS.iter().copied().flatten()
 }
 
-const BROKER_KEYS: [&[ConfigKey]; 7] = [
+const BROKER_KEYS: [&[ConfigKey]; 8] = [
     cleaner::CLEANER,
     groups::GROUPS,
     limits::LIMITS,
@@ -53,4 +54,5 @@ const BROKER_KEYS: [&[ConfigKey]; 7] = [
     network::NETWORK,
     node::NODE,
     quorum::QUORUM,
+    transactions::TRANSACTIONS,
 ];

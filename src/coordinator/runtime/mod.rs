@@ -13,6 +13,7 @@ mod shard;
 mod shards;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod writer;
 
 use ottla_types::{ErrorCode, PartitionId, java_string_hash};
@@ -21,6 +22,7 @@ pub use self::figures::GroupOffset;
 pub use self::groups::{GROUPS_TOPIC, Groups};
 pub use self::port::{Appended, Committed, LogPort};
 pub use self::resolving::MaySee;
+pub use self::transactions::{TRANSACTIONS_TOPIC, Transactions};
 
 /// The partition of a coordinator's topic that keeps a group, or a transactional id.
 #[must_use]

@@ -1,5 +1,7 @@
 //! Shards over a log in memory that commits when it is told to, under simulated time.
 
+mod transactions;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
