@@ -9,7 +9,8 @@ use crate::values::Values;
 pub struct TransactionsConfig {
     /// `transaction.state.log.num.partitions`.
     pub topic_partitions: i32,
-    /// `transaction.state.log.replication.factor`, if it is given: else at most as many as are alive.
+    /// `transaction.state.log.replication.factor`, if it is given; else at most as many as are
+    /// alive.
     pub topic_replicas: Option<i16>,
     /// `transaction.state.log.segment.bytes`.
     pub topic_segment_bytes: u32,

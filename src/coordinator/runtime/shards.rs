@@ -1,4 +1,5 @@
-//! The shards of one coordinator on this node, at work: what groups and transactions have in common.
+//! The shards of one coordinator on this node, at work: what groups and transactions have in
+//! common.
 //!
 //! - **Where**: a request is decided in its connection's own task, under the lock of its shard, so
 //!   that it costs no thread hop. The thread of groups runs the timers. It reads and writes no

@@ -43,6 +43,9 @@ impl<C: ShardCore> Writer<C> {
     }
 }
 
+/// A shard, and what is to be appended of it.
+type Next<C> = (Arc<Shard<C>>, Batch<<C as ShardCore>::Then>);
+
 /// A batch, and what became of it; `None` when the log's code panicked.
 struct Done<C: ShardCore> {
     shard: Arc<Shard<C>>,
@@ -90,7 +93,7 @@ impl<C: ShardCore> Shards<C> {
     }
 
     #[inline(never)]
-    fn next_batches(&self, shards: Vec<Arc<Shard<C>>>) -> Vec<(Arc<Shard<C>>, Batch<C::Then>)> {
+    fn next_batches(&self, shards: Vec<Arc<Shard<C>>>) -> Vec<Next<C>> {
         let now = self.now();
         let next = |shard: Arc<Shard<C>>| {
             let bytes_max = self.inner.port.batch_bytes_max(shard.partition).unwrap_or(usize::MAX);
@@ -105,7 +108,7 @@ impl<C: ShardCore> Shards<C> {
     }
 
     #[inline(never)]
-    fn append_one(&self, (shard, batch): (Arc<Shard<C>>, Batch<C::Then>)) -> Done<C> {
+    fn append_one(&self, (shard, batch): Next<C>) -> Done<C> {
         let append = || self.inner.port.append(shard.partition, batch.bytes.clone(), batch.part);
         let result = contained(append);
         Done { shard, batch, result }

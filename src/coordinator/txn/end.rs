@@ -122,7 +122,7 @@ fn decide(known: &Transaction, request: &EndTransaction) -> Result<Decision, Err
     let is_current = known.producer.epoch == epoch && known.producer.id == id;
     let is_again = is_behind_last || known.producer.epoch.0 == epoch.0.wrapping_add(1);
     let may_be_again = matches!(known.state, CompleteCommit | CompleteAbort);
-    if !is_current && !(is_again && may_be_again) {
+    if !(is_current || is_again && may_be_again) {
         return Err(ErrorCode::ProducerFenced);
     }
     match (known.state, request.outcome) {

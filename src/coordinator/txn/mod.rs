@@ -3,8 +3,8 @@
 //! is returned as [`Effects`].
 //!
 //! ```text
-//!   request ──> the next state of an id, as a record, replayed here at once ──> appended ──> answer
-//!                                   committed in a Prepare state: markers <──────┘
+//!   request ──> the next state of an id, a record, replayed here at once ──> appended ──> answer
+//!                                  committed in a Prepare state: markers <──────┘
 //!   outcomes of markers ──> none left: the Complete state, as a record
 //! ```
 //! - **Committed**: what a request is answered, errors as well, is committed; markers are sent for

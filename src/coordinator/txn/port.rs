@@ -37,8 +37,8 @@ pub trait MarkerPort: Send + Sync {
     /// Writes markers: each partition's is appended and committed, and what hangs on it (offsets
     /// of a group) is settled. A marker that is written again does no harm.
     ///
-    /// An outcome of `UNKNOWN_TOPIC_OR_PARTITION` says that the metadata knows no such partition: it
-    /// was deleted, and its transaction ends without it. `INVALID_PRODUCER_EPOCH` and
+    /// An outcome of `UNKNOWN_TOPIC_OR_PARTITION` says that the metadata knows no such partition:
+    /// it was deleted, and its transaction ends without it. `INVALID_PRODUCER_EPOCH` and
     /// `TRANSACTION_COORDINATOR_FENCED` say that somebody newer has ended it. After any other error
     /// the marker is written again, later.
     fn write(&self, markers: Vec<TxnMarker>) -> MarkersWritten;

@@ -1,17 +1,17 @@
 //! What is known of a transactional id, and how it changes.
 //!
 //! ```text
-//!                  AddPartitions           EndTxn                   all markers are written
-//!   Empty ─────────────────────> Ongoing ─────────> PrepareCommit ─────────────────> CompleteCommit
-//!     ^  <── InitProducerId ──┐     │  └──────────> PrepareAbort  ─────────────────> CompleteAbort
-//!     └───────────────────────┴─────┼── timeout, InitProducerId ──^                         │
-//!                             from Complete* as from Empty <────────────────────────────────┘
+//!                  AddPartitions           EndTxn                  all markers are written
+//!   Empty ─────────────────────> Ongoing ─────────> PrepareCommit ────────────────> CompleteCommit
+//!     ^  <── InitProducerId ──┐     │  └──────────> PrepareAbort  ────────────────> CompleteAbort
+//!     └───────────────────────┴─────┼── timeout, InitProducerId ──^                        │
+//!                             from Complete* as from Empty <───────────────────────────────┘
 //! ```
-//! Each function makes the next state out of the last one, and judges nothing: who may ask for it is
-//! decided where requests are.
+//! Each function makes the next state out of the last one, and judges nothing: who may ask for it
+//! is decided where requests are.
 //!
-//! **Epochs.** In the classic protocol InitProducerId raises the epoch, and so does whoever fences a
-//! producer (a timeout, another InitProducerId). With `transaction.version` 2 (KIP-890) the end of
+//! **Epochs.** In the classic protocol InitProducerId raises the epoch, and so does whoever fences
+//! a producer (a timeout, another InitProducerId). With `transaction.version` 2 (KIP-890) the end of
 //! each transaction does, too: its markers have the raised epoch. The last epoch that a producer is
 //! given is 32766, so that it can be fenced by 32767; behind that comes another producer id, which
 //! is `next_producer_id` until the markers of the old one are written.

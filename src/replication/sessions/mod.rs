@@ -168,8 +168,8 @@ impl FetchSessions {
         Ok(entry.session.begin_next())
     }
 
-    /// Which of the partitions that [`FetchSessions::step`] returned are to be told, as answer to the
-    /// fetch of `epoch`; `told` is in their order.
+    /// Which of the partitions that [`FetchSessions::step`] returned are to be told, as answer to
+    /// the fetch of `epoch`; `told` is in their order.
     ///
     /// # Errors
     /// The session has gone, or is further by now.

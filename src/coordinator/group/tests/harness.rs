@@ -111,8 +111,7 @@ impl Harness {
                     Part::None => String::new(),
                     Part::Of(of) => format!("of {}: ", of.producer_id),
                     Part::End(end) => {
-                        let how = if end.commit { "commits" } else { "aborts" };
-                        self.told.push(format!("log: {} {how}", end.producer_id));
+                        self.told.push(format!("log: {} {}", end.producer_id, how_it_ends(&end)));
                         continue;
                     }
                 };
@@ -234,4 +233,8 @@ impl Harness {
         let end = Offset(self.log.len() as i64);
         self.step(|shard, now, out| shard.loaded(now, end, out));
     }
+}
+
+fn how_it_ends(end: &crate::shard_core::TransactionEnd) -> &'static str {
+    if end.commit { "commits" } else { "aborts" }
 }

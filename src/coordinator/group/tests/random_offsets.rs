@@ -23,6 +23,11 @@ use crate::group::{
 const PRODUCERS: u64 = 3;
 const PARTITIONS: u64 = 3;
 
+/// Where in the log the offset of each partition is, and the offset.
+type Counting = BTreeMap<i32, (i64, i64)>;
+/// The same of open transactions, by producer and partition.
+type Open = BTreeMap<(i64, i32), (i64, i64)>;
+
 struct Run {
     dice: Dice,
     harness: Harness,
@@ -119,9 +124,8 @@ impl Run {
     }
 
     /// What the log says: offsets by partition, and those of open transactions.
-    fn logged(&self) -> (BTreeMap<i32, (i64, i64)>, BTreeMap<(i64, i32), (i64, i64)>) {
-        let mut counts: BTreeMap<i32, (i64, i64)> = BTreeMap::new();
-        let mut open: BTreeMap<(i64, i32), (i64, i64)> = BTreeMap::new();
+    fn logged(&self) -> (Counting, Open) {
+        let (mut counts, mut open) = (Counting::new(), Open::new());
         for (at, logged) in (0..).zip(&self.harness.log) {
             match logged {
                 Logged::Record(record, producer) => {
@@ -143,12 +147,12 @@ impl Run {
                 }
                 Logged::Marker(producer, commit) => {
                     let ended = open.extract_if(.., |key, _| key.0 == producer.0);
-                    for ((_, partition), (at, offset)) in ended.collect::<Vec<_>>() {
-                        let newest = counts.get(&partition).is_none_or(|known| known.0 < at);
-                        if *commit && newest {
-                            counts.insert(partition, (at, offset));
-                        }
-                    }
+                    let ended =
+                        ended.filter(|_| *commit).map(|((_, partition), it)| (partition, it));
+                    ended.for_each(|(partition, it)| {
+                        let counted = counts.entry(partition).or_insert(it);
+                        *counted = (*counted).max(it);
+                    });
                 }
             }
         }

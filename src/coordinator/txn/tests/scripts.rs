@@ -2,18 +2,18 @@
 //!
 //! | command | does |
 //! |---|---|
-//! | `start [version=N] [KEY=VALUE]...` | a shard with an empty log, in a cluster of this `transaction.version` (2), with keys of `server.properties` |
+//! | `start [version=N] [KEY=VALUE]...` | a shard with an empty log, of this "transaction.version" (2), with keys of `server.properties` |
 //! | `init ID [as=PRODUCER] [timeout=MS]` | a producer begins; `as` says who it is |
 //! | `add ID PRODUCER PARTITION... [version=N]` | adds partitions; a client of this version (2) |
 //! | `verify ID PRODUCER PARTITION...` | asks whether they are in the transaction |
 //! | `commit ID PRODUCER [version=N]`, `abort` | ends a transaction |
 //! | `wait MS` | time passes |
 //! | `hold`, `flush`, `refuse` | writes wait; are committed; are refused |
-//! | `hold_markers`, `markers [PARTITION=ERROR]...` | partitions leave markers unanswered; answer them |
+//! | `hold_markers`, `markers [PARTITION=ERROR]...` | markers are left unanswered; are answered |
 //! | `load` | another coordinator takes over |
 //! | `version N` | the cluster has another `transaction.version` |
 //! | `next_id N` | the next producer id that is given |
-//! | `logged ID STATE PRODUCER [PARTITION]... [value=N] [client=N] [next=ID] [started=MS]` | a record is in the log that somebody else wrote |
+//! | `logged ID STATE PRODUCER [PARTITION]... [value=N] [client=N] [next=ID] [started=MS]` | a record that "somebody else" wrote |
 //! | `describe ID`, `list [producers=] [states=] [duration=]` | what operators are told |
 //!
 //! A PRODUCER is its id and epoch: `1/0`.

@@ -1,5 +1,9 @@
 //! Topics as answers to Metadata have them, encoded already: clients ask for the same ones again and
 //! again, and the cluster seldom changes.
+//!
+//! Versions: those of Metadata (3).
+//!
+//! Errors: none of its own.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
