@@ -42,8 +42,9 @@ const FINISHED_WAIT_MAX: Duration = Duration::from_secs(60);
 const WAITING_BYTES: usize = 512;
 const WAITING_FACTOR: usize = 8;
 const COUNTED: &str = "who waits is counted when the request is begun";
-/// Answers of one connection that wait for its socket.
-const UNSENT_CHUNKS_MAX: usize = 256;
+/// Pieces of one connection's answers that wait for its socket, and those of files among them.
+const UNSENT_CHUNKS_MAX: usize = 1_024;
+const UNSENT_FILES_MAX: usize = 256;
 
 /// An answer that is not there yet.
 pub type LaterResponse = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -341,6 +342,7 @@ impl Connection {
             && self.held.is_none()
             && self.pending.len() < limits.requests_max
             && self.outbox.len() < UNSENT_CHUNKS_MAX
+            && self.outbox.files() < UNSENT_FILES_MAX
             && self.unsent_bytes() < limits.unsent_per_connection_max
             && self.waiting_bytes < limits.waiting_per_connection_max
             && (self.pending.is_empty() || !self.services.waiting.is_full())

@@ -19,6 +19,8 @@ pub struct Outbox {
     chunks: VecDeque<Chunk>,
     /// Those of the chunks that lie in memory.
     bytes: usize,
+    /// Chunks that are pieces of files.
+    files: usize,
     corked: bool,
 }
 
@@ -30,7 +32,10 @@ impl Outbox {
             Chunk::Extent(extent) => extent.len > 0,
         };
         self.bytes += response.bytes_len();
+        let before = self.chunks.len();
         self.chunks.extend(response.chunks.into_iter().filter(is_something));
+        let new = self.chunks.iter().skip(before);
+        self.files += new.filter(|chunk| matches!(chunk, Chunk::Extent(_))).count();
     }
 
     /// Bytes in memory that wait.
@@ -43,6 +48,12 @@ impl Outbox {
     #[must_use]
     pub fn len(&self) -> usize {
         self.chunks.len()
+    }
+
+    /// Number of those that are pieces of files, which are held open.
+    #[must_use]
+    pub fn files(&self) -> usize {
+        self.files
     }
 
     /// Whether everything was sent.
@@ -97,6 +108,7 @@ impl Outbox {
                     extent.len -= sent;
                     file_turn -= sent;
                     if extent.len == 0 {
+                        self.files -= 1;
                         self.chunks.pop_front();
                     }
                 }

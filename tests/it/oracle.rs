@@ -66,7 +66,10 @@ const NOT_BUILT: &[(&str, &[&str])] = &[
 /// A node in the state of the recorder's Kafka (`scripts/oracle`).
 fn start() -> Node {
     let setup = Setup::new().with("node.id", 1).with("offsets.topic.num.partitions", 1);
-    setup.with("offsets.topic.replication.factor", 1).start()
+    let setup = setup.with("offsets.topic.replication.factor", 1);
+    let setup = setup.with("transaction.state.log.num.partitions", 1);
+    let setup = setup.with("transaction.state.log.replication.factor", 1);
+    setup.with("transaction.state.log.min.isr", 1).start()
 }
 
 fn assert_equal(report: &Report, compared_min: usize) {

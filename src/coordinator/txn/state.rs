@@ -11,10 +11,10 @@
 //! is decided where requests are.
 //!
 //! **Epochs.** In the classic protocol InitProducerId raises the epoch, and so does whoever fences
-//! a producer (a timeout, another InitProducerId). With `transaction.version` 2 (KIP-890) the end of
-//! each transaction does, too: its markers have the raised epoch. The last epoch that a producer is
-//! given is 32766, so that it can be fenced by 32767; behind that comes another producer id, which
-//! is `next_producer_id` until the markers of the old one are written.
+//! a producer (a timeout, another InitProducerId). With `transaction.version` 2 (KIP-890) the end
+//! of each transaction does, too: its markers have the raised epoch. The last epoch that a
+//! producer is given is 32766, so that it can be fenced by 32767; behind that comes another
+//! producer id, which is `next_producer_id` until the markers of the old one are written.
 //!
 //! Source: `TransactionMetadata` of Kafka.
 

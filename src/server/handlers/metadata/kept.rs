@@ -1,5 +1,5 @@
-//! Topics as answers to Metadata have them, encoded already: clients ask for the same ones again and
-//! again, and the cluster seldom changes.
+//! Topics as answers to Metadata have them, encoded already: clients ask for the same ones again
+//! and again, and the cluster seldom changes.
 //!
 //! Versions: those of Metadata (3).
 //!
