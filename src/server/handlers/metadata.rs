@@ -41,7 +41,7 @@ use ottla_security::{Operation, ResourceKind};
 use ottla_types::{ErrorCode, NodeId, PartitionId, TopicName, Uuid};
 
 pub use self::kept::KeptTopics;
-use self::kept::{Encoded, For};
+use self::kept::{Encoded, For, Opened};
 use super::{Permissions, authorized_operations, is_internal, offline_replicas};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
@@ -172,44 +172,47 @@ impl Handler<'_> {
                 topics.encoded = self.every_topic();
             }
             Asked::All => {
+                let mut kept = self.open_kept();
                 let seen = self.image.topics().iter().filter(|topic| self.may_describe(topic));
-                seen.for_each(|topic| topics.encoded.push(self.encoded(topic)));
+                seen.for_each(|topic| topics.encoded.push(self.encoded(topic, &mut kept)));
             }
             Asked::Named(asked) => {
-                let mut done = BTreeSet::new();
-                asked.iter().for_each(|asked| self.named(asked, &mut done, &mut topics));
+                let (mut kept, mut done) = (self.open_kept(), BTreeSet::new());
+                for asked in asked {
+                    let found = self.named(asked, &mut topics);
+                    if let Some(topic) = found.filter(|topic| done.insert(topic.id)) {
+                        topics.encoded.push(self.encoded(topic, &mut kept));
+                    }
+                }
             }
         }
         topics
     }
 
-    fn named(&self, asked: &MetadataRequestTopic, done: &mut BTreeSet<Uuid>, topics: &mut Topics) {
+    fn named(&self, asked: &MetadataRequestTopic, topics: &mut Topics) -> Option<&Topic> {
         let may_describe = |topic: &&Topic| self.may_describe(topic);
-        let topic = match &asked.name {
-            Some(name) => {
-                let found = self.image.topics().by_name(name).filter(may_describe);
-                topics.some_missing |= found.is_none();
-                found
-            }
-            None => {
-                let id = from_wire_uuid(asked.topic_id);
-                let found = self.image.topics().by_id(id).ok_or(ErrorCode::UnknownTopicId);
-                let allowed = found.and_then(|topic| {
-                    let allowed = Some(topic).filter(may_describe);
-                    allowed.ok_or(ErrorCode::TopicAuthorizationFailed)
-                });
-                if let Err(error) = allowed {
-                    topics.encoded.push(self.refused(None, id, error));
-                }
-                allowed.ok()
-            }
-        };
-        if let Some(topic) = topic.filter(|topic| done.insert(topic.id)) {
-            topics.encoded.push(self.encoded(topic));
+        if let Some(name) = &asked.name {
+            let found = self.image.topics().by_name(name).filter(may_describe);
+            topics.some_missing |= found.is_none();
+            return found;
         }
+        let id = from_wire_uuid(asked.topic_id);
+        let found = self.image.topics().by_id(id).ok_or(ErrorCode::UnknownTopicId);
+        let allowed = found.and_then(|topic| {
+            let allowed = Some(topic).filter(may_describe);
+            allowed.ok_or(ErrorCode::TopicAuthorizationFailed)
+        });
+        if let Err(error) = allowed {
+            topics.encoded.push(self.refused(None, id, error));
+        }
+        allowed.ok()
     }
 
-    /// What is kept for answers of this kind.
+    /// What is kept for answers of this kind; none where the answer depends on who asks.
+    fn open_kept(&self) -> Option<Opened<'_>> {
+        (!self.topic_operations).then(|| self.kept.open(&self.wanted()))
+    }
+
     fn wanted(&self) -> For<'_> {
         let as_of = self.image.provenance();
         For { version: self.version, listener: self.listener, as_of }
@@ -217,17 +220,17 @@ impl Handler<'_> {
 
     fn every_topic(&self) -> Encoded {
         let described = self.image.topics().iter().map(|topic| self.describe(topic));
-        let all = match self.topic_operations {
-            true => kept::encoded(described, self.version),
-            false => self.kept.open(&self.wanted()).all(described),
+        let all = match self.open_kept() {
+            None => kept::encoded(described, self.version),
+            Some(mut kept) => kept.all(described),
         };
         Encoded { count: self.image.topics().count(), pieces: vec![all] }
     }
 
-    fn encoded(&self, topic: &Topic) -> Bytes {
-        match self.topic_operations {
-            true => kept::encoded([self.describe(topic)], self.version),
-            false => self.kept.open(&self.wanted()).topic(topic.id, || self.describe(topic)),
+    fn encoded(&self, topic: &Topic, kept: &mut Option<Opened<'_>>) -> Bytes {
+        match kept {
+            None => kept::encoded([self.describe(topic)], self.version),
+            Some(kept) => kept.topic(topic.id, || self.describe(topic)),
         }
     }
 
