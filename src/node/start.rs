@@ -16,8 +16,9 @@ use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{
-    ApiVersionsAnswers, Connections, FetchSessions, GroupsTopic, Identity, ListenerId,
-    MetadataTopics, RequestMemory, Services, Waiting, Workers, accept, serve_metrics,
+    ApiVersionsAnswers, Connections, FetchSessions, GroupsTopic, Identity, ListenerId, Markers,
+    MetadataTopics, NoTransactions, RequestMemory, Services, Waiting, Workers, accept,
+    serve_metrics,
 };
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
@@ -354,6 +355,13 @@ impl Node {
             ),
             controller: followers.controller.clone(),
             quorum: followers.quorum.clone(),
+            transactions: Arc::new(NoTransactions),
+            markers: Markers {
+                runtime: self.runtime.clone(),
+                images: followers.images.clone(),
+                replicas: self.replicas.clone(),
+                groups: followers.groups.clone(),
+            },
             groups: followers.groups.clone(),
             groups_topic: GroupsTopic::new(self.config.groups.clone()),
             producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),

@@ -111,6 +111,20 @@ pub const APIS: &[Api] = &[
         MIB,
         handlers::offset_for_leader_epoch::handle,
     ),
+    api(
+        ApiKey::WriteTxnMarkers,
+        1..=2,
+        Offered::Broker,
+        4 * MIB,
+        handlers::write_txn_markers::handle,
+    ),
+    api(
+        ApiKey::TxnOffsetCommit,
+        0..=5,
+        Offered::Broker,
+        4 * MIB,
+        handlers::groups::txn_offset_commit::handle,
+    ),
     api(ApiKey::DescribeConfigs, 1..=4, Offered::Both, MIB, handlers::configs::describe::handle),
     api(ApiKey::AlterConfigs, 0..=2, Offered::Both, MIB, handlers::configs::alter::handle),
     api(

@@ -37,7 +37,9 @@ impl Home {
             | ApiKey::ConsumerGroupDescribe
             | ApiKey::ListGroups
             | ApiKey::DeleteGroups
-            | ApiKey::OffsetDelete => Home::Anywhere,
+            | ApiKey::OffsetDelete
+            // Producers have no connection of their own for the group that they read with.
+            | ApiKey::TxnOffsetCommit => Home::Anywhere,
             _ => Home::Data,
         }
     }

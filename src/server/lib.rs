@@ -25,6 +25,7 @@ mod pace;
 mod repeated;
 mod response;
 mod services;
+mod transactions;
 mod waiting;
 mod workers;
 
@@ -38,5 +39,8 @@ pub use handlers::metadata::KeptTopics as MetadataTopics;
 pub use memory::RequestMemory;
 pub use metrics_page::serve_metrics;
 pub use services::{Identity, ListenerId, Services};
+pub use transactions::{
+    Checked, Markers, NoTransactions, TransactionCheck, TransactionCoordinator,
+};
 pub use waiting::Waiting;
 pub use workers::Workers;

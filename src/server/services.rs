@@ -17,6 +17,7 @@ use crate::handlers::api_versions::KeptAnswers;
 use crate::handlers::find_coordinator::GroupsTopic;
 use crate::handlers::metadata::KeptTopics;
 use crate::memory::RequestMemory;
+use crate::transactions::{Markers, TransactionCoordinator};
 use crate::waiting::Waiting;
 use crate::workers::Workers;
 
@@ -44,6 +45,10 @@ pub struct Services {
     pub quorum: QuorumHandle,
     /// Producer ids.
     pub producer_ids: Arc<ProducerIds>,
+    /// Who knows which partitions belong to a transaction.
+    pub transactions: Arc<dyn TransactionCoordinator>,
+    /// Ends transactions in partitions.
+    pub markers: Markers,
     /// Groups and their offsets.
     pub groups: Groups,
     /// Creates the topic that they are kept in.

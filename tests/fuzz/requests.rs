@@ -1,7 +1,9 @@
 //! Requests, as whole frames: prefix, header, and the body of every kind in every version.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ottla_protocol::group_offsets::{OffsetCommitRequest, OffsetFetchRequest};
+use ottla_protocol::group_offsets::{
+    OffsetCommitRequest, OffsetFetchRequest, TxnOffsetCommitRequest,
+};
 use ottla_protocol::messages::{
     AllocateProducerIdsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
     AssignReplicasToDirsRequest, BeginQuorumEpochRequest, BrokerId, CreatePartitionsRequest,
@@ -20,6 +22,7 @@ use ottla_protocol::messages::{
     leave_group_request, list_offsets_request, metadata_request, offset_delete_request,
     produce_request, sync_group_request,
 };
+use ottla_protocol::txn_markers::WriteTxnMarkersRequest;
 use ottla_protocol::{ApiKey, Message, Reader, RequestHeader, RequestPrefix, Writer, produce};
 
 use crate::targets::Target;
@@ -78,6 +81,8 @@ fn groups() -> Vec<Target> {
     let bytes = || Bytes::from_static(b"metadata");
     vec![
         schema_target::<OffsetCommitRequest>(ApiKey::OffsetCommit, 2..=10),
+        schema_target::<TxnOffsetCommitRequest>(ApiKey::TxnOffsetCommit, 0..=5),
+        schema_target::<WriteTxnMarkersRequest>(ApiKey::WriteTxnMarkers, 1..=2),
         schema_target::<OffsetFetchRequest>(ApiKey::OffsetFetch, 1..=10),
         target::<JoinGroupRequest>(ApiKey::JoinGroup, 0..=9, move |_| {
             let protocol = join_group_request::JoinGroupRequestProtocol::default()

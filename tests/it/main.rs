@@ -38,4 +38,5 @@ mod retention;
 mod snapshots;
 mod start;
 mod storage;
+mod transactions;
 mod validation;

@@ -25,6 +25,7 @@ use ottla_storage::IncomingBatch;
 use ottla_types::{ErrorCode, Offset, PartitionId, Timestamp, TopicIdPartition};
 
 use super::produced::{check_batch, one_batch};
+use super::verifying::Verified;
 use super::{FoundTopic, Permissions, find_topic, is_internal};
 use crate::connection::Peer;
 use crate::services::Services;
@@ -103,11 +104,13 @@ pub(super) struct Appending {
     pub(super) header: RequestHeader,
     pub(super) acks: i16,
     image: Arc<Image>,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     allowance: Allowance,
-    topics: IntoIter<TopicRecords>,
+    pub(super) topics: IntoIter<TopicRecords>,
     open: Option<OpenTopic>,
     pub(super) outcomes: Vec<TopicOutcome>,
+    /// Of batches of a transaction.
+    pub(super) verified: Verified,
 }
 
 /// The topic whose batches are appended.
@@ -147,6 +150,19 @@ impl Appending {
             outcomes: Vec::with_capacity(body.topics.len()),
             topics: body.topics.into_iter(),
             open: None,
+            verified: Verified::new(),
+        }
+    }
+
+    /// Refuses everything that is left.
+    pub(super) fn refuse_all(&mut self, error: ErrorCode) {
+        for topic in self.topics.by_ref() {
+            let refused = |records: &PartitionRecords| PartitionOutcome {
+                index: records.index,
+                result: Err(error.into()),
+            };
+            let partitions = topic.partitions.iter().map(refused).collect();
+            self.outcomes.push(TopicOutcome { topic: topic.topic, partitions });
         }
     }
 
@@ -205,7 +221,7 @@ impl Appending {
         topic.partitions.push(PartitionOutcome { index, result });
     }
 
-    fn check_topic(
+    pub(super) fn check_topic(
         &self,
         services: &Services,
         peer: &Peer,
@@ -257,14 +273,24 @@ impl Appending {
     }
 
     fn append_batch(
-        &self,
+        &mut self,
         services: &Services,
         peer: &Peer,
         partition: Arc<Partition>,
         batch: &IncomingBatch,
     ) -> Result<Appended, Refused> {
         let acks = if self.acks == -1 { Acks::All } else { Acks::Leader };
-        let appended = partition.append(batch, acks, self.now).map_err(|error| {
+        let appended = match self.verified.remove(&partition.id()) {
+            // It came to be led here since the others were verified.
+            None if batch.header.attributes.is_transactional()
+                && batch.header.has_producer_id() =>
+            {
+                return Err(ErrorCode::NotLeaderOrFollower.into());
+            }
+            None => partition.append(batch, acks, self.now),
+            Some(verified) => partition.append_transactional(batch, verified?, acks, self.now),
+        };
+        let appended = appended.map_err(|error| {
             let code = error.code();
             Refused { log_start: start_told(&partition, code), ..code.into() }
         })?;

@@ -31,6 +31,8 @@ pub mod quorum;
 pub mod reassignments;
 pub mod unregister_broker;
 pub mod update_features;
+mod verifying;
+pub mod write_txn_markers;
 
 use std::time::Duration;
 

@@ -15,13 +15,16 @@
 //! - A partition that is named twice is appended to once, with the last records.
 //! - A first batch that cannot be one, by its length or magic, has the whole request refused.
 //! - Null records are refused at once (Kafka never answers them).
+//! - Batches of a transaction need the right to write with its transactional id, and are verified
+//!   (`super::verifying`); 11 `TRANSACTION_ABORTABLE`, 12 partitions are added (KIP-890).
 //!
 //! Errors: `INVALID_REQUIRED_ACKS`, `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`,
 //! `TOPIC_AUTHORIZATION_FAILED`, `INVALID_TOPIC_EXCEPTION`, `NOT_LEADER_OR_FOLLOWER`,
 //! `CORRUPT_MESSAGE`, `INVALID_RECORD`, `MESSAGE_TOO_LARGE`, `RECORD_LIST_TOO_LARGE`,
 //! `INVALID_TIMESTAMP`, `UNSUPPORTED_COMPRESSION_TYPE`, `OUT_OF_ORDER_SEQUENCE_NUMBER`,
 //! `INVALID_PRODUCER_EPOCH`, `NOT_ENOUGH_REPLICAS`, `REQUEST_TIMED_OUT`, `KAFKA_STORAGE_ERROR`;
-//! `INVALID_TXN_STATE` for transactional batches, as no transaction can be open.
+//! of transactions `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, `INVALID_PRODUCER_ID_MAPPING`,
+//! `INVALID_TXN_STATE`, `CONCURRENT_TRANSACTIONS`, `TRANSACTION_ABORTABLE`.
 
 use std::time::Duration;
 
@@ -37,12 +40,16 @@ use ottla_protocol::{Decoded, RequestHeader, fetch};
 use ottla_replication::AckWait;
 use ottla_replication::validation::{RECORD_ERRORS_MAX, RecordError, Refusal};
 use ottla_runtime::Clock;
+use ottla_security::{Action, Operation, Resource, ResourceKind};
 use ottla_types::{ErrorCode, MonoTime, Offset, Timestamp};
 
+use super::Permissions;
 use super::appending::{Appending, PartitionOutcome, TopicOutcome};
 use super::leaders::{self, Leaders};
-use super::produced::unreadable_front;
+use super::produced::{Fronts, fronts};
+use super::verifying::Transaction;
 use crate::apis::Incoming;
+use crate::connection::Peer;
 use crate::dispatch::Reply;
 use crate::repeated;
 use crate::response::Response;
@@ -56,21 +63,34 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let Incoming { peer, header, body } = request;
     let allowance = services.validator.allowance(body.len());
     let mut body = ProduceRequest::decode(&body, header.api_version)?;
-    let unreadable = unreadable_front(&body);
+    let fronts = fronts(&body);
     merge_repeated(&mut body);
     let leaders = Leaders::new(services, peer);
-    if let Some(refusal) = unreadable {
-        return Ok(refuse_all(&header, &body, &refusal, &leaders));
-    }
+    let transaction = match fronts {
+        Fronts::Plain => None,
+        Fronts::Unreadable(refusal) => return Ok(refuse_all(&header, &body, &refusal, &leaders)),
+        Fronts::Transactional => match transaction(services, peer, &header, &body) {
+            Ok(transaction) => Some(transaction),
+            Err(refusal) => return Ok(refuse_all(&header, &body, &refusal, &leaders)),
+        },
+    };
     let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
     let mut appending = Appending::new(services, header, body, allowance);
-    let Some(heavy) = appending.go_on(services, peer) else {
-        return Ok(reply(services, appending, timeout, leaders));
+    let heavy = match transaction {
+        Some(_) => None,
+        None => match appending.go_on(services, peer) {
+            None => return Ok(reply(services, appending, timeout, leaders)),
+            heavy => heavy,
+        },
     };
     let peer = peer.clone();
     Ok(Reply::Held(Box::new(move |services| {
         Box::pin(async move {
-            let mut next = Some(heavy);
+            let mut next = heavy;
+            if let Some(transaction) = transaction {
+                appending.verify(&services, &peer, transaction).await;
+                next = appending.go_on(&services, &peer);
+            }
             while let Some(heavy) = next {
                 appending.append_heavy(&services, &peer, heavy).await;
                 next = appending.go_on(&services, &peer);
@@ -78,6 +98,30 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
             reply(&services, appending, timeout, leaders)
         })
     })))
+}
+
+/// The transaction that the request writes in.
+///
+/// # Errors
+/// When it may not.
+fn transaction(
+    services: &Services,
+    peer: &Peer,
+    header: &RequestHeader,
+    body: &ProduceRequest,
+) -> Result<Transaction, Refusal> {
+    let permissions = Permissions { authorizer: &*services.authorizer, peer };
+    let may = |name: &str| {
+        let resource = Resource { kind: ResourceKind::TransactionalId, name };
+        permissions.allows(Action { operation: Operation::Write, resource })
+    };
+    match &body.transactional_id {
+        Some(id) if may(id) => Ok(Transaction::of(id, header.api_version)),
+        _ => {
+            let code = ErrorCode::TransactionalIdAuthorizationFailed;
+            Err(Refusal::new(code, "it may not write with this transactional id"))
+        }
+    }
 }
 
 /// What is replied when everything is appended, or refused.

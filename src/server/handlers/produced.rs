@@ -6,9 +6,9 @@
 //! Errors: `CORRUPT_MESSAGE` for a length below a header's, a magic that never was or a wrong
 //! checksum; `INVALID_RECORD` for null, nothing, a cut batch, magic 0 or 1, a second batch, a base
 //! offset, a control batch, a count that does not fit the offsets or a producer without sequence
-//! numbers; `MESSAGE_TOO_LARGE`; `UNSUPPORTED_COMPRESSION_TYPE`; `INVALID_TXN_STATE` for a
-//! transactional batch. Kafka answers `UNKNOWN_SERVER_ERROR` to a codec that does not exist and to
-//! a length near 2 GiB; here both are `INVALID_RECORD`, which no client tries again.
+//! numbers; `MESSAGE_TOO_LARGE`; `UNSUPPORTED_COMPRESSION_TYPE`. Kafka answers
+//! `UNKNOWN_SERVER_ERROR` to a codec that does not exist and to a length near 2 GiB; here both are
+//! `INVALID_RECORD`, which no client tries again.
 
 use bytes::Bytes;
 use ottla_config::TopicConfig;
@@ -82,26 +82,36 @@ fn front_size(bytes: &[u8]) -> Result<Option<usize>, String> {
     Ok((size <= bytes.len()).then_some(size))
 }
 
-/// Why all of a request is refused before its topics are looked at: Kafka looks at the first batch
-/// of each partition for one that belongs to a transaction, and fails at one that cannot be.
-pub fn unreadable_front(request: &ProduceRequest) -> Option<Refusal> {
+/// What the first batches of a request say before its topics are looked at.
+pub enum Fronts {
+    /// Nothing in particular.
+    Plain,
+    /// One belongs to a transaction.
+    Transactional,
+    /// One cannot be a batch: all of the request is refused.
+    Unreadable(Refusal),
+}
+
+/// Kafka looks at the first batch of each partition for one that belongs to a transaction, and
+/// fails at one that cannot be.
+pub fn fronts(request: &ProduceRequest) -> Fronts {
     let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
     for records in partitions.filter_map(|partition| partition.records.as_ref()) {
         match front_size(records) {
             Ok(Some(size)) => {
                 let header = BatchHeader::read(&records[..size]);
                 if header.is_ok_and(|header| header.attributes.is_transactional()) {
-                    return None;
+                    return Fronts::Transactional;
                 }
             }
             Ok(None) => {}
             Err(reason) => {
                 let refusal = Refusal::new(ErrorCode::CorruptMessage, reason.clone());
-                return Some(Refusal { message: Some(reason), ..refusal });
+                return Fronts::Unreadable(Refusal { message: Some(reason), ..refusal });
             }
         }
     }
-    None
+    Fronts::Plain
 }
 
 fn check_compression(header: &BatchHeader, version: i16) -> Result<(), Refusal> {
@@ -123,9 +133,6 @@ fn check_header(header: &BatchHeader) -> Result<(), Refusal> {
     }
     if header.has_producer_id() && header.base_sequence < 0 {
         return Err(Refusal::invalid("a producer with an id needs sequence numbers"));
-    }
-    if header.attributes.is_transactional() {
-        return Err(Refusal::new(ErrorCode::InvalidTxnState, "no transaction can be open"));
     }
     Ok(())
 }
@@ -205,7 +212,6 @@ mod tests {
         check(&changed(8, &[0x7f, 0, 0, 0]), ErrorCode::InvalidRecord, "long length");
         check(&changed(16, &[3]), ErrorCode::CorruptMessage, "magic 3");
         check(&changed(22, &[5]), ErrorCode::InvalidRecord, "codec 5");
-        check(&changed(22, &[16]), ErrorCode::InvalidTxnState, "transactional");
         check(&changed(22, &[32]), ErrorCode::InvalidRecord, "control");
         check(&changed(57, &[0, 0, 0, 3]), ErrorCode::InvalidRecord, "count above the offsets");
         check(&changed(57, &[0, 0, 0, 0]), ErrorCode::InvalidRecord, "count 0");

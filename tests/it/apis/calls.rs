@@ -9,6 +9,9 @@ use kafka_protocol::messages::{
     ApiVersionsRequest, BrokerId, DescribeClusterRequest, FindCoordinatorRequest,
     InitProducerIdRequest, MetadataRequest, OffsetForLeaderEpochRequest, TransactionalId,
 };
+use ottla_protocol::ApiKey;
+use ottla_protocol::group_offsets::TxnOffsetCommitResponse;
+use ottla_protocol::txn_markers::WriteTxnMarkersResponse;
 use ottla_types::ErrorCode;
 use uuid::Uuid;
 
@@ -21,6 +24,7 @@ use crate::requests::{
     fetch_request, init_producer, list_offsets_request, produce, produce_request, produce_to,
     records, text, topic_name, values,
 };
+use crate::transactions::{commit, markers_request, txn_commit_request};
 
 /// Calls an API with success and with an error.
 pub fn call(world: &mut World, key: i16, version: i16) {
@@ -45,6 +49,8 @@ pub fn call(world: &mut World, key: i16, version: i16) {
             admin::create_partitions(client, &topic, version);
         }
         23 => offset_for_leader_epoch(client, version),
+        27 => write_txn_markers(client, version),
+        28 => txn_offset_commit(client, version),
         32 => configs::describe(client, version),
         33 => configs::alter(client, version),
         44 => configs::alter_incremental(client, version),
@@ -75,6 +81,24 @@ pub fn on_either(client: &mut Client, topic: &Topic, key: i16, version: i16, con
         64 => described::unregister_broker(client, version),
         _ => panic!("no call for API {key}"),
     }
+}
+
+/// A marker without a transaction is one as well.
+fn write_txn_markers(client: &mut Client, version: i16) {
+    let topic = create(client, &fresh("ended"), 1, &[]);
+    let request = markers_request(commit(7, 0), &[(&topic.name, &[0, 1])]);
+    let answer: WriteTxnMarkersResponse = client.ask(ApiKey::WriteTxnMarkers, version, &request);
+    let told = &answer.markers[0].topics[0].partitions;
+    let told: Vec<_> = told.iter().map(|partition| error(partition.error_code)).collect();
+    assert_eq!(told, [ErrorCode::None, ErrorCode::UnknownTopicOrPartition]);
+}
+
+/// Successes are in `transactions`: they need one.
+fn txn_offset_commit(client: &mut Client, version: i16) {
+    let request = txn_commit_request("g", "missing", (7, 0), 1);
+    let answer: TxnOffsetCommitResponse = client.ask(ApiKey::TxnOffsetCommit, version, &request);
+    let told = error(answer.topics[0].partitions[0].error_code);
+    assert_eq!(told, ErrorCode::UnknownTopicOrPartition);
 }
 
 fn missing() -> Topic {

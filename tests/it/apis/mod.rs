@@ -54,6 +54,8 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (21, Some((0, 2)), None),
     (22, Some((0, 5)), None),
     (23, Some((2, 4)), None),
+    (27, Some((1, 2)), None),
+    (28, Some((0, 5)), None),
     (32, Some((1, 4)), Some((1, 4))),
     (33, Some((0, 2)), Some((0, 2))),
     (34, Some((1, 2)), None),

@@ -15,7 +15,10 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::Request;
 use ottla_protocol::ApiKey;
-use ottla_protocol::group_offsets::{OffsetCommitResponse, OffsetFetchResponse};
+use ottla_protocol::group_offsets::{
+    OffsetCommitResponse, OffsetFetchResponse, TxnOffsetCommitResponse,
+};
+use ottla_protocol::txn_markers::WriteTxnMarkersResponse;
 use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
@@ -34,6 +37,7 @@ use crate::requests::{
     Topic, batch, creatable, create, create_request, delete_records_request, delete_request,
     fetch_request, list_offsets_request, produce_request, text, topic_name,
 };
+use crate::transactions::{batch as in_transaction, markers_request, txn_commit_request};
 
 /// API, operation and resource: the rows of Kafka's documentation (security, "Protocols and
 /// resources") for the APIs that are built.
@@ -59,6 +63,11 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("ListGroups", "Describe", "Cluster"),
     ("ListGroups", "Describe", "Group"),
     ("DeleteGroups", "Delete", "Group"),
+    ("WriteTxnMarkers", "Alter", "Cluster"),
+    ("WriteTxnMarkers", "ClusterAction", "Cluster"),
+    ("TxnOffsetCommit", "Write", "TransactionalId"),
+    ("TxnOffsetCommit", "Read", "Group"),
+    ("TxnOffsetCommit", "Read", "Topic"),
     ("OffsetDelete", "Delete", "Group"),
     ("OffsetDelete", "Read", "Topic"),
     ("ConsumerGroupHeartbeat", "Read", "Group"),
@@ -127,8 +136,6 @@ const UNDOCUMENTED: &[(&str, &str, &str)] = &[
 
 /// What is documented and not asked here.
 const NOT_ASKED: &[(&str, &str, &str)] = &[
-    // There are no transactions yet: their batches are refused.
-    ("Produce", "Write", "TransactionalId"),
     // Kafka asks nothing of the kind since KIP-679.
     ("Produce", "IdempotentWrite", "Cluster"),
 ];
@@ -153,6 +160,7 @@ fn row<R: Request + 'static>(
 }
 
 const ALL: Policy = |_, _| true;
+const NO_ALTER: Policy = |operation, _| operation != Operation::Alter;
 const NOT_THE_CLUSTER: Policy = |_, kind| kind != ResourceKind::Cluster;
 const NO_DESCRIBE: Policy = |operation, _| operation != Operation::Describe;
 /// Nothing is described, and so no operations are told.
@@ -179,11 +187,16 @@ fn records(topic: &Topic) -> Vec<Row> {
     };
     let mut follower = fetch_request(17, topic, &[(0, 0)]);
     follower.replica_state.replica_id = BrokerId(5);
+    let in_transaction = [(0, Some(in_transaction((7, 0, 0), &["v"])))];
+    let in_transaction = produce_request(12, topic, -1, &in_transaction)
+        .with_transactional_id(Some(TransactionalId(text("x"))));
+    let transactional = &["Write Topic t", "Write TransactionalId x"];
     let offsets = list_offsets_request(topic, 0, -1);
     let described = &[CLUSTER_ACTION, "Describe Topic t"];
     vec![
         produce(12),
         produce(13),
+        row("Produce", ALL, 12, in_transaction, transactional),
         fetch(12),
         fetch(17),
         row("Fetch", ALL, 17, follower, &[CLUSTER_ACTION]),
@@ -287,6 +300,15 @@ fn groups(topic: &Topic) -> Vec<Row> {
         let request = offset_fetch_request("g", topic, 9, &[0]);
         let _: OffsetFetchResponse = client.ask(ApiKey::OffsetFetch, 9, &request);
     };
+    let commit_in_transaction = |client: &mut Client, topic: &Topic| {
+        let request = txn_commit_request("g", &topic.name, (7, 0), 1);
+        let _: TxnOffsetCommitResponse = client.ask(ApiKey::TxnOffsetCommit, 5, &request);
+    };
+    let in_transaction = &["Read Group g", "Read Topic t", "Write TransactionalId tx"];
+    let end = |client: &mut Client, topic: &Topic| {
+        let request = markers_request(crate::transactions::commit(7, 0), &[(&topic.name, &[0])]);
+        let _: WriteTxnMarkersResponse = client.ask(ApiKey::WriteTxnMarkers, 2, &request);
+    };
     let nobody = Member { id: "m".to_owned(), generation: 1, leader: String::new() };
     let join = join_request("g", "m");
     let sync = sync_request("g", &nobody, 5);
@@ -305,6 +327,9 @@ fn groups(topic: &Topic) -> Vec<Row> {
     let one_by_one = &[DESCRIBE, "Describe Group g"];
     vec![
         ask("OffsetCommit", commit, &["Read Group g", "Read Topic t"]),
+        ask("TxnOffsetCommit", commit_in_transaction, in_transaction),
+        ask("WriteTxnMarkers", end, &[ALTER]),
+        Row { allowed: NO_ALTER, ..ask("WriteTxnMarkers", end, &[ALTER, CLUSTER_ACTION]) },
         ask("OffsetFetch", fetch, &["Describe Group g", "Describe Topic t"]),
         row("JoinGroup", ALL, 9, join, &["Read Group g"]),
         row("SyncGroup", ALL, 5, sync, &["Read Group g"]),

@@ -12,6 +12,7 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod sync;
+pub mod txn_offset_commit;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -48,7 +48,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
         return Ok(Reply::Now(Response::message(&header, &answer)));
     }
     let image = services.images.load();
-    let mut sorted = Sorted::of(&body, &image, &permissions, version);
+    let by_id = version >= TOPIC_IDS_FROM;
+    let mut sorted = Sorted::of(&body.topics, &image, &permissions, by_id);
     if sorted.offsets.is_empty() {
         return Ok(Reply::Now(Response::message(&header, &sorted.answer)));
     }
@@ -69,11 +70,11 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
 }
 
 /// A request's offsets, sorted by what can be done with them.
-struct Sorted {
+pub(super) struct Sorted {
     /// The answer; what is to be committed has no error yet.
-    answer: OffsetCommitResponse,
+    pub(super) answer: OffsetCommitResponse,
     /// What is to be committed.
-    offsets: Vec<OffsetToCommit>,
+    pub(super) offsets: Vec<OffsetToCommit>,
     /// Where in the answer the outcome of each goes: topic and partition.
     places: Vec<(usize, usize)>,
     /// Where in the answer a topic is.
@@ -81,17 +82,17 @@ struct Sorted {
 }
 
 impl Sorted {
-    fn of(
-        body: &OffsetCommitRequest,
+    pub(super) fn of(
+        requested: &[OffsetCommitTopic],
         image: &Image,
         permissions: &Permissions<'_>,
-        version: i16,
+        by_id: bool,
     ) -> Sorted {
         let answer = OffsetCommitResponse::default();
         let topics = BTreeMap::new();
         let mut sorted = Sorted { answer, offsets: Vec::new(), places: Vec::new(), topics };
-        for topic in &body.topics {
-            sorted.take(topic, image, permissions, version >= TOPIC_IDS_FROM);
+        for topic in requested {
+            sorted.take(topic, image, permissions, by_id);
         }
         sorted
     }
@@ -144,7 +145,10 @@ impl Sorted {
         (at, first)
     }
 
-    fn answer_with(mut self, result: &Result<Vec<ErrorCode>, ErrorCode>) -> OffsetCommitResponse {
+    pub(super) fn answer_with(
+        mut self,
+        result: &Result<Vec<ErrorCode>, ErrorCode>,
+    ) -> OffsetCommitResponse {
         for (index, (topic, partition)) in self.places.iter().enumerate() {
             let error = match result {
                 Ok(outcomes) => outcomes[index],
@@ -161,7 +165,7 @@ fn all(body: &OffsetCommitRequest, error: ErrorCode) -> OffsetCommitResponse {
     OffsetCommitResponse { topics, ..OffsetCommitResponse::default() }
 }
 
-fn refuse(topic: &OffsetCommitTopic, error: ErrorCode) -> OffsetCommitOutcome {
+pub(super) fn refuse(topic: &OffsetCommitTopic, error: ErrorCode) -> OffsetCommitOutcome {
     let partitions = topic.partitions.iter().map(|partition| OffsetCommitPartitionOutcome {
         partition_index: partition.partition_index,
         error_code: error.code(),
