@@ -82,6 +82,16 @@ enum Begun {
     Groups(Pin<Box<dyn Future<Output = Result<(), ErrorCode>> + Send>>),
 }
 
+impl Begun {
+    async fn ended(self) -> Result<(), ErrorCode> {
+        match self {
+            Begun::Done => Ok(()),
+            Begun::Appended(mut wait) => wait.acknowledged().await.map_err(|error| error.code()),
+            Begun::Groups(ended) => ended.await.map_err(told_of_groups),
+        }
+    }
+}
+
 impl Markers {
     /// Appends markers, at once and on this thread, which writes files; the outcomes come when
     /// they are committed. `UNKNOWN_TOPIC_OR_PARTITION` is that of a partition that does not
@@ -102,15 +112,7 @@ impl Markers {
             let mut outcomes = Vec::with_capacity(begun.len());
             for begun in begun {
                 let left = deadline.since(clock.now());
-                let ended = async {
-                    match begun? {
-                        Begun::Done => Ok(()),
-                        Begun::Appended(mut wait) => {
-                            wait.acknowledged().await.map_err(|error| error.code())
-                        }
-                        Begun::Groups(ended) => ended.await.map_err(told_of_groups),
-                    }
-                };
+                let ended = async { begun?.ended().await };
                 let ended = clock.timeout(left, ended).await;
                 outcomes.push(ended.unwrap_or(Err(ErrorCode::RequestTimedOut)));
             }

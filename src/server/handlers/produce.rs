@@ -76,7 +76,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     };
     let timeout = Duration::from_millis(u64::from(body.timeout_ms.max(0).unsigned_abs()));
     let mut appending = Appending::new(services, header, body, allowance);
-    let heavy = match transaction {
+    let question = transaction.and_then(|it| appending.begin(services, peer, it));
+    let heavy = match question {
         Some(_) => None,
         None => match appending.go_on(services, peer) {
             None => return Ok(reply(services, appending, timeout, leaders)),
@@ -87,8 +88,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     Ok(Reply::Held(Box::new(move |services| {
         Box::pin(async move {
             let mut next = heavy;
-            if let Some(transaction) = transaction {
-                appending.verify(&services, &peer, transaction).await;
+            if let Some(question) = question {
+                appending.ask(&services, question).await;
                 next = appending.go_on(&services, &peer);
             }
             while let Some(heavy) = next {

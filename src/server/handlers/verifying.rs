@@ -87,81 +87,103 @@ impl Transaction {
     }
 }
 
+/// What the coordinator is to be asked before anything of a request is appended.
+pub(super) struct Question {
+    transaction: Transaction,
+    candidates: Vec<Candidate>,
+    /// Those that it is asked for.
+    asked: Vec<usize>,
+}
+
+impl Question {
+    async fn ask(&self, services: &Services) -> Vec<Result<(), ErrorCode>> {
+        let first = &self.candidates[self.asked[0]].header;
+        let name = |at: &usize| self.candidates[*at].partition.name().clone();
+        let check = TransactionCheck {
+            transactional_id: self.transaction.id.clone(),
+            producer_id: first.producer_id,
+            producer_epoch: first.producer_epoch,
+            partitions: self.asked.iter().map(name).collect(),
+            add: self.transaction.adds,
+        };
+        let answered = services.transactions.verify_or_add(check);
+        let answered = services.runtime.clock().timeout(COORDINATOR_WAIT_MAX, answered).await;
+        answered.unwrap_or_else(|| vec![Err(ErrorCode::NetworkException); self.asked.len()])
+    }
+}
+
 impl Appending {
-    /// Finds out what may be appended of a transactional request.
-    pub(super) async fn verify(
+    /// Finds out what may be appended of a transactional request, and what is to be asked first;
+    /// nothing when all its partitions belong to the transaction, or nothing may be appended.
+    pub(super) fn begin(
         &mut self,
         services: &Services,
         peer: &Peer,
         transaction: Transaction,
-    ) {
+    ) -> Option<Question> {
         let candidates = self.candidates(services, peer);
         let producer = |it: &Candidate| (it.header.producer_id, it.header.producer_epoch);
         if candidates.windows(2).any(|pair| producer(&pair[0]) != producer(&pair[1])) {
-            return self.refuse_all(ErrorCode::InvalidProducerIdMapping);
+            self.refuse_all(ErrorCode::InvalidProducerIdMapping);
+            return None;
         }
         if !transaction.adds && !services.config.verification.verifies {
             let believed = Transactional { is_coordinator: false, verified: false, guard: None };
             self.verified.extend(candidates.iter().map(|it| (it.id, Ok(believed))));
-            return;
+            return None;
         }
+        let asked = self.begin_verification(services, &transaction, &candidates);
+        (!asked.is_empty()).then_some(Question { transaction, candidates, asked })
+    }
+
+    /// Asks, and notes what may not be appended.
+    pub(super) async fn ask(&mut self, services: &Services, mut question: Question) {
         let clock = services.runtime.clock();
         let config = services.config.verification;
         let deadline = clock.now().after(config.add_retry_max);
-        loop {
-            let asked = self.begin_verification(services, &transaction, &candidates);
-            let Some(first) = asked.first() else { return };
-            let check = TransactionCheck {
-                transactional_id: transaction.id.clone(),
-                producer_id: first.header.producer_id,
-                producer_epoch: first.header.producer_epoch,
-                partitions: asked.iter().map(|it| it.partition.name().clone()).collect(),
-                add: transaction.adds,
-            };
-            let answered = services.transactions.verify_or_add(check);
-            let answered = clock.timeout(COORDINATOR_WAIT_MAX, answered).await;
-            let outcomes =
-                answered.unwrap_or_else(|| vec![Err(ErrorCode::NetworkException); asked.len()]);
+        while !question.asked.is_empty() {
+            let outcomes = question.ask(services).await;
+            let Question { transaction, candidates, asked } = &mut question;
             let is_ending = outcomes.contains(&Err(ErrorCode::ConcurrentTransactions));
             if transaction.adds && is_ending && clock.now() < deadline {
                 clock.sleep(config.add_retry_backoff).await;
+                // The end that it waits for makes what was begun before void.
+                *asked = self.begin_verification(services, transaction, candidates);
                 continue;
             }
-            for (it, outcome) in asked.iter().zip(outcomes) {
+            for (at, outcome) in asked.drain(..).zip(outcomes) {
                 if let Err(error) = outcome {
-                    self.verified.insert(it.id, Err(transaction.told(error)));
+                    self.verified.insert(candidates[at].id, Err(transaction.told(error)));
                 }
             }
-            self.now = clock.wall();
-            return;
         }
+        self.now = clock.wall();
     }
 
     /// Those that the coordinator is to be asked for. What is known of the others is noted, and
     /// of these, what counts if it agrees.
-    fn begin_verification<'a>(
+    fn begin_verification(
         &mut self,
         services: &Services,
         transaction: &Transaction,
-        candidates: &'a [Candidate],
-    ) -> Vec<&'a Candidate> {
+        candidates: &[Candidate],
+    ) -> Vec<usize> {
         let now = services.runtime.clock().wall();
         let mut asked = Vec::new();
-        for it in candidates {
+        for (at, it) in candidates.iter().enumerate() {
             let batch = FirstBatch {
                 producer_id: it.header.producer_id,
                 producer_epoch: it.header.producer_epoch,
                 sequence: it.header.base_sequence,
                 adds: transaction.adds,
             };
-            let begun = it.partition.begin_verification(batch, now);
-            let known = match begun {
+            let known = match it.partition.begin_verification(batch, now) {
                 Err(error) => Err(transaction.told(error.code())),
                 Ok(needed) => {
                     let guard = match needed {
                         Verification::NotNeeded => None,
                         Verification::Needed(guard) => {
-                            asked.push(it);
+                            asked.push(at);
                             Some(guard)
                         }
                     };
