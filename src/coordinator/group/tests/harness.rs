@@ -106,20 +106,10 @@ impl Harness {
             self.answers.push((ticket, told));
         }
         for write in out.writes {
-            for record in &write.records {
-                let of = match write.part {
-                    Part::None => String::new(),
-                    Part::Of(of) => format!("of {}: ", of.producer_id),
-                    Part::End(end) => {
-                        self.told.push(format!("log: {} {}", end.producer_id, how_it_ends(&end)));
-                        continue;
-                    }
-                };
-                self.told.push(format!("log: {of}{}", render::record(record)));
-            }
+            self.told.extend(write.records.iter().map(|record| logged(write.part, record)));
             self.held.push(write);
         }
-        self.look_ups.extend(out.errands);
+        self.look_ups.extend(out.resolves);
         if !self.holds {
             self.commit();
         }
@@ -235,6 +225,12 @@ impl Harness {
     }
 }
 
-fn how_it_ends(end: &crate::shard_core::TransactionEnd) -> &'static str {
-    if end.commit { "commits" } else { "aborts" }
+/// A record as scripts show it.
+fn logged(part: Part, record: &RecordBytes) -> String {
+    match part {
+        Part::None => format!("log: {}", render::record(record)),
+        Part::Of(of) => format!("log: of {}: {}", of.producer_id, render::record(record)),
+        Part::End(end) if end.commit => format!("log: {} commits", end.producer_id),
+        Part::End(end) => format!("log: {} aborts", end.producer_id),
+    }
 }

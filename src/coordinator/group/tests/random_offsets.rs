@@ -23,10 +23,45 @@ use crate::group::{
 const PRODUCERS: u64 = 3;
 const PARTITIONS: u64 = 3;
 
-/// Where in the log the offset of each partition is, and the offset.
-type Counting = BTreeMap<i32, (i64, i64)>;
-/// The same of open transactions, by producer and partition.
-type Open = BTreeMap<(i64, i32), (i64, i64)>;
+/// Offsets, each with the place of its record.
+#[derive(Default)]
+struct Known {
+    /// By partition.
+    counts: BTreeMap<i32, (i64, i64)>,
+    /// Those of open transactions, by producer and partition.
+    open: BTreeMap<(i64, i32), (i64, i64)>,
+}
+
+impl Known {
+    fn replay(
+        &mut self,
+        at: i64,
+        partition: i32,
+        offset: Option<i64>,
+        producer: Option<ProducerId>,
+    ) {
+        match (offset, producer) {
+            (None, _) => {
+                self.counts.remove(&partition);
+                self.open.retain(|key, _| key.1 != partition);
+            }
+            (Some(offset), None) => drop(self.counts.insert(partition, (at, offset))),
+            (Some(offset), Some(producer)) => {
+                self.open.insert((producer.0, partition), (at, offset));
+            }
+        }
+    }
+
+    fn end(&mut self, producer: ProducerId, commit: bool) {
+        let ended = self.open.extract_if(.., |key, _| key.0 == producer.0);
+        let ended: Vec<_> = ended.filter(|_| commit).collect();
+        for ((_, partition), (at, offset)) in ended {
+            if self.counts.get(&partition).is_none_or(|known| known.0 < at) {
+                self.counts.insert(partition, (at, offset));
+            }
+        }
+    }
+}
 
 struct Run {
     dice: Dice,
@@ -123,44 +158,25 @@ impl Run {
         self.harness.step(|shard, _, out| shard.end_transaction(&end, ticket, out));
     }
 
-    /// What the log says: offsets by partition, and those of open transactions.
-    fn logged(&self) -> (Counting, Open) {
-        let (mut counts, mut open) = (Counting::new(), Open::new());
+    /// What the log says.
+    fn logged(&self) -> Known {
+        let mut known = Known::default();
         for (at, logged) in (0..).zip(&self.harness.log) {
             match logged {
                 Logged::Record(record, producer) => {
                     let decoded = GroupRecord::decode(&record.key, record.value.as_deref());
                     let Ok((GroupRecord::OffsetCommit(key, value), _)) = decoded else { continue };
-                    let partition = key.partition.0;
-                    match (value, producer) {
-                        (None, _) => {
-                            counts.remove(&partition);
-                            open.retain(|key, _| key.1 != partition);
-                        }
-                        (Some(value), None) => {
-                            counts.insert(partition, (at, value.offset.0));
-                        }
-                        (Some(value), Some(producer)) => {
-                            open.insert((producer.0, partition), (at, value.offset.0));
-                        }
-                    }
+                    let offset = value.map(|value| value.offset.0);
+                    known.replay(at, key.partition.0, offset, *producer);
                 }
-                Logged::Marker(producer, commit) => {
-                    let ended = open.extract_if(.., |key, _| key.0 == producer.0);
-                    let ended =
-                        ended.filter(|_| *commit).map(|((_, partition), it)| (partition, it));
-                    ended.for_each(|(partition, it)| {
-                        let counted = counts.entry(partition).or_insert(it);
-                        *counted = (*counted).max(it);
-                    });
-                }
+                Logged::Marker(producer, commit) => known.end(*producer, *commit),
             }
         }
-        (counts, open)
+        known
     }
 
     fn check(&self, seed: u64) {
-        let (counts, open) = self.logged();
+        let Known { counts, open } = self.logged();
         for partition in 0..PARTITIONS as i32 {
             let shard = &self.harness.shard;
             let told = |stable| shard.fetch_offset(&key(partition), Uuid::ZERO, stable);
