@@ -61,3 +61,5 @@ mod tests;
 mod tests_dirs;
 #[cfg(test)]
 mod tests_room;
+#[cfg(test)]
+mod tests_transactions;
