@@ -109,7 +109,7 @@ impl Harness {
             self.told.extend(write.records.iter().map(|record| logged(write.part, record)));
             self.held.push(write);
         }
-        self.look_ups.extend(out.resolves);
+        self.look_ups.extend(out.errands);
         if !self.holds {
             self.commit();
         }
