@@ -15,6 +15,9 @@ use super::{Compression, DecompressError, XERIAL_HEADER_LEN, XERIAL_MAGIC};
 const ZSTD_WINDOW_LOG_MAX: u32 = 27;
 /// Memory of a [`Scratch`] that is kept for the next batch.
 const KEPT_BYTES_MAX: usize = 1 << 20;
+/// The same of zstd: its usual level asks for a window of 2 MiB, and a new one is touched page by
+/// page.
+const ZSTD_KEPT_BYTES_MAX: usize = 4 << 20;
 
 /// Memory that decompressors work in. One can serve any number of batches, one after the other.
 #[derive(Default)]
@@ -30,7 +33,7 @@ impl Scratch {
         if self.block.capacity() > KEPT_BYTES_MAX {
             self.block = Vec::new();
         }
-        if self.zstd.as_ref().is_some_and(|context| context.sizeof() > KEPT_BYTES_MAX) {
+        if self.zstd.as_ref().is_some_and(|context| context.sizeof() > ZSTD_KEPT_BYTES_MAX) {
             self.zstd = None;
         }
     }
