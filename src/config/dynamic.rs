@@ -1,14 +1,15 @@
 //! Keys of the node that change while it runs, for one broker or for all of them.
 //!
 //! A key is among them when a change acts at once: the defaults of topics, which reach the logs of
-//! all topics that do not say otherwise, and what is asked for again each time. Keys of Kafka's
-//! that nothing reads are refused, as nothing would come of them.
+//! all topics that do not say otherwise, how logs are compacted, and what is asked for again each
+//! time. Keys of Kafka's that nothing reads are refused, as nothing would come of them.
 
+use crate::cleaner;
 use crate::key::ConfigKey;
 use crate::table::{TOPIC_KEYS, broker_keys};
 use crate::values::nearest;
 
-/// Keys that change while the node runs, beside the defaults of topics.
+/// Keys that change while the node runs, beside the defaults of topics and those of cleaners.
 const OTHERS: &[&str] = &[PER_IP, MOVE_RATE];
 const PER_IP: &str = "max.connections.per.ip";
 const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
@@ -36,7 +37,8 @@ pub fn broker_key(name: &str) -> Option<&'static ConfigKey> {
 #[must_use]
 pub fn is_dynamic(name: &str) -> bool {
     let is_default = TOPIC_KEYS.iter().any(|key| key.broker_keys.contains(&name));
-    OTHERS.contains(&name) || (is_default && !AT_THE_START.contains(&name))
+    let is_other = OTHERS.contains(&name) || cleaner::DYNAMIC.contains(&name);
+    is_other || (is_default && !AT_THE_START.contains(&name))
 }
 
 /// Checks a config that is set for a broker while it runs.
@@ -81,7 +83,7 @@ mod tests {
         let refusal = check_broker_config("log.retention.mss", "5");
         let Err(BrokerConfigError::NotRead(text)) = refusal else { panic!("{refusal:?}") };
         assert!(text.ends_with("did you mean log.retention.ms?"), "{text}");
-        for other in OTHERS {
+        for other in OTHERS.iter().chain(cleaner::DYNAMIC) {
             assert!(broker_key(other).is_some(), "{other}");
         }
     }

@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::group_cluster::{GroupsCluster, changed_topics};
 use crate::group_logs;
-use crate::topic_configs::{connections_per_ip_max, effective, move_bytes_per_second};
+use crate::topic_configs::{cleaner, connections_per_ip_max, effective, move_bytes_per_second};
 
 /// Asks the publisher to open the logs; it tells when that is done.
 pub(crate) struct OpenLogs {
@@ -101,6 +101,8 @@ impl Publisher {
             let max = max.unwrap_or(self.connections_per_ip_max);
             self.connections.iter().for_each(|connections| connections.set_per_ip_max(max));
             self.replicas.set_move_rate(move_bytes_per_second(delta.image(), self.node));
+            let begun_with = self.replicas.cleaner_begun_with();
+            self.replicas.set_cleaner(cleaner(delta.image(), self.node, begun_with));
         }
         let end = delta.image().provenance().offset.plus(1);
         let gone: Vec<_> =

@@ -1,7 +1,7 @@
 //! What the metadata and the node's file together say about a topic, and about the node while it
 //! runs.
 
-use ottla_config::{TOPIC_KEYS, TopicConfig, TopicKey};
+use ottla_config::{CleanerConfig, TOPIC_KEYS, TopicConfig, TopicKey};
 use ottla_metadata::image::{ConfigMap, ConfigResource, Image, ResourceKind};
 use ottla_types::NodeId;
 
@@ -44,6 +44,11 @@ pub(crate) fn connections_per_ip_max(image: &Image, node: NodeId) -> Option<u32>
 pub(crate) fn move_bytes_per_second(image: &Image, node: NodeId) -> Option<u64> {
     let set = told(image, node, "replica.alter.log.dirs.io.max.bytes.per.second")?;
     set.trim().parse::<i64>().ok().and_then(|rate| u64::try_from(rate).ok())
+}
+
+/// How logs are compacted, likewise.
+pub(crate) fn cleaner(image: &Image, node: NodeId, begun_with: CleanerConfig) -> CleanerConfig {
+    begun_with.with(|key| told(image, node, key))
 }
 
 /// What this broker, else all brokers, are told of a key.

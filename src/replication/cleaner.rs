@@ -1,6 +1,8 @@
 //! Compacting logs in the background: the dirtiest first, one for each cleaner
 //! (`log.cleaner.threads`), a step at a time on the threads for blocking work, so that requests
-//! never wait for it (`LogCleaner`, `LogCleanerManager`).
+//! never wait for it (`LogCleaner`, `LogCleanerManager`). Its configs change while it runs: there
+//! are more cleaners at once, or fewer when what they do is done, which has the memory that it began
+//! with; a pause ends. What is read and written in a second counts for all cleaners together.
 //!
 //! A log whose records cannot be read is left alone from then on, with an error in the process's
 //! log; the others go on. A full disk ends a cleaning, and it is tried again behind the others. How
@@ -12,9 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ottla_config::CleanerConfig;
 use ottla_runtime::Plane;
 use ottla_storage::{CleanJob, CleanLimits, CleanStats, CleanStep, Cleanable, LogError};
 use ottla_types::{MonoTime, Offset, TopicIdPartition};
+use tokio::sync::watch;
 
 use crate::dir::Dir;
 use crate::partition::Partition;
@@ -25,9 +29,10 @@ use crate::request::PartitionError;
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
 /// Which logs are being cleaned, and which cannot be.
-#[derive(Default)]
 pub(crate) struct Cleaning {
     state: Mutex<State>,
+    /// What cleaners go by. It changes under the lock of `state`.
+    config: watch::Sender<CleanerConfig>,
     is_stopped: AtomicBool,
 }
 
@@ -43,6 +48,12 @@ pub(crate) struct CleanerFigures {
 
 #[derive(Default)]
 struct State {
+    /// Whether the logs are open.
+    is_open: bool,
+    /// The cleaners that there are.
+    running: BTreeSet<usize>,
+    /// When all that was read and written so far has had its time.
+    paid_at: MonoTime,
     under_way: BTreeSet<TopicIdPartition>,
     /// With the reason.
     uncleanable: BTreeMap<TopicIdPartition, String>,
@@ -52,6 +63,50 @@ struct State {
 }
 
 impl Cleaning {
+    pub(crate) fn new(config: CleanerConfig) -> Cleaning {
+        let (config, _) = watch::channel(config);
+        Cleaning { state: Mutex::default(), config, is_stopped: AtomicBool::new(false) }
+    }
+
+    /// Changes what cleaners go by; the cleaners that are missing then, and count as running.
+    fn set_config(&self, config: CleanerConfig) -> Vec<usize> {
+        let mut state = self.lock();
+        let changed = self.config.send_if_modified(|known| {
+            let is_new = *known != config;
+            *known = config;
+            is_new
+        });
+        if changed {
+            // Who was slowed down by another rate begins anew.
+            state.paid_at = MonoTime::default();
+        }
+        let cleaners = if state.is_open { config.cleaners() } else { 0 };
+        (0..cleaners).filter(|index| state.running.insert(*index)).collect()
+    }
+
+    /// Whether a cleaner is one too many, and counts as ended.
+    fn ends(&self, cleaner: usize) -> bool {
+        let mut state = self.lock();
+        let ends = cleaner >= self.config.borrow().cleaners();
+        if ends {
+            state.running.remove(&cleaner);
+            state.figures.last.remove(&cleaner);
+        }
+        ends
+    }
+
+    /// Notes what was read and written; cleaners pay for it in turn.
+    fn note_bytes(&self, now: MonoTime, bytes: u64) {
+        let took = time_of(bytes, self.config.borrow().bytes_per_second);
+        let mut state = self.lock();
+        state.paid_at = state.paid_at.max(now).after(took);
+    }
+
+    /// How long nothing is to be read or written.
+    fn pause(&self, now: MonoTime) -> Duration {
+        self.lock().paid_at.since(now)
+    }
+
     /// No step begins any more.
     pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
@@ -90,19 +145,59 @@ enum Ended {
 impl Replicas {
     /// Starts the cleaners. They end with the process.
     pub(crate) fn start_cleaners(&self) {
-        for index in 0..self.shared.config.cleaner.cleaners {
+        self.shared.cleaning.lock().is_open = true;
+        let config = *self.shared.cleaning.config.borrow();
+        self.set_cleaner(config);
+    }
+
+    /// How logs are compacted, as the node began.
+    #[must_use]
+    pub fn cleaner_begun_with(&self) -> CleanerConfig {
+        self.shared.config.cleaner
+    }
+
+    /// Changes how logs are compacted, from now on or from when they are open.
+    pub fn set_cleaner(&self, config: CleanerConfig) {
+        for index in self.shared.cleaning.set_config(config) {
             let replicas = self.clone();
-            let cleaner = async move { replicas.clean_for_ever(index).await };
+            let cleaner = async move { replicas.clean_while_wanted(index).await };
             self.shared.runtime.spawn(Plane::Data(0), "log cleaner", cleaner);
         }
     }
 
-    async fn clean_for_ever(&self, cleaner: usize) {
-        let backoff = self.shared.config.cleaner.backoff.max(PAUSE_MIN);
-        while !self.shared.cleaning.is_stopped() {
+    /// Logs that are being compacted.
+    #[cfg(test)]
+    pub(crate) fn under_way(&self) -> usize {
+        self.shared.cleaning.lock().under_way.len()
+    }
+
+    /// Cleaners that there are.
+    #[cfg(test)]
+    pub(crate) fn cleaners(&self) -> usize {
+        self.shared.cleaning.lock().running.len()
+    }
+
+    async fn clean_while_wanted(&self, cleaner: usize) {
+        let cleaning = &self.shared.cleaning;
+        let mut config = cleaning.config.subscribe();
+        while !cleaning.is_stopped() && !cleaning.ends(cleaner) {
+            let backoff = config.borrow_and_update().backoff.max(PAUSE_MIN);
             if !self.clean_dirtiest(cleaner).await {
-                self.shared.runtime.clock().sleep(backoff).await;
+                self.sleep_unless_changed(&mut config, backoff).await;
             }
+        }
+    }
+
+    async fn sleep_unless_changed(
+        &self,
+        config: &mut watch::Receiver<CleanerConfig>,
+        time: Duration,
+    ) {
+        tokio::select! {
+            biased;
+            // Its sender lives as long as this.
+            _ = config.changed() => {}
+            () = self.shared.runtime.clock().sleep(time) => {}
         }
     }
 
@@ -171,12 +266,13 @@ impl Replicas {
         partition: &Arc<Partition>,
         plan: Cleanable,
     ) -> Result<(), Ended> {
-        let config = self.shared.config.cleaner;
+        let mut changes = self.shared.cleaning.config.subscribe();
+        let config = *changes.borrow_and_update();
         let (runtime, now) = (&self.shared.runtime, self.shared.runtime.clock().wall());
         let limits = CleanLimits {
-            map_bytes: config.map_bytes,
+            map_bytes: config.map_bytes(),
             load_factor: config.load_factor,
-            write_bytes: config.write_bytes,
+            write_bytes: config.write_bytes(),
             secret: (runtime.entropy().bits(), runtime.entropy().bits()),
         };
         let started = runtime.clock().now();
@@ -185,7 +281,6 @@ impl Replicas {
         }
         let job = partition.start_cleaning(plan, limits, now);
         let mut job = Box::new(job.map_err(|error| ended(partition, error))?);
-        let mut owed = Duration::ZERO;
         loop {
             if self.shared.cleaning.is_stopped() {
                 runtime.blocking(Plane::Data(0), move || job.abandon()).await;
@@ -203,9 +298,14 @@ impl Replicas {
                 }
             };
             job = rest;
-            owed += pause(bytes, config.bytes_per_second);
-            if owed >= PAUSE_MIN {
-                runtime.clock().sleep(std::mem::take(&mut owed)).await;
+            let cleaning = &self.shared.cleaning;
+            cleaning.note_bytes(runtime.clock().now(), bytes);
+            loop {
+                let pause = cleaning.pause(runtime.clock().now());
+                if pause < PAUSE_MIN || cleaning.is_stopped() {
+                    break;
+                }
+                self.sleep_unless_changed(&mut changes, pause).await;
             }
         }
     }
@@ -325,7 +425,7 @@ fn ended(partition: &Partition, error: PartitionError) -> Ended {
 }
 
 /// How long so many bytes are to take.
-fn pause(bytes: u64, bytes_per_second: f64) -> Duration {
+fn time_of(bytes: u64, bytes_per_second: f64) -> Duration {
     Duration::try_from_secs_f64(bytes as f64 / bytes_per_second).unwrap_or(Duration::MAX)
 }
 

@@ -98,7 +98,7 @@ impl Replicas {
             partitions: RwLock::default(),
             offline: RwLock::default(),
             gone: Mutex::default(),
-            cleaning: Cleaning::default(),
+            cleaning: Cleaning::new(config.cleaner),
             all_dirs: dirs.all().cloned().collect(),
             unreadable: dirs.unreadable().to_vec(),
             moves: Moves::new(config.move_bytes_per_second),

@@ -1,5 +1,5 @@
 //! Compaction in a running node: of each key the last value stays, and a kill or a stop changes
-//! nothing about it.
+//! nothing about it; and how it is changed while it runs.
 
 use std::fs;
 
@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ottla_protocol::batch::{BatchBuilder, BatchKind};
 use ottla_types::{ErrorCode, LeaderEpoch, Offset};
 
+use crate::apis::{alter_request, describe_request};
 use crate::client::Client;
 use crate::node::{Setup, fresh, wait_until};
 use crate::requests::{Topic, create, error, now, produce, read_all};
@@ -90,4 +91,61 @@ fn the_last_value_of_each_key_stays_through_a_stop_and_a_kill() {
         assert_eq!(left(&mut client), expected);
         write(&mut client, &topic, FILLER, Some(2));
     }
+}
+
+const BROKER: i8 = 4;
+const RATE: &str = "log.cleaner.io.max.bytes.per.second";
+const THREADS: &str = "log.cleaner.threads";
+const MAPS: &str = "log.cleaner.dedupe.buffer.size";
+
+/// Sets a config of a broker, or of all; what is told if that is refused.
+fn set(client: &mut Client, name: &str, key: &str, value: &str) -> Option<String> {
+    let answer = client.call(1, &alter_request(BROKER, name, key, value));
+    let answer = &answer.responses[0];
+    match error(answer.error_code) {
+        ErrorCode::None => None,
+        code => {
+            assert_eq!(code, ErrorCode::InvalidRequest);
+            Some(answer.error_message.as_ref().unwrap().to_string())
+        }
+    }
+}
+
+#[test]
+fn compaction_is_configured_while_it_runs() {
+    let setup =
+        Setup::new().with("log.cleaner.backoff.ms", 50).with("log.segment.delete.delay.ms", 0);
+    let mut node = setup.start();
+    let mut client = node.connect();
+    assert_eq!(set(&mut client, "", RATE, "1"), None);
+    let configs = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1048576"),
+        ("min.cleanable.dirty.ratio", "0.01"),
+    ];
+    let topic = create(&mut client, &fresh("paced"), 1, &configs);
+    for round in 0..12 {
+        write(&mut client, &topic, b'a', Some(round));
+    }
+    // It would take weeks.
+    assert_eq!(found(&mut client, &topic).len(), 12);
+    assert_eq!(set(&mut client, "1", RATE, "1000000000"), None);
+    wait_until("it is compacted", || found(&mut client, &topic).len() < 12);
+
+    // The number of threads changes step by step, and each has some memory left, as with Kafka.
+    let refused = set(&mut client, "", THREADS, "3").expect("refused");
+    assert!(refused.contains("to more than double the current value 1"), "{refused}");
+    let refused = set(&mut client, "", MAPS, "1000").expect("refused");
+    assert!(refused.contains("at least 1MB per cleaner thread"), "{refused}");
+    for threads in ["2", "4"] {
+        assert_eq!(set(&mut client, "", THREADS, threads), None);
+    }
+    node.stop();
+    node.start_again();
+    client = node.connect();
+    let configs = client.call(4, &describe_request(BROKER, "1")).results.remove(0).configs;
+    let threads = configs.into_iter().find(|config| &*config.name == THREADS).unwrap();
+    assert_eq!((threads.value.as_deref(), threads.read_only), (Some("4"), false));
+    let refused = set(&mut client, "", THREADS, "1").expect("refused");
+    assert!(refused.contains("to less than half the current value 4"), "{refused}");
 }

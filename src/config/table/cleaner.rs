@@ -40,7 +40,7 @@ pub(super) const CLEANER: &[ConfigKey] = &[
         "log.cleaner.io.max.bytes.per.second",
         Kind::Double,
         Some("1.7976931348623157E308"),
-        "Most bytes a second that compaction reads and writes.",
+        "Most bytes a second that compaction reads and writes, all threads together.",
     ),
     key(
         "log.cleaner.max.compaction.lag.ms",

@@ -1,13 +1,15 @@
-//! Compacted logs in two directories, and such that move between them, on a simulated node.
+//! Compacted logs in two directories, such that move between them, and how many are compacted at
+//! once and how fast, on a simulated node.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_config::CleanerConfig;
 use ottla_protocol::batch::{BatchBuilder, BatchHeader, BatchKind};
 use ottla_runtime::Plane;
 use ottla_runtime::sim::FaultsBelow;
-use ottla_storage::{CleanShutdown, IncomingBatch};
+use ottla_storage::{CleanJob, CleanLimits, CleanShutdown, CleanStep, CleanedGroup, IncomingBatch};
 use ottla_types::{BrokerEpoch, LeaderEpoch, Offset, Timestamp, Uuid};
 
 use super::tests::{controller, kinds, led, move_to};
@@ -202,5 +204,148 @@ fn a_log_without_room_does_not_keep_others_from_being_compacted() {
         room(None);
         assert!(replicas.clean_dirtiest(0).await);
         assert!(offsets(&partitions[0]).len() < 20);
+    });
+}
+
+/// A segment of a cleaning, staged, with the job that made it.
+fn staged(jbod: &Jbod, partition: &Partition) -> (CleanJob, CleanedGroup) {
+    let now = jbod.bench.runtime.clock().wall();
+    let plan = partition.plan_cleaning(None, now).unwrap().expect("it is worth it");
+    let limits =
+        CleanLimits { map_bytes: 1 << 20, load_factor: 0.9, write_bytes: 4096, secret: (1, 2) };
+    let mut job = partition.start_cleaning(plan, limits, now).unwrap();
+    loop {
+        match job.step().unwrap() {
+            CleanStep::Working(_) => {}
+            CleanStep::Cleaned(group) => {
+                let staged = partition.stage_swap(*group).unwrap();
+                return (job, staged.expect("nothing has changed"));
+            }
+            CleanStep::Done(..) => panic!("a segment was to be cleaned"),
+        }
+    }
+}
+
+#[test]
+fn a_move_that_begins_between_stage_and_swap_waits_for_the_swap() {
+    for is_swapped in [true, false] {
+        in_jbod(async |mut jbod| {
+            let mut placement = compacted();
+            let partition = led(&mut jbod, &mut placement).await;
+            write(&jbod, &partition, [1, 2].into_iter().cycle().take(40)).await;
+            let before = offsets(&partition);
+            let (job, group) = staged(&jbod, &partition);
+            let base = group.base();
+            let replicas = jbod.bench.replicas.clone();
+            move_to(&replicas, &placement, "/d2").unwrap();
+            controller(&mut jbod, &mut placement, Duration::from_secs(1)).await;
+            // What is copied now might have a value of before and miss the tombstone behind.
+            let copied = partition.moving().map(|moving| moving.end());
+            assert!(copied.is_none_or(|end| end == Offset::ZERO), "{copied:?}");
+            assert_eq!(partition.dir().id(), Uuid([1; 16]));
+            if is_swapped {
+                job.sync_staged().unwrap();
+                let files = partition.begin_swap(group).unwrap();
+                assert!(files.is_some(), "the log is as the job knew it");
+                job.sync_replaced().unwrap();
+                partition.end_swap(base).unwrap();
+            } else {
+                partition.unstage_swap(group).unwrap();
+            }
+            job.abandon();
+            let now = offsets(&partition);
+            assert_eq!(now.len() < before.len(), is_swapped, "{now:?}");
+            controller(&mut jbod, &mut placement, Duration::from_secs(1)).await;
+            assert_eq!(partition.dir().id(), Uuid([2; 16]), "it moves when nothing is staged");
+            assert_eq!(offsets(&partition), now);
+            let (node, id) = (jbod.bench.node.clone(), placement.id);
+            drop((partition, replicas, jbod));
+            node.crash(true).await;
+            let jbod = jbod_at(&node, 2, Vec::new());
+            jbod.bench.replicas.load(vec![placement.clone()]).await.expect("loaded");
+            assert_eq!(offsets(&jbod.bench.replicas.get(&id).expect("held")), now);
+        });
+    }
+}
+
+/// Some logs that can be compacted.
+async fn dirty_logs(jbod: &mut Jbod, count: u8) -> Vec<Arc<Partition>> {
+    let mut partitions = Vec::new();
+    for number in 1..=count {
+        let mut placement = compacted();
+        placement.id.topic_id = Uuid([number; 16]);
+        placement.name.topic = format!("t{number}").as_str().into();
+        let partition = led(jbod, &mut placement).await;
+        write(jbod, &partition, [1, 2].into_iter().cycle().take(40)).await;
+        partitions.push(partition);
+    }
+    partitions
+}
+
+#[test]
+fn all_cleaners_together_read_and_write_no_faster_than_they_may() {
+    let mut times = Vec::new();
+    for cleaners in [1, 2] {
+        in_jbod(async |mut jbod| {
+            let logs = dirty_logs(&mut jbod, 2).await;
+            let (replicas, clock) =
+                (jbod.bench.replicas.clone(), jbod.bench.runtime.clock().clone());
+            let begun_with = replicas.cleaner_begun_with();
+            replicas.set_cleaner(CleanerConfig { bytes_per_second: 1_000.0, ..begun_with });
+            let began = clock.now();
+            match cleaners {
+                1 => {
+                    assert!(replicas.clean_dirtiest(0).await && replicas.clean_dirtiest(0).await);
+                }
+                _ => {
+                    let both = tokio::join!(replicas.clean_dirtiest(0), replicas.clean_dirtiest(1));
+                    assert_eq!(both, (true, true));
+                }
+            }
+            assert!(logs.iter().all(|log| offsets(log).len() < 20));
+            times.push(clock.now().since(began).as_millis());
+        });
+    }
+    let [one, two] = times[..] else { panic!("{times:?}") };
+    assert!(one > 5_000, "some thousand bytes, a thousand in a second: {one} ms");
+    assert!(two * 10 > one * 9, "two take as long for the same: {two} of {one} ms");
+}
+
+#[test]
+fn cleaners_come_and_go_as_they_are_wanted() {
+    in_jbod(async |mut jbod| {
+        let logs = dirty_logs(&mut jbod, 3).await;
+        let (replicas, clock) = (jbod.bench.replicas.clone(), jbod.bench.runtime.clock().clone());
+        let begun_with = replicas.cleaner_begun_with();
+        let config = |threads, bytes_per_second| CleanerConfig {
+            threads,
+            bytes_per_second,
+            map_bytes_all: (threads as u64) << 20,
+            backoff: Duration::from_hours(1),
+            ..begun_with
+        };
+        // So slow that what is begun does not end by itself.
+        replicas.set_cleaner(config(1, 1.0));
+        replicas.start_cleaners();
+        clock.sleep(Duration::from_secs(5)).await;
+        let is_clean = || logs.iter().filter(|log| offsets(log).len() < 20).count();
+        assert_eq!((is_clean(), replicas.under_way()), (0, 1));
+        replicas.set_cleaner(config(3, 1.0));
+        clock.sleep(Duration::from_secs(5)).await;
+        assert_eq!((is_clean(), replicas.under_way()), (0, 3));
+        // A pause ends when the rate changes, and so does a cleaner that is one too many.
+        replicas.set_cleaner(config(1, 1e9));
+        clock.sleep(Duration::from_secs(5)).await;
+        assert_eq!((is_clean(), replicas.under_way()), (3, 0));
+        assert_eq!(replicas.cleaners(), 1);
+        // It waits for an hour, unless it is told otherwise.
+        for log in &logs {
+            write(&jbod, log, [1, 2].into_iter().cycle().take(40)).await;
+        }
+        clock.sleep(Duration::from_mins(30)).await;
+        assert_eq!(is_clean(), 0);
+        replicas.set_cleaner(CleanerConfig { backoff: Duration::from_secs(1), ..config(1, 1e9) });
+        clock.sleep(Duration::from_secs(5)).await;
+        assert_eq!(is_clean(), 3);
     });
 }

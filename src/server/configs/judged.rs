@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ottla_config::{BrokerConfigError, check_broker_config};
+use ottla_config::{BrokerConfigError, CleanerConfig, check_broker_config};
 use ottla_metadata::controller::{
     AlterConfigs, AlteredConfigs, ConfigChange, ConfigOperation, check_config_length,
 };
@@ -70,7 +70,8 @@ pub(crate) fn judge(
     validate_only: bool,
 ) -> Judged {
     let image = services.images.load();
-    let judge = Judge { node: services.identity.node_id, image: &image, permissions, form };
+    let (node, cleaner) = (services.identity.node_id, services.config.cleaner);
+    let judge = Judge { node, cleaner, image: &image, permissions, form };
     let mut seen = BTreeSet::new();
     let twice: BTreeSet<(i8, &str)> =
         asked.iter().map(Asked::id).filter(|id| !seen.insert(*id)).collect();
@@ -134,6 +135,8 @@ impl Asked {
 
 struct Judge<'a> {
     node: NodeId,
+    /// As the node began.
+    cleaner: CleanerConfig,
     image: &'a Image,
     permissions: &'a Permissions<'a>,
     form: Form,
@@ -228,13 +231,33 @@ impl Judge<'_> {
                 Ok(()) => {}
             }
         }
-        if static_keys.is_empty() {
-            return Ok(());
+        if !static_keys.is_empty() {
+            return Err(Refusal::request(format!(
+                "Cannot update these configs dynamically: [{}]",
+                static_keys.join(", ")
+            )));
         }
-        Err(Refusal::request(format!(
-            "Cannot update these configs dynamically: [{}]",
-            static_keys.join(", ")
-        )))
+        let now = self.cleaner.with(|key| self.told(key, None));
+        let next = self.cleaner.with(|key| self.told(key, Some(asked)));
+        now.check_change(&next).map_err(Refusal::request)
+    }
+
+    /// What this broker, else all brokers, are told of a key, or will be if what is asked is done.
+    fn told<'s>(&'s self, key: &str, asked: Option<&'s Asked>) -> Option<&'s str> {
+        let of = |name: String| {
+            let asked = asked.filter(|asked| asked.name == name);
+            let change = asked.and_then(|asked| asked.keys.iter().find(|it| it.name == key));
+            match change {
+                Some(change) if change.operation == DELETE => None,
+                Some(change) => change.value.as_deref(),
+                None if asked.is_some() && self.form == Form::Replacing => None,
+                None => {
+                    let kind = kept(BROKER).expect("brokers have configs");
+                    self.image.configs().value(&ConfigResource { kind, name }, key)
+                }
+            }
+        };
+        of(self.node.to_string()).or_else(|| of(String::new()))
     }
 
     /// This version has no loggers whose levels could be changed.

@@ -148,9 +148,9 @@ impl Plan {
             false => dice.pick(&[1, 3, i64::MAX]),
         };
         // Commits must survive it; what a log tells lies of stays whole.
-        config.cleaner.cleaners = usize::from(compacts);
+        config.cleaner.is_enabled = compacts;
         config.cleaner.backoff = ms(dice.pick(&[100, 1_000]));
-        config.cleaner.map_bytes = dice.pick(&[200, 1 << 20]);
+        config.cleaner.map_bytes_all = dice.pick(&[200, 1 << 20]);
         let topics = &mut config.topic_defaults;
         topics.segment_index_bytes = dice.pick(&[100, 10_000]);
         topics.index_interval_bytes = dice.pick(&[0, 1_000]);

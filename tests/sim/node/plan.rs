@@ -187,10 +187,11 @@ impl Plan {
     fn set_cleaner(&self, config: &mut NodeConfig, dice: &Dice, bug: Option<CleanerBug>) {
         let ms = Duration::from_millis;
         let cleaner = &mut config.cleaner;
-        cleaner.cleaners = dice.pick(&[1, 1, 2]);
+        cleaner.threads = dice.pick(&[1, 1, 2]);
         cleaner.backoff = ms(dice.pick(&[10, 30, 200]));
-        cleaner.map_bytes = dice.pick(&[100, 1 << 20]);
-        cleaner.write_bytes = dice.pick(&[1, 1_000, 1 << 20]);
+        let threads = cleaner.threads as u64;
+        cleaner.map_bytes_all = dice.pick(&[100, 1 << 20]) * threads;
+        cleaner.io_bytes_all = dice.pick(&[1, 1_000, 1 << 20]) * 2 * threads;
         cleaner.bytes_per_second = dice.pick(&[f64::MAX, f64::MAX, 100_000.0]);
         let topics = &mut config.topic_defaults;
         topics.min_cleanable_ratio = dice.pick(&[0.0, 0.0, 0.3]);
