@@ -54,3 +54,33 @@ impl ConsumerMember {
         Some((&first.name, &first.metadata))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::tests::TestCluster;
+
+    #[test]
+    fn an_assignment_has_the_version_that_its_member_speaks() {
+        let mut cluster = TestCluster::default();
+        let id = cluster.add("t", 3);
+        let assigned = Assignment([(id, vec![PartitionId(0), PartitionId(2)])].into());
+        let newest = ConsumerProtocolSubscription::VERSION_MAX;
+        // One from the future is told what is known today.
+        for version in (0..=newest).chain([99]) {
+            let mut writer = Writer::new();
+            writer.i16(version);
+            ConsumerProtocolSubscription::default().encode(&mut writer, version.min(newest));
+            let told = assignment(&assigned, &writer.into_bytes(), &cluster);
+            let (told, of) = read::<ConsumerProtocolAssignment>(&told).expect("it is one");
+            assert_eq!(of, version.min(newest));
+            let named = by_id(&told.assigned_partitions, &cluster);
+            assert_eq!(named, [(id, vec![PartitionId(0), PartitionId(2)])]);
+        }
+        // Nothing is told of what is gone.
+        assert!(read::<ConsumerProtocolAssignment>(&[255, 255]).is_none());
+        let told = assignment(&assigned, &[], &TestCluster::default());
+        let (told, _) = read::<ConsumerProtocolAssignment>(&told).expect("it is one");
+        assert_eq!(told.assigned_partitions, []);
+    }
+}

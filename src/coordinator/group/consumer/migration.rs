@@ -7,7 +7,8 @@
 //!      └──────────── its last member of the consumer protocol goes ────────────┘
 //! ```
 //! - **Upgrade**: each member becomes one of a consumer group, with the assignment that it has as
-//!   its target; the generation becomes all epochs. Who waits for a join or a sync begins anew.
+//!   its target; the generation becomes all epochs. Who waits for a join or a sync begins anew. What
+//!   a cooperative member had when it joined, and is about to give back, is its own until it has.
 //! - **Downgrade**: targets become assignments, the group's epoch the generation; a rebalance lets
 //!   them share what the last one had. A static member that comes back with the classic protocol,
 //!   as the last one of the other, takes its place without a rebalance if nothing else changed.
@@ -16,17 +17,19 @@
 //! Source: `GroupMetadataManager.convertToConsumerGroup`, `convertToClassicGroup`,
 //! `ConsumerGroup.fromClassicGroup`, `ClassicGroup.fromConsumerGroup` of Kafka.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_protocol::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use ottla_protocol::coordinator::group::consumer::{ClassicMemberMetadata, ClassicProtocol};
-use ottla_types::{ErrorCode, Timestamp};
+use ottla_types::{ErrorCode, PartitionId, Timestamp, Uuid};
 
 use super::embedded;
 use super::hash::metadata_hash;
-use super::member::ConsumerMember;
+use super::index::partitions;
+use super::member::{ConsumerMember, MemberState};
 use super::messages::{ConsumerHeartbeat, Refusal};
 use super::records;
 use crate::group::change::Change;
@@ -34,6 +37,12 @@ use crate::group::classic::{ClassicGroup, Member, Protocols};
 use crate::group::effect::{Answer, Effects, Then, Ticket};
 use crate::group::join::refuse;
 use crate::group::{GroupId, GroupShard, MemberId, Now};
+
+/// The least epoch of a group with members.
+const FIRST_EPOCH: i32 = 1;
+
+/// What a member of a classic group said that it has.
+type Claimed = Vec<(Uuid, Vec<PartitionId>)>;
 
 /// A consumer group that becomes a classic one.
 pub(super) struct Downgrade {
@@ -114,12 +123,13 @@ impl GroupShard {
         }
         let protocol = group.protocol().map(str::to_owned);
         let protocol = protocol.or_else(|| group.members().select_protocol()).unwrap_or_default();
-        let upgrade = |member: &Member| self.upgraded_member(member, &protocol, group.generation());
+        // Nobody is in epoch 0, which is that of whoever joins.
+        let epoch = group.generation().max(FIRST_EPOCH);
+        let upgrade = |member: &Member| self.upgraded_member(member, &protocol, epoch);
         let members: Result<Vec<_>, &str> = group.members().iter().map(upgrade).collect();
-        let members = members.map_err(refuse)?;
+        let members = with_what_is_given_back(members.map_err(refuse)?);
         let topics = members.iter().flat_map(|member| member.topics.iter().cloned()).collect();
         let hash = metadata_hash(&topics, &*self.cluster);
-        let epoch = group.generation();
         let mut changes = vec![Change::NoGroup(id.clone())];
         let targets = members.iter().map(|it| (&it.id, super::without_epochs(&it.assigned)));
         let all = members.iter().map(|member| records::member(id, member));
@@ -136,7 +146,7 @@ impl GroupShard {
         member: &Member,
         protocol: &str,
         generation: i32,
-    ) -> Result<ConsumerMember, &'static str> {
+    ) -> Result<(ConsumerMember, Claimed), &'static str> {
         const MALFORMED: &str = "the embedded consumer protocol is malformed";
         let mut assigned = super::Owned::new();
         if !member.assignment.is_empty() {
@@ -152,7 +162,8 @@ impl GroupShard {
         }
         let said = member.protocols.get(protocol).unwrap_or_default();
         let (said, _) = embedded::read::<ConsumerProtocolSubscription>(&said).ok_or(MALFORMED)?;
-        Ok(ConsumerMember {
+        let claimed = embedded::by_id(&said.owned_partitions, &*self.cluster);
+        let member = ConsumerMember {
             epoch: generation,
             previous_epoch: generation,
             instance: member.instance.clone(),
@@ -164,7 +175,8 @@ impl GroupShard {
             assigned,
             classic: Some(classic_metadata(member.session_timeout, &member.protocols)),
             ..ConsumerMember::new(member.id.clone())
-        })
+        };
+        Ok((member, claimed))
     }
 
     /// The group as a classic one without some members, if all others speak the classic protocol
@@ -292,6 +304,24 @@ impl GroupShard {
             self.prepare_rebalance(now, id, out);
         }
     }
+}
+
+/// Members of a classic group with what they may still read beside their assignments: what they
+/// had when they joined, and nobody was given. A cooperative member gives that back when it knows
+/// its assignment, and until it joins again nobody else may have it.
+fn with_what_is_given_back(members: Vec<(ConsumerMember, Claimed)>) -> Vec<ConsumerMember> {
+    let mut taken: BTreeSet<(Uuid, PartitionId)> =
+        members.iter().flat_map(|(member, _)| partitions(member)).collect();
+    let give_back = |(mut member, claimed): (ConsumerMember, Claimed)| {
+        for (topic, ids) in claimed {
+            for id in ids.into_iter().filter(|id| taken.insert((topic, *id))) {
+                member.revoking.entry(topic).or_default().insert(id, member.epoch);
+                member.state = MemberState::Unrevoked;
+            }
+        }
+        member
+    };
+    members.into_iter().map(give_back).collect()
 }
 
 /// What a member says in the classic protocol, as a consumer group keeps it.

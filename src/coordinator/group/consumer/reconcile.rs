@@ -137,3 +137,34 @@ impl Reconciling<'_> {
         next
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::group::MemberId;
+
+    #[test]
+    fn a_member_in_a_state_that_is_not_known_begins_anew() {
+        let topic = Uuid([7; 16]);
+        let mut member = ConsumerMember::new(MemberId::from("m"));
+        member.state = MemberState::Unknown;
+        member.enter(3);
+        let target = Assignment([(topic, vec![PartitionId(0)])].into());
+        let mut reconciling = Reconciling {
+            epoch: 5,
+            target: &target,
+            subscription_changed: false,
+            subscribed: &BTreeSet::from([topic]),
+            is_owned: &|_, _| false,
+            owned: None,
+        };
+        assert_eq!(reconciling.next(&member), Err(StateUnknown));
+        let has_one = [(topic, vec![PartitionId(1)])];
+        reconciling.owned = Some(&has_one);
+        assert_eq!(reconciling.next(&member), Err(StateUnknown), "it may read what is another's");
+        reconciling.owned = Some(&[]);
+        let next = reconciling.next(&member).expect("it has nothing");
+        assert_eq!((next.state, next.epoch), (MemberState::Stable, 5));
+        assert!(next.assigned[&topic].contains_key(&PartitionId(0)));
+    }
+}

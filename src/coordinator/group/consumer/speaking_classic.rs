@@ -6,7 +6,8 @@
 //!   assignment, which the coordinator made.
 //! - A heartbeat says `REBALANCE_IN_PROGRESS` when there is something to give back or to take over;
 //!   then the member has its rebalance timeout to join again, and as long to sync. What it has
-//!   given back it says in its join, as cooperative and eager assignors do.
+//!   given back it says in its join, as cooperative and eager assignors do. Where nobody speaks the
+//!   consumer protocol any more it also says so when another target is due.
 //!
 //! Source: `GroupMetadataManager.classicGroupJoinToConsumerGroup` and its neighbours.
 
@@ -21,6 +22,7 @@ use super::embedded;
 use super::heartbeat::check_static;
 use super::member::{ConsumerMember, MemberState, without_epochs};
 use super::migration::{Downgrade, classic_metadata, to_ms};
+use super::state::Head;
 use crate::group::change::Change;
 use crate::group::classic::{Join, Joined, Leave, Leaving, Sync, Synced};
 use crate::group::effect::{Answer, Effects, Then, Ticket};
@@ -253,7 +255,9 @@ impl GroupShard {
     ) -> Result<(), ErrorCode> {
         let member = self.classic_speaker(id, asks, generation)?;
         self.expect_consumer(now, id, &member);
-        let has_to_join = member.epoch < self.consumers.head(id).assignment_epoch
+        let head = self.consumers.head(id);
+        let has_to_join = member.epoch < head.assignment_epoch
+            || (head.assignment_epoch < head.epoch && self.wants_target(now, id, &head))
             || match member.state {
                 MemberState::Unrevoked => true,
                 MemberState::Unreleased => !self.waits_for_others(id, &member),
@@ -264,6 +268,13 @@ impl GroupShard {
             return Err(ErrorCode::RebalanceInProgress);
         }
         Ok(())
+    }
+
+    /// Whether a target is due that nobody makes but members of the classic protocol, by joining
+    /// again: without another one the group would be without it for ever.
+    fn wants_target(&self, now: Now, id: &GroupId, head: &Head) -> bool {
+        self.may_assign(now, id, head)
+            && self.consumers.members(id).all(|member| member.classic.is_some())
     }
 
     /// Whether others still have something of a member's target.

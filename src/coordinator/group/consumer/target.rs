@@ -85,7 +85,7 @@ impl GroupShard {
         (own, epoch)
     }
 
-    fn may_assign(&self, now: Now, id: &GroupId, head: &Head) -> bool {
+    pub(super) fn may_assign(&self, now: Now, id: &GroupId, head: &Head) -> bool {
         let interval = self.assignment_interval_ms(id);
         let (last, now) = (head.assigned_at.0, now.wall.0);
         // A time that is still to come is of a clock that was set back since: it holds nothing up.

@@ -7,11 +7,22 @@ use ottla_types::{TopicName, Uuid};
 use crate::group::consumer::{Cluster, TopicView};
 
 #[derive(Clone, Default)]
-pub(super) struct TestCluster {
+pub(in crate::group) struct TestCluster {
     pub(super) topics: BTreeMap<String, TopicView>,
     pub(super) configs: BTreeMap<String, String>,
+    /// Racks of the only replica of each partition of a topic, as far as they are known.
+    pub(super) racks: BTreeMap<String, String>,
     /// How often it changed.
     pub(super) version: i64,
+}
+
+impl TestCluster {
+    /// Adds a topic.
+    pub(in crate::group) fn add(&mut self, name: &str, partitions: i32) -> Uuid {
+        let id = id_of(name);
+        self.topics.insert(name.to_owned(), TopicView { id, partitions });
+        id
+    }
 }
 
 /// An id that says a name.
@@ -49,12 +60,14 @@ impl Cluster for TestCluster {
 
     fn name_of(&self, id: Uuid) -> Option<TopicName> {
         let name = said(id);
-        self.topics.contains_key(&name).then(|| TopicName::from(name.as_str()))
+        let view = self.topics.get(&name).filter(|view| view.id == id);
+        view.map(|_| TopicName::from(name.as_str()))
     }
 
     fn racks(&self, id: Uuid) -> Vec<Vec<String>> {
-        let count = self.topics.get(&said(id)).map_or(0, |topic| topic.partitions);
-        vec![Vec::new(); count.unsigned_abs() as usize]
+        let name = said(id);
+        let count = self.topics.get(&name).map_or(0, |topic| topic.partitions);
+        vec![self.racks.get(&name).cloned().into_iter().collect(); count.unsigned_abs() as usize]
     }
 
     fn group_config(&self, _: &str, key: &str) -> Option<String> {

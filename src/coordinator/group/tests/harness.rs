@@ -32,6 +32,8 @@ pub(super) struct Harness {
     /// What the shard is told of the cluster.
     pub(super) cluster: Arc<TestCluster>,
     pub(super) now: Duration,
+    /// How far the wall clock was set since the beginning, ms.
+    pub(super) clock_set_ms: i64,
     /// What was committed.
     pub(super) log: Vec<Logged>,
     /// Whether writes wait.
@@ -62,6 +64,7 @@ impl Harness {
             shard,
             cluster: Arc::default(),
             now: Duration::ZERO,
+            clock_set_ms: 0,
             log: Vec::new(),
             holds: false,
             held: Vec::new(),
@@ -80,7 +83,8 @@ impl Harness {
 
     pub(super) fn now(&self) -> Now {
         let ms = i64::try_from(self.now.as_millis()).expect("scripts are short");
-        Now { mono: MonoTime::from_start(self.now), wall: Timestamp(BEGIN_MS + ms) }
+        let wall = Timestamp(BEGIN_MS + self.clock_set_ms + ms);
+        Now { mono: MonoTime::from_start(self.now), wall }
     }
 
     /// Somebody who waits.

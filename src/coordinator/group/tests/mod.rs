@@ -8,3 +8,5 @@ mod random_offsets;
 mod render;
 mod scripts;
 mod transitions;
+
+pub(in crate::group) use cluster::TestCluster;

@@ -8,6 +8,7 @@
 //! | `heartbeat ID generation=N [instance=]` | says that it is there |
 //! | `leave ID... [instances=a,b]` | leaves; an ID may be `ID/INSTANCE` |
 //! | `wait MS` | time passes |
+//! | `clock MS` | the wall clock is set, forth or back |
 //! | `hold`, `flush`, `refuse` | writes wait; are committed; are refused |
 //! | `load [KEY=VALUE]...` | another coordinator takes over, maybe with other keys |
 //! | `group`, `describe`, `list` | shows the group; what operators are told |
@@ -99,6 +100,9 @@ impl Script {
             "wait" => {
                 let time = Duration::from_millis(args.next_pos().ok_or("MS")?.parse()?);
                 self.harness().wait(time);
+            }
+            "clock" => {
+                self.harness().clock_set_ms += args.next_pos().ok_or("MS")?.parse::<i64>()?;
             }
             "hold" => self.harness().holds = true,
             "flush" => {
@@ -228,11 +232,13 @@ fn keys(args: &mut ArgumentConsumer<'_>) -> Vec<(String, String)> {
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// What a leader assigns: a text, or `t=0+1&u=2`, partitions as consumers are told of them.
+/// What a leader assigns: a text, or `t=0+1&u=2`, partitions as consumers are told of them, with
+/// `;more` for what else its assignor tells.
 fn assignment(text: &str) -> Bytes {
     if !text.contains('=') {
         return Bytes::from(text.to_owned());
     }
+    let (text, more) = text.split_once(';').map_or((text, None), |(text, it)| (text, Some(it)));
     let topics: Vec<_> = text.split('&').filter_map(|it| it.split_once('=')).collect();
     let mut out = Writer::new();
     out.i16(0);
@@ -244,7 +250,8 @@ fn assignment(text: &str) -> Bytes {
         out.i32(partitions.len() as i32);
         partitions.iter().for_each(|partition| out.i32(*partition));
     }
-    out.i32(-1);
+    out.i32(more.map_or(-1, |more| more.len() as i32));
+    out.raw(more.unwrap_or_default().as_bytes());
     out.into_bytes().into()
 }
 

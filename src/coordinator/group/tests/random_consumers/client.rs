@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_types::{ErrorCode, PartitionId, TopicName, Uuid};
 
+use super::spoken::{Spoken, Stage};
 use crate::group::consumer::{Assignment, ConsumerBeat, ConsumerHeartbeat, Owned, Refusal};
 use crate::group::{GroupId, MemberId, Ticket};
 
@@ -50,6 +51,8 @@ pub(super) struct Client {
     pub(super) is_full: bool,
     said_topics: BTreeSet<TopicName>,
     said_owned: Partitions,
+    /// Of one that speaks the classic protocol.
+    pub(super) spoken: Option<Spoken>,
     /// The answer that it waits for.
     pub(super) waits: Option<Ticket>,
     /// What it has sent since it has its id.
@@ -76,6 +79,7 @@ impl Client {
             is_full: true,
             said_topics: BTreeSet::new(),
             said_owned: Partitions::new(),
+            spoken: None,
             waits: None,
             sent: Vec::new(),
             is_void: false,
@@ -100,6 +104,9 @@ impl Client {
         self.told.clear();
         self.sent.clear();
         (self.is_full, self.is_void, self.waits) = (true, false, None);
+        if let Some(spoken) = &mut self.spoken {
+            spoken.stage = Stage::Out;
+        }
     }
 
     /// It is gone, from one moment to the next.

@@ -3,7 +3,7 @@
 //!
 //! | command | does |
 //! |---|---|
-//! | `topic NAME COUNT` | a topic is there, with so many partitions; with 0 it is not any more |
+//! | `topic NAME COUNT [rack=]` | a topic is there, with so many partitions; with 0 it is not any more |
 //! | `config KEY=VALUE...` | an operator sets configs of the group |
 //! | `beat NAME [epoch=] [topics=a/b] [owned=t:0,1/u:2] ...` | a member sends a heartbeat |
 //! | `beats NAME...` | some members follow what they are told, until nothing changes |
@@ -52,6 +52,9 @@ impl Script {
                 let topic = args.next_pos().ok_or("NAME")?.to_owned();
                 let partitions: i32 = args.next_pos().ok_or("COUNT")?.parse()?;
                 let view = TopicView { id: id_of(&topic), partitions };
+                if let Some(rack) = args.take_key("rack") {
+                    self.consumers.cluster.racks.insert(topic.clone(), rack.to_owned());
+                }
                 let has_new = partitions > 0 && !self.consumers.cluster.topics.contains_key(&topic);
                 match partitions {
                     0 => drop(self.consumers.cluster.topics.remove(&topic)),

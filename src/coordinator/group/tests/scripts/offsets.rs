@@ -13,7 +13,8 @@
 //! | `topic-deleted NAME` | a topic is not there any more |
 //! | `logged PRODUCER PLACE@OFFSET...` | the log has more: offsets of a transaction |
 //! | `logged PRODUCER end=commit` | and its end |
-//! | `logged-group KIND [members=N]` | and a group of another protocol: `share` |
+//! | `logged-group KIND [members=N]` | and a group of another protocol: `share`; of KIND `topics` |
+//! | | what older versions of Kafka kept of a consumer group |
 //!
 //! A PLACE is `TOPIC-PARTITION`. What is logged is known after `load`.
 
@@ -22,6 +23,9 @@ use std::error::Error;
 use bytes::Bytes;
 use goldenscript::ArgumentConsumer;
 use ottla_protocol::coordinator::group::GroupRecord;
+use ottla_protocol::coordinator::group::consumer::{
+    ConsumerGroupPartitionMetadataKey, ConsumerGroupPartitionMetadataValue,
+};
 use ottla_protocol::coordinator::group::share::{
     ShareGroupMemberMetadataKey, ShareGroupMemberMetadataValue, ShareGroupMetadataKey,
     ShareGroupMetadataValue,
@@ -188,6 +192,11 @@ impl Script {
             "share" => GroupRecord::ShareGroupMetadata(
                 ShareGroupMetadataKey { group_id: group_id() },
                 Some(ShareGroupMetadataValue { epoch: 5, ..Default::default() }),
+            ),
+            // Of a consumer group, as Kafka before 4.1 wrote it.
+            "topics" => GroupRecord::ConsumerGroupPartitionMetadata(
+                ConsumerGroupPartitionMetadataKey { group_id: group_id() },
+                Some(ConsumerGroupPartitionMetadataValue::default()),
             ),
             other => return Err(format!("no kind {other}").into()),
         };
