@@ -85,8 +85,9 @@ fn what_the_page_of_groups_names_is_there() {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("readable");
     let tests: String =
         ["src", "tests"].into_iter().flat_map(rust_files).map(|(_, text)| text).collect();
-    let rows: String =
-        ["groups", "members"].map(|name| read(&format!("tests/oracle/cases/{name}.txt"))).concat();
+    let rows: String = ["groups", "members", "consumers", "migration"]
+        .map(|name| read(&format!("tests/oracle/cases/{name}.txt")))
+        .concat();
     let scenes = root().join("src/coordinator/group/scripts");
     let is_row = |name: &str| {
         let Some((api, row)) = name.split_once(" / ") else { return false };
@@ -120,6 +121,6 @@ fn what_the_page_of_groups_names_is_there() {
             }
         }
     }
-    assert!(named > 350 && scenarios.len() > 300, "{named} and {}", scenarios.len());
+    assert!(named > 850 && scenarios.len() > 700, "{named} and {}", scenarios.len());
     assert_none(&wrong);
 }

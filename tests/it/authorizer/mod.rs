@@ -3,6 +3,7 @@
 //! The binary has no authorizer yet, so the node runs inside the test with one that records.
 
 mod denials;
+mod patterns;
 mod questions;
 
 use std::collections::BTreeSet;
@@ -25,11 +26,18 @@ type Policy = fn(Operation, ResourceKind) -> bool;
 struct Recorder {
     asked: Mutex<BTreeSet<String>>,
     policy: Mutex<Policy>,
+    /// Topics of which nobody may know.
+    hidden: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Recorder {
     fn set_policy(&self, policy: Policy) {
         *self.policy.lock().unwrap() = policy;
+    }
+
+    /// From now on nobody may know of these topics.
+    fn hide(&self, topics: &[&'static str]) {
+        *self.hidden.lock().unwrap() = topics.iter().copied().collect();
     }
 
     /// The questions since the last time, sorted.
@@ -45,7 +53,9 @@ impl Authorizer for Recorder {
         let Action { operation, resource } = action;
         let question = format!("{operation:?} {:?} {}", resource.kind, resource.name);
         self.asked.lock().unwrap().insert(question);
-        (self.policy.lock().unwrap())(operation, resource.kind)
+        let is_topic = resource.kind == ResourceKind::Topic;
+        let is_hidden = is_topic && self.hidden.lock().unwrap().contains(resource.name);
+        !is_hidden && (self.policy.lock().unwrap())(operation, resource.kind)
     }
 
     fn allows_any(
@@ -77,8 +87,11 @@ impl Embedded {
     fn start() -> Embedded {
         let setup = Setup::new();
         let config = NodeConfig::new(None, &setup.overrides()).unwrap();
-        let recorder =
-            Arc::new(Recorder { asked: Mutex::default(), policy: Mutex::new(|_, _| true) });
+        let recorder = Arc::new(Recorder {
+            asked: Mutex::default(),
+            policy: Mutex::new(|_, _| true),
+            hidden: Mutex::default(),
+        });
         let authorizer = recorder.clone();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {

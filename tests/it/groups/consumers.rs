@@ -3,14 +3,15 @@
 
 use kafka_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use kafka_protocol::messages::{
-    ConsumerGroupHeartbeatResponse, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatResponse, DeleteGroupsRequest,
+    DescribeGroupsRequest, ListGroupsRequest,
 };
 use ottla_protocol::ApiKey;
 use ottla_protocol::group_offsets::{OffsetCommitResponse, OffsetFetchResponse};
 use ottla_types::ErrorCode;
 
 use super::{beat_request, commit_request, find_coordinator_of, offset_fetch_request};
-use crate::apis::{alter_request, partitions_request};
+use crate::apis::{alter_request, features_request, partitions_request};
 use crate::client::Client;
 use crate::node::{Setup, wait_until};
 use crate::requests::{Topic, create, error, text};
@@ -124,6 +125,21 @@ fn a_pattern_stands_for_the_topics_that_there_are() {
         epoch = answer.member_epoch;
         told(&answer).is_some_and(|told| told.len() == 3)
     });
+}
+
+#[test]
+fn without_the_feature_there_are_no_consumer_groups() {
+    let node = Setup::new().start();
+    let client = &mut node.connect();
+    let downgrade = features_request(2, "group.version", 0, 2);
+    assert_eq!(error(client.call(2, &downgrade).error_code), ErrorCode::None);
+    wait_until("the level is lower", || {
+        let answer = client.call(1, &beat_request("g", "a", 0, "t"));
+        error(answer.error_code) == ErrorCode::UnsupportedVersion
+    });
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![text("g").into()]);
+    let described = client.call(1, &request);
+    assert_eq!(error(described.groups[0].error_code), ErrorCode::UnsupportedVersion);
 }
 
 #[test]

@@ -3,14 +3,17 @@
 mod compacted;
 mod consumers;
 mod members;
+mod mixed;
 mod offsets;
 mod pipelined;
 
 use bytes::Bytes;
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
 use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use kafka_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, JoinGroupRequest, SyncGroupRequest,
+    ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, JoinGroupRequest, LeaveGroupRequest,
+    SyncGroupRequest,
 };
 use ottla_protocol::group_offsets::{
     OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic, OffsetFetchGroup,
@@ -51,6 +54,12 @@ pub fn join_request(group: &str, member: &str) -> JoinGroupRequest {
         .with_rebalance_timeout_ms(10_000)
         .with_protocol_type(text("consumer"))
         .with_protocols(vec![protocol])
+}
+
+/// A request to leave.
+pub fn leave_request(group: &str, member: &str) -> LeaveGroupRequest {
+    let member = MemberIdentity::default().with_member_id(text(member));
+    LeaveGroupRequest::default().with_group_id(text(group).into()).with_members(vec![member])
 }
 
 /// A heartbeat of a member of a consumer group that reads one topic; of epoch 0 it joins.

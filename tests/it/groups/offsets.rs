@@ -93,6 +93,26 @@ fn a_topic_that_was_made_anew_begins_without_offsets() {
 }
 
 #[test]
+fn groups_begin_anew_when_their_topic_was_deleted() {
+    let node = Setup::new().start();
+    let client = &mut node.connect();
+    let topic = create(client, "t", 2, &[]);
+    find_coordinator_of(client, "g");
+    assert_eq!(commit(client, "g", &topic, &[(0, 7), (1, 8)]), ErrorCode::None);
+    let old = metadata_of(client, "__consumer_offsets").topics[0].topic_id;
+    let place = Topic { name: "__consumer_offsets".to_owned(), id: old };
+    let answer = client.call(5, &delete_request(&place, 5));
+    assert_eq!(error(answer.responses[0].error_code), ErrorCode::None);
+    find_coordinator_of(client, "g");
+    assert_ne!(metadata_of(client, "__consumer_offsets").topics[0].topic_id, old);
+    wait_until("the group is there again", || {
+        commit(client, "g", &topic, &[(0, 3)]) == ErrorCode::None
+    });
+    assert_eq!(fetch(client, "g", &topic, 0), Some(3));
+    assert_eq!(fetch(client, "g", &topic, 1), Some(-1), "what was deleted is gone");
+}
+
+#[test]
 fn what_is_refused_keeps_nothing_else_from_being_committed() {
     let node = Node::start();
     let client = &mut node.connect();
