@@ -50,6 +50,8 @@ pub struct Stats {
     pub fenced: u64,
     /// Members that found their group full.
     pub kept_out: u64,
+    /// Members that came back with the other protocol.
+    pub migrations: u64,
     /// Requests that were sent again, late, and answered.
     pub replays: u64,
     /// Records of groups that their log refused.
@@ -85,6 +87,7 @@ impl AddAssign for Stats {
         self.expelled += other.expelled;
         self.fenced += other.fenced;
         self.kept_out += other.kept_out;
+        self.migrations += other.migrations;
         self.replays += other.replays;
         self.refusals += other.refusals;
         self.settled += other.settled;

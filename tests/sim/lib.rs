@@ -4,7 +4,8 @@
 //!   run_seed ── one paused, single-threaded tokio runtime ── SimWorld
 //!                 ├── node:   a broker, its clients, and what befalls them
 //!                 ├── quorum: three voters of the metadata log, and what befalls them
-//!                 └── groups: a broker, the members of its groups, and what befalls them
+//!                 ├── groups: a broker, the members of its groups, and what befalls them
+//!                 └── mixed:  the same, of groups whose members speak both protocols
 //! ```
 //! A workload only sees what a client or an operator sees, and notes what it was promised in a
 //! model; whatever contradicts the model is a violation. The product runs unchanged: its own

@@ -24,7 +24,7 @@ struct Args {
     /// Number of seeds.
     #[arg(long, default_value_t = 1)]
     count: u64,
-    /// What to simulate: node, quorum, groups or all.
+    /// What to simulate: node, quorum, groups, mixed or all.
     #[arg(long, default_value = "all")]
     workload: String,
     /// Switches the sync of this name off, or plants another mutant of that name.

@@ -40,6 +40,18 @@ pub enum Lie {
     AssignmentNotKept,
     /// A static member that left for a while is loaded as it was before.
     StaticLeaveNotKept,
+    /// That a member of a consumer group speaks the classic protocol is not loaded.
+    ClassicNotKept,
+    /// Members of consumer groups that speak the classic protocol are loaded with sessions that
+    /// last a thousand times as long.
+    ClassicSessionNeverEnds,
+    /// That a classic group became a consumer group is not loaded: it is both.
+    UpgradeNotKept,
+    /// A consumer group that became a classic one is loaded without its generation.
+    DowngradeWithoutGeneration,
+    /// What a member has that joins by the classic protocol is not heard by a consumer group: its
+    /// members do not say it, and read on.
+    OwnedNotHeard,
 }
 
 impl Lie {
@@ -58,6 +70,11 @@ impl Lie {
         Lie::RevocationNotKept,
         Lie::AssignmentNotKept,
         Lie::StaticLeaveNotKept,
+        Lie::ClassicNotKept,
+        Lie::ClassicSessionNeverEnds,
+        Lie::UpgradeNotKept,
+        Lie::DowngradeWithoutGeneration,
+        Lie::OwnedNotHeard,
     ];
 
     fn name(self) -> &'static str {
@@ -75,6 +92,23 @@ impl Lie {
             Lie::RevocationNotKept => "revocation-not-kept",
             Lie::AssignmentNotKept => "assignment-not-kept",
             Lie::StaticLeaveNotKept => "static-leave-not-kept",
+            Lie::ClassicNotKept => "classic-not-kept",
+            Lie::ClassicSessionNeverEnds => "classic-session-never-ends",
+            Lie::UpgradeNotKept => "upgrade-not-kept",
+            Lie::DowngradeWithoutGeneration => "downgrade-without-generation",
+            Lie::OwnedNotHeard => "owned-not-heard",
+        }
+    }
+
+    /// Where it can be noticed.
+    fn workload(self) -> Workload {
+        match self {
+            Lie::ClassicNotKept
+            | Lie::ClassicSessionNeverEnds
+            | Lie::UpgradeNotKept
+            | Lie::DowngradeWithoutGeneration
+            | Lie::OwnedNotHeard => Workload::Mixed,
+            _ => Workload::Groups,
         }
     }
 }
@@ -135,9 +169,11 @@ impl Mutant {
     #[must_use]
     pub fn concerns(self, workload: Workload) -> bool {
         match self {
-            Mutant::Lie(_) => workload == Workload::Groups,
+            Mutant::Lie(lie) => workload == lie.workload(),
             Mutant::Cleaner(_) => workload == Workload::Node,
-            Mutant::Ignored(_) | Mutant::RecoveryPointFirst => workload != Workload::Groups,
+            Mutant::Ignored(_) | Mutant::RecoveryPointFirst => {
+                matches!(workload, Workload::Node | Workload::Quorum)
+            }
         }
     }
 

@@ -23,11 +23,14 @@ pub enum Workload {
     Quorum,
     /// A broker and the members of its groups.
     Groups,
+    /// The same, of groups whose members speak both protocols.
+    Mixed,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: &'static [Workload] = &[Workload::Node, Workload::Quorum, Workload::Groups];
+    pub const ALL: &'static [Workload] =
+        &[Workload::Node, Workload::Quorum, Workload::Groups, Workload::Mixed];
 
     /// Its name on the command line.
     #[must_use]
@@ -36,6 +39,7 @@ impl Workload {
             Workload::Node => "node",
             Workload::Quorum => "quorum",
             Workload::Groups => "groups",
+            Workload::Mixed => "mixed",
         }
     }
 }
@@ -94,7 +98,8 @@ async fn live(seed: u64, settings: &Settings) -> Outcome {
         match settings.workload {
             Workload::Node => crate::node::run(&world, &findings, settings).await,
             Workload::Quorum => crate::quorum::run(&world, &findings, settings.mutant).await,
-            Workload::Groups => crate::groups::run(&world, &findings, settings.mutant).await,
+            Workload::Groups => crate::groups::run(&world, &findings, settings, false).await,
+            Workload::Mixed => crate::groups::run(&world, &findings, settings, true).await,
         }
     };
     tokio::select! {

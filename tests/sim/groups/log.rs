@@ -148,6 +148,7 @@ impl Seen {
     }
 
     fn value_of(&mut self, lie: Lie, key: &[u8], value: Option<&[u8]>) -> Option<Bytes> {
+        let key_of = key;
         let truth = value.map(Bytes::copy_from_slice);
         if lie == Lie::DeletionNotKept {
             let key = Bytes::copy_from_slice(key);
@@ -161,7 +162,18 @@ impl Seen {
                 let key = Bytes::copy_from_slice(key);
                 self.first.entry(key).or_insert(truth).clone()
             }
+            Ok((GroupRecord::GroupMetadata(key, None), _)) => match lie {
+                // What a group is told to be that is a consumer group now.
+                Lie::UpgradeNotKept => self.last.get(&Bytes::copy_from_slice(key_of)).cloned(),
+                _ => {
+                    self.groups.remove(&key.group);
+                    truth
+                }
+            },
             Ok((GroupRecord::GroupMetadata(key, Some(value)), Some(version))) => {
+                if let (Lie::UpgradeNotKept, Some(value)) = (lie, &truth) {
+                    self.last.insert(Bytes::copy_from_slice(key_of), value.clone());
+                }
                 let before = self.groups.insert(key.group.clone(), value.clone());
                 let told = self.group_of(lie, &key.group, value, before);
                 let (_, told) = GroupRecord::GroupMetadata(key, Some(told)).encode(version);
@@ -184,8 +196,13 @@ impl Seen {
         mut value: GroupMetadataValue,
         before: Option<GroupMetadataValue>,
     ) -> GroupMetadataValue {
+        let is_first = before.is_none();
         let before = before.unwrap_or_default();
         match lie {
+            // With members it was something else before.
+            Lie::DowngradeWithoutGeneration if is_first && !value.members.is_empty() => {
+                value.generation = 0;
+            }
             Lie::GenerationNotKept => value.generation = before.generation,
             Lie::AssignmentOfBefore => {
                 for member in &mut value.members {

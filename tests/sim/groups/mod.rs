@@ -36,6 +36,7 @@ use crate::dice::Dice;
 use crate::findings::Findings;
 use crate::mutant::{Lie, Mutant};
 use crate::process::{Process, State};
+use crate::run::Settings;
 use consumer::{Consumer, Keeper};
 use forgetful::Forgetful;
 use log::{SimLogs, Weather};
@@ -50,10 +51,12 @@ const PATTERNS_WITHIN: Duration = Duration::from_secs(12);
 /// Virtual time in which members commit again when the disk has room again.
 const COMMITS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Lives a world through.
-pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<Mutant>) {
+/// Lives a world through; with `mixes`, one of groups whose members speak both protocols.
+pub async fn run(world: &SimWorld, findings: &Findings, settings: &Settings, mixes: bool) {
     let dice = Dice::of(world);
-    let plan = Plan::draw(&dice);
+    let lie = settings.mutant.and_then(Mutant::lie);
+    let mut plan = Plan::draw(&dice, mixes);
+    plan.is_silent_of_owned = lie == Some(Lie::OwnedNotHeard);
     findings.note(|| format!("{plan:?}"));
     let machine = world.node("broker");
     let clients = world.node("clients");
@@ -62,7 +65,7 @@ pub async fn run(world: &SimWorld, findings: &Findings, mutant: Option<Mutant>) 
     let runtime = Runtime::simulated(&clients);
     let client = Client::new(runtime, broker, dice.clone(), findings.clone(), phase);
     start_members(&client, &plan);
-    let (weather, lie) = (Weather::default(), mutant.and_then(Mutant::lie));
+    let weather = Weather::default();
     let config = plan.config(&dice, lie.is_none());
     let broker = Broker { machine, findings, dice };
     let story = Story { world, broker, plan, client, config, weather, lie };
@@ -87,7 +90,7 @@ fn start_members(client: &Client, plan: &Plan) {
                 start_member(&client, &plan, group, index);
             }
         }
-        let of_consumers = plan.groups.iter().filter(|group| group.kind == Kind::Consumer);
+        let of_consumers = plan.groups.iter().filter(|group| group.kind != Kind::Classic);
         let of_consumers: Vec<_> = of_consumers.cloned().collect();
         if !of_consumers.is_empty() {
             let keeper = Keeper::new(client.clone(), &plan, of_consumers);
@@ -107,7 +110,7 @@ fn start_member(client: &Client, plan: &Plan, group: &Group, index: u32) {
             member.tell_standing();
             client.runtime.spawn(Plane::Control, "member", member.run());
         }
-        Kind::Consumer => {
+        Kind::Consumer | Kind::Mixed => {
             let member = Consumer::new(client.clone(), plan, group, index);
             member.tell_standing();
             client.runtime.spawn(Plane::Control, "consumer", member.run());

@@ -65,6 +65,43 @@ pub struct Plan {
     pub patterns: bool,
     /// Whether somebody deletes offsets and groups.
     pub forgets: bool,
+    /// How groups may change their protocol (`group.consumer.migration.policy`).
+    pub policy: Policy,
+    /// Whether members of the classic protocol do not say what they have, while they read it: what
+    /// the coordinator makes of that is a bug that is planted.
+    pub is_silent_of_owned: bool,
+}
+
+/// A value of `group.consumer.migration.policy`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Policy(&'static str);
+
+impl Policy {
+    const BIDIRECTIONAL: Policy = Policy("bidirectional");
+    /// Any way is open in half of the worlds.
+    const ALL: [Policy; 6] = [
+        Policy::BIDIRECTIONAL,
+        Policy::BIDIRECTIONAL,
+        Policy::BIDIRECTIONAL,
+        Policy("upgrade"),
+        Policy("downgrade"),
+        Policy("disabled"),
+    ];
+
+    /// Whether a classic group may become a consumer group.
+    pub fn upgrades(self) -> bool {
+        matches!(self.0, "bidirectional" | "upgrade")
+    }
+
+    /// Whether a consumer group may become a classic one.
+    pub fn downgrades(self) -> bool {
+        matches!(self.0, "bidirectional" | "downgrade")
+    }
+
+    /// Whether consumer groups take members of the classic protocol.
+    pub fn mixes(self) -> bool {
+        self.0 != "disabled"
+    }
 }
 
 /// What members of a group speak.
@@ -73,6 +110,15 @@ pub enum Kind {
     /// The classic protocol.
     Classic,
     /// The consumer protocol (KIP-848).
+    Consumer,
+    /// Either, each for itself, and now and then the other one.
+    Mixed,
+}
+
+/// What a member speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speaks {
+    Classic,
     Consumer,
 }
 
@@ -85,6 +131,11 @@ pub struct Group {
     pub static_: u32,
     /// `consumer`, or the protocol of others; of classic members.
     pub protocol_type: &'static str,
+    /// Whether members of the classic protocol keep what they have while they join again; of a
+    /// mixed group.
+    pub is_cooperative: bool,
+    /// What all of a mixed group speak in the end, where its members cannot differ.
+    pub last: Speaks,
 }
 
 impl Group {
@@ -94,14 +145,27 @@ impl Group {
 }
 
 impl Plan {
-    pub fn draw(dice: &Dice) -> Plan {
+    /// What the dice say; `mixes` when groups are to have members of both protocols.
+    pub fn draw(dice: &Dice, mixes: bool) -> Plan {
         let count = dice.between(1, 3) as usize;
         let group = |number| {
             let dynamic = dice.between(0, 4) as u32;
             let static_ = dice.between(u64::from(dynamic == 0), 3) as u32;
             let protocol_type = dice.pick(&["consumer", "consumer", "connect"]);
             let kind = dice.pick(&[Kind::Classic, Kind::Consumer]);
-            Group { number, kind, dynamic, static_, protocol_type }
+            let (last, is_cooperative) = (Speaks::Consumer, false);
+            let group =
+                Group { number, kind, dynamic, static_, protocol_type, is_cooperative, last };
+            match mixes {
+                false => group,
+                true => Group {
+                    kind: Kind::Mixed,
+                    protocol_type: "consumer",
+                    is_cooperative: dice.chance(60),
+                    last: dice.pick(&[Speaks::Classic, Speaks::Consumer]),
+                    ..group
+                },
+            }
         };
         let groups: Vec<Group> = (0..count).map(group).collect();
         let largest = groups.iter().map(|group| (group.dynamic + group.static_) as usize).max();
@@ -119,8 +183,10 @@ impl Plan {
             refused_percent_max: dice.pick(&[0, 0, 0, 5, 40]),
             restlessness: dice.pick(&[10, 50, 150]),
             consumer_session_ms: dice.pick(&[300, 1_000, 3_000]),
-            patterns: dice.chance(30),
+            patterns: dice.chance(30) && !mixes,
             forgets: dice.chance(60),
+            policy: if mixes { dice.pick(&Policy::ALL) } else { Policy::BIDIRECTIONAL },
+            is_silent_of_owned: false,
         }
     }
 
@@ -137,7 +203,11 @@ impl Plan {
 
     /// The broker's config: Kafka's, only that times are short.
     pub fn config(&self, dice: &Dice, compacts: bool) -> NodeConfig {
-        let overrides = [("log.dirs", "/var/data"), ("auto.create.topics.enable", "false")];
+        let overrides = [
+            ("log.dirs", "/var/data"),
+            ("auto.create.topics.enable", "false"),
+            ("group.consumer.migration.policy", self.policy.0),
+        ];
         let overrides = overrides.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let mut config = NodeConfig::new(None, &overrides).expect("the embedded default");
         let ms = Duration::from_millis;

@@ -138,6 +138,7 @@ async fn look(client: &Client, plan: &Plan) -> Result<Settled, String> {
         let epoch = match group.kind {
             Kind::Classic => look_at(client, plan, group).await?,
             Kind::Consumer => consumer::look_at(client, group).await?,
+            Kind::Mixed => consumer::look_at_mixed(client, plan, group).await?,
         };
         settled.insert(group.number, epoch);
     }

@@ -8,8 +8,8 @@ use crate::mutant::Lie;
 /// A record as it is told of, after the one that its key had before.
 pub fn told_of(lie: Lie, record: GroupRecord, before: Option<&GroupRecord>) -> GroupRecord {
     use GroupRecord::{
-        ConsumerGroupCurrentMemberAssignment as Current, ConsumerGroupMetadata as Head,
-        ConsumerGroupTargetAssignmentMember as Target,
+        ConsumerGroupCurrentMemberAssignment as Current, ConsumerGroupMemberMetadata as Member,
+        ConsumerGroupMetadata as Head, ConsumerGroupTargetAssignmentMember as Target,
     };
     match (lie, record, before) {
         (Lie::GroupEpochNotKept, Head(key, Some(mut value)), Some(Head(_, Some(before)))) => {
@@ -39,6 +39,16 @@ pub fn told_of(lie: Lie, record: GroupRecord, before: Option<&GroupRecord>) -> G
         (Lie::AssignmentNotKept, Current(key, Some(mut value)), _) => {
             value.assigned_partitions.clear();
             Current(key, Some(value))
+        }
+        (Lie::ClassicNotKept, Member(key, Some(mut value)), _) => {
+            value.classic_member_metadata = None;
+            Member(key, Some(value))
+        }
+        (Lie::ClassicSessionNeverEnds, Member(key, Some(mut value)), _) => {
+            if let Some(classic) = &mut value.classic_member_metadata {
+                classic.session_timeout_ms = classic.session_timeout_ms.saturating_mul(1_000);
+            }
+            Member(key, Some(value))
         }
         (_, record, _) => record,
     }

@@ -12,7 +12,7 @@ use ottla_test_client::Connection;
 use super::requests::{self, OTHERS, code as consumer_code};
 use crate::client::Phase;
 use crate::groups::member::Client;
-use crate::groups::plan::{Group, Plan};
+use crate::groups::plan::{Group, Kind, Plan};
 use crate::groups::requests::{TOPIC, code, is_passing};
 
 /// Most partitions that the topic that stays grows to.
@@ -120,7 +120,9 @@ impl Keeper {
         match told.error_code {
             code::NONE => {
                 let described = requests::described(told);
-                let checked = self.client.model().readers.described(group.number, described);
+                let now = self.client.runtime.clock().now();
+                let at = (group.kind == Kind::Mixed).then_some(now);
+                let checked = self.client.model().readers.described(group.number, described, at);
                 let name = group.name();
                 self.client.check(checked.map_err(|what| format!("{name} is told of: {what}")));
             }

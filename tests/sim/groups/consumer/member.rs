@@ -18,9 +18,10 @@ use ottla_types::MonoTime;
 use super::readers::Partitions;
 use super::requests::{self, OTHERS, PATTERNS, code as consumer_code};
 use super::restless::Past;
+use super::spoken::{Spoken, Stage};
 use crate::client::Phase;
 use crate::groups::member::{Client, Doubt};
-use crate::groups::plan::{Group, Plan};
+use crate::groups::plan::{Group, Kind, Plan, Policy, Speaks};
 use crate::groups::promises::Standing;
 use crate::groups::requests::{TOPIC, code, find, is_passing};
 use crate::groups::restless::Fate;
@@ -60,7 +61,7 @@ pub struct Consumer {
     /// When it sent the last heartbeat that was answered well.
     pub(super) heard: Option<MonoTime>,
     /// When it sent the first heartbeat since which it may have to give something back.
-    revokes_since: Option<MonoTime>,
+    pub(super) revokes_since: Option<MonoTime>,
     /// Whether something went on its way since then whose fate it does not know.
     pub(super) is_unsure: bool,
     /// When something of it can have arrived for the last time, and in which life of the broker.
@@ -74,7 +75,12 @@ pub struct Consumer {
     pub(super) past: VecDeque<Past>,
     pub(super) restlessness: u64,
     pub(super) fate: Option<Fate>,
-    size_max: Option<usize>,
+    pub(super) size_max: Option<usize>,
+    /// Of a group of both protocols: which of them it speaks now.
+    pub(super) speaks: Speaks,
+    pub(super) spoken: Spoken,
+    pub(super) policy: Policy,
+    pub(super) is_silent_of_owned: bool,
     lives: u32,
     /// What is committed, of the partitions of the topic that stays.
     pub(super) positions: BTreeMap<i32, i64>,
@@ -117,6 +123,13 @@ impl Consumer {
             restlessness: plan.restlessness,
             fate: None,
             size_max: plan.size_max,
+            speaks: match group.kind {
+                Kind::Mixed => client.dice.pick(&[Speaks::Classic, Speaks::Consumer]),
+                Kind::Classic | Kind::Consumer => Speaks::Consumer,
+            },
+            spoken: Spoken::default(),
+            policy: plan.policy,
+            is_silent_of_owned: plan.is_silent_of_owned,
             lives: 0,
             positions: BTreeMap::new(),
             doubts: BTreeMap::new(),
@@ -124,12 +137,18 @@ impl Consumer {
         };
         consumer.subscribe();
         consumer.take_new_id();
+        if consumer.speaks == Speaks::Classic {
+            consumer.id.clear();
+        }
         consumer
     }
 
     /// It wants the topic that stays, and maybe some that come and go; the first member of a group
-    /// always wants the former.
+    /// always wants the former, and nobody of a group of both protocols wants others.
     pub(super) fn subscribe(&mut self) {
+        if self.is_mixed() {
+            return;
+        }
         let dice = self.client.dice.clone();
         let mut topics: BTreeSet<_> = OTHERS.into_iter().filter(|_| dice.chance(40)).collect();
         if self.index == 0 || topics.is_empty() || dice.chance(80) {
@@ -169,12 +188,12 @@ impl Consumer {
         }
         while !self.client.is_over() && !self.is_to_end() {
             self.tell_standing();
-            match self.epoch {
-                0 => self.beat(connection).await?,
-                _ => self.work(connection).await?,
-            }
+            self.turn(connection).await?;
         }
         match self.fate {
+            Some(Fate::Leaves) if self.speaks == Speaks::Classic && !self.id.is_empty() => {
+                self.leave_spoken(connection).await?;
+            }
             Some(Fate::Leaves) if self.epoch > 0 => self.leave(connection, -1).await?,
             Some(Fate::Dies) => self.drop_all(),
             _ => {}
@@ -184,7 +203,10 @@ impl Consumer {
 
     /// Lets everybody know how it stands.
     pub fn tell_standing(&self) {
-        let is_said = self.said.as_ref().is_some_and(|(said, ..)| *said == self.owned);
+        let is_said = match self.speaks {
+            Speaks::Consumer => self.said.as_ref().is_some_and(|(said, ..)| *said == self.owned),
+            Speaks::Classic => self.is_in(),
+        };
         let standing = Standing {
             id: self.id.clone(),
             generation: self.epoch,
@@ -313,7 +335,15 @@ impl Consumer {
             self.has_rival = false;
         }
         let told_epoch = (epoch, if joins { floor } else { 0 });
-        self.client.check(self.client.model().readers.told_epoch(number, told_epoch));
+        let now = self.now();
+        let told = match self.is_mixed() {
+            true => {
+                let mut model = self.client.model();
+                model.readers.told_epoch_of_mixed(number, self.index, told_epoch, now)
+            }
+            false => self.client.model().readers.told_epoch(number, told_epoch),
+        };
+        self.client.check(told);
         if epoch != self.epoch {
             (self.epoch_before, self.epoch) = (self.epoch, epoch);
         }
@@ -356,6 +386,7 @@ impl Consumer {
         self.told.clear();
         (self.epoch, self.is_full, self.said) = (0, true, None);
         (self.heard, self.revokes_since) = (None, None);
+        self.spoken.stage = Stage::Out;
         self.tell_reading();
     }
 
@@ -373,12 +404,15 @@ impl Consumer {
 
     /// It is told that it is no member of today, or that the coordinator is not there.
     pub(super) async fn refused(&mut self, what: &str, error: i16) {
+        if self.speaks == Speaks::Classic {
+            return self.refused_spoken(what, error).await;
+        }
         let (id, epoch) = (self.id.clone(), self.epoch);
         self.client.findings.note(|| format!("{what} of {id} in {epoch} is refused: {error}"));
         let violated = |it: &str| {
             self.client.findings.violated(format!("{what} of {id} in {epoch} is refused: {it}"));
         };
-        let is_member = self.now() < self.counts_until();
+        let is_member = epoch > 0 && self.now() < self.counts_until();
         let mut pause = 60;
         match error {
             error if is_passing(error) => (self.is_unsure, self.is_full) = (true, true),
@@ -389,7 +423,7 @@ impl Consumer {
                 }
                 self.client.findings.count(|stats| stats.expelled += 1);
                 self.drop_all();
-                if self.client.dice.chance(30) {
+                if self.is_mixed() || self.client.dice.chance(30) {
                     self.take_new_id();
                 }
             }
@@ -399,6 +433,19 @@ impl Consumer {
                 }
                 self.client.findings.count(|stats| stats.expelled += 1);
                 self.drop_all();
+                if self.is_mixed() {
+                    self.take_new_id();
+                }
+            }
+            // A classic group, which it is not one of.
+            consumer_code::GROUP_ID_NOT_FOUND if self.is_mixed() => {
+                if is_member || (epoch == 0 && self.policy.upgrades()) {
+                    violated("its group is of the other protocol");
+                }
+                self.client.findings.count(|stats| stats.kept_out += 1);
+                self.drop_all();
+                self.take_new_id();
+                pause = 300;
             }
             code::FENCED_INSTANCE_ID if self.instance.is_some() => {
                 if !self.has_rival {

@@ -6,6 +6,8 @@
 //!      │ reading.rs: revokes, then acknowledges, then owns; fetches and commits offsets
 //!      │ restless.rs: silent, late, gone, twice, or somebody else
 //!      └──> Readers (readers.rs): nobody reads what somebody else reads
+//!   in groups of both protocols, and now and then the other one:
+//!      spoken.rs: a member that speaks the classic one; restless_spoken.rs: what it should not do
 //!   Keeper (keeper.rs): topics come, grow and go; configs of groups; what operators are told
 //! ```
 //! Deliberately absent: a copy of a heartbeat that comes after its sender has sent another one in
@@ -20,9 +22,12 @@ mod reading;
 mod requests;
 mod rest;
 mod restless;
+mod restless_spoken;
+mod spoken;
+mod spoken_requests;
 
 pub use forged::told_of;
 pub use keeper::Keeper;
 pub use member::Consumer;
 pub use readers::Readers;
-pub use rest::{id_of, look_at};
+pub use rest::{id_of, look_at, look_at_mixed};

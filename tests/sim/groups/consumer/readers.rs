@@ -9,11 +9,15 @@
 //! Epochs count for ever: whatever is told is in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use ottla_types::MonoTime;
 use uuid::Uuid;
 
 use crate::groups::promises::GroupNumber;
+
+/// Longest time that an answer is on its way.
+const TOLD_WITHIN: Duration = Duration::from_millis(50);
 
 /// A partition of a topic.
 pub type Partition = (Uuid, i32);
@@ -27,16 +31,21 @@ struct Reader {
     owned: BTreeMap<Partition, u64>,
     /// Until when that counts.
     until: MonoTime,
+    /// Since when it is certainly a member, up to that time.
+    since: MonoTime,
 }
 
 #[derive(Default)]
 struct Group {
-    /// The highest epoch that a member was told.
+    /// The highest epoch that a member was told, of a group of both protocols since it last may
+    /// have been without members, and when.
     told: i32,
+    told_at: MonoTime,
     /// How often each partition was given to somebody, in time.
     grants: BTreeMap<Partition, u64>,
     readers: BTreeMap<u32, Reader>,
     seen: Described,
+    seen_at: MonoTime,
 }
 
 /// What an operator was told of a group.
@@ -54,6 +63,14 @@ pub struct Readers {
     groups: BTreeMap<GroupNumber, Group>,
     /// The id of the topic that stays, once it is there.
     pub topic: Option<Uuid>,
+}
+
+impl Group {
+    /// Whether somebody else is a member now, and was one at a time, and so always in between.
+    fn has_stayed(&self, member: Option<u32>, since: MonoTime, now: MonoTime) -> bool {
+        let mut others = self.readers.iter().filter(|(other, _)| Some(**other) != member);
+        others.any(|(_, it)| it.since.after(TOLD_WITHIN) <= since && it.until > now)
+    }
 }
 
 impl Readers {
@@ -79,6 +96,30 @@ impl Readers {
             return Err(format!("somebody joins in epoch {epoch}, {floor} was told"));
         }
         Ok(())
+    }
+
+    /// The same of a group of both protocols, whose epochs begin anew when it is without members
+    /// and somebody comes with the other protocol: that cannot be while somebody is certainly one.
+    pub fn told_epoch_of_mixed(
+        &mut self,
+        group: GroupNumber,
+        member: u32,
+        (epoch, floor): (i32, i32),
+        now: MonoTime,
+    ) -> Result<(), String> {
+        let group = self.group(group);
+        let has_stayed = group.has_stayed(Some(member), group.told_at, now);
+        if epoch < floor && !has_stayed {
+            (group.told, group.told_at) = (epoch, now);
+            return Ok(());
+        }
+        if epoch > group.told {
+            (group.told, group.told_at) = (epoch, now);
+        }
+        match epoch < floor {
+            true => Err(format!("somebody joins in epoch {epoch}, {floor} was told")),
+            false => Ok(()),
+        }
     }
 
     /// A member reads exactly these partitions, which counts until some time.
@@ -109,7 +150,9 @@ impl Readers {
                 result = Err(format!("{other} and {member} both read {partition} of {topic}"));
             }
         }
-        group.readers.insert(member, Reader { owned, until });
+        let reader = group.readers.entry(member).or_default();
+        let since = if reader.until > now { reader.since } else { now };
+        *reader = Reader { owned, until, since };
         result
     }
 
@@ -132,9 +175,26 @@ impl Readers {
         own.is_some() && own == group.grants.get(&partition)
     }
 
-    /// What an operator is told follows what was told before, and is sound in itself.
-    pub fn described(&mut self, group: GroupNumber, told: Described) -> Result<(), String> {
-        let seen = &mut self.group(group).seen;
+    /// What an operator is told follows what was told before, and is sound in itself. Of a group
+    /// of both protocols, with the time: it may have begun anew.
+    pub fn described(
+        &mut self,
+        group: GroupNumber,
+        told: Described,
+        mixed_at: Option<MonoTime>,
+    ) -> Result<(), String> {
+        let group = self.group(group);
+        if let Some(now) = mixed_at {
+            let has_stayed = group.has_stayed(None, group.seen_at, now);
+            let seen = &group.seen;
+            let is_anew =
+                told.group_epoch < seen.group_epoch || told.target_epoch < seen.target_epoch;
+            if is_anew && !has_stayed {
+                group.seen = Described::default();
+            }
+            group.seen_at = now;
+        }
+        let seen = &mut group.seen;
         let (epoch, target) = (told.group_epoch, told.target_epoch);
         if target > epoch {
             return Err(format!("the target's epoch {target} is above the group's {epoch}"));
@@ -165,9 +225,7 @@ impl Readers {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::{Described, MonoTime, Partition, Partitions, Readers, Uuid};
+    use super::{Described, Duration, MonoTime, Partition, Partitions, Readers, Uuid};
 
     fn at(ms: u64) -> MonoTime {
         MonoTime::default().after(Duration::from_millis(ms))
@@ -207,6 +265,27 @@ mod tests {
     }
 
     #[test]
+    fn epochs_of_a_mixed_group_begin_anew_only_without_members() {
+        let mut readers = Readers::default();
+        let told = |readers: &mut Readers, member, epochs, now| {
+            readers.told_epoch_of_mixed(0, member, epochs, at(now)).is_ok()
+        };
+        assert!(reads(&mut readers, 0, &[0], (0, 1_000)));
+        assert!(told(&mut readers, 1, (7, 0), 100));
+        assert!(!told(&mut readers, 2, (1, 7), 900), "0 was there all the time");
+        assert!(told(&mut readers, 2, (1, 7), 1_000), "all may have been gone");
+        assert_eq!(readers.highest(0), 1);
+        let says = |readers: &mut Readers, epoch, now| {
+            let told =
+                Described { group_epoch: epoch, target_epoch: epoch, ..Described::default() };
+            readers.described(0, told, Some(at(now))).is_ok()
+        };
+        assert!(says(&mut readers, 5, 1_000) && says(&mut readers, 4, 1_100));
+        assert!(reads(&mut readers, 0, &[0], (1_200, 9_000)));
+        assert!(says(&mut readers, 6, 1_300) && !says(&mut readers, 5, 1_400));
+    }
+
+    #[test]
     fn epochs_only_rise() {
         let mut readers = Readers::default();
         assert!(readers.told_epoch(0, (3, 0)).is_ok());
@@ -217,7 +296,7 @@ mod tests {
                 |&(id, epoch, owned): &(&str, i32, &[i32])| (id.to_owned(), (epoch, some(owned)));
             let members = members.iter().map(member).collect();
             let told = Described { group_epoch: epochs.0, target_epoch: epochs.1, members };
-            readers.described(0, told).is_ok()
+            readers.described(0, told, None).is_ok()
         };
         assert!(says((5, 4), &[("a", 4, &[0]), ("b", 3, &[1])]));
         assert!(!says((4, 4), &[]), "the group's");

@@ -41,10 +41,7 @@ impl Consumer {
                 return self.beat(connection).await;
             }
         }
-        let owned = self.own_partitions();
-        if owned.iter().any(|partition| !self.positions.contains_key(partition)) {
-            self.fetch(connection, &owned).await?;
-        }
+        self.fetch_unknown(connection).await?;
         if self.is_load() && dice.below(1_000) < self.restlessness {
             return self.be_restless(connection).await;
         }
@@ -61,6 +58,15 @@ impl Consumer {
         }
         self.client.pause(5, self.session.as_millis() as u64 / 4).await;
         Ok(())
+    }
+
+    /// Asks where it is to go on with what it has since it last asked.
+    pub(super) async fn fetch_unknown(&mut self, connection: &mut Connection) -> io::Result<()> {
+        let owned = self.own_partitions();
+        match owned.iter().any(|partition| !self.positions.contains_key(partition)) {
+            true => self.fetch(connection, &owned).await,
+            false => Ok(()),
+        }
     }
 
     async fn fetch(&mut self, connection: &mut Connection, owned: &[i32]) -> io::Result<()> {
@@ -113,10 +119,12 @@ impl Consumer {
         };
         let silent_since = self.contact;
         let request = me.commit(partition, offset);
+        let asked = self.client.model().asks(group, &self.id);
         let answer = self.call::<OffsetCommitRequest>(connection, 9, &request).await?;
         match answer.topics[0].partitions[0].error_code {
             code::NONE => {
                 self.client.findings.count(|stats| stats.commits += 1);
+                self.client.model().is_served(&asked);
                 self.was_noticed(silent_since, sent, "a commit");
                 if !is_owner {
                     let id = &self.id;

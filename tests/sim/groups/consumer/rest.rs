@@ -5,15 +5,20 @@ use std::collections::BTreeMap;
 use std::io;
 
 use kafka_protocol::messages::consumer_group_describe_response::DescribedGroup;
-use kafka_protocol::messages::{ConsumerGroupDescribeRequest, MetadataRequest};
+use kafka_protocol::messages::{
+    ConsumerGroupDescribeRequest, DescribeGroupsRequest, MetadataRequest,
+};
 use ottla_test_client::Connection;
 use uuid::Uuid;
 
 use super::readers::Partitions;
 use super::requests::{self, OTHERS, code as consumer_code};
 use crate::groups::member::Client;
-use crate::groups::plan::Group;
-use crate::groups::requests::{TOPIC, code};
+use crate::groups::plan::{Group, Plan};
+use crate::groups::requests::{self as classic, TOPIC, code};
+
+/// A member of a consumer group that speaks the classic protocol, as operators are told.
+const TYPE_CLASSIC: i8 = 0;
 
 /// The epoch of a group that is at rest; else what is missing.
 pub async fn look_at(client: &Client, group: &Group) -> Result<i32, String> {
@@ -47,6 +52,61 @@ pub async fn look_at(client: &Client, group: &Group) -> Result<i32, String> {
     }
     check_owners(client, group, told, &topics)?;
     Ok(epoch)
+}
+
+/// The same of a group of both protocols, which is a classic one when no member speaks the other,
+/// if it may become one.
+pub async fn look_at_mixed(client: &Client, plan: &Plan, group: &Group) -> Result<i32, String> {
+    let Some(mut connection) = client.connect().await else { return Err("it is over".to_owned()) };
+    let request = requests::describe(&group.name());
+    let call = connection.call::<ConsumerGroupDescribeRequest>(1, &request);
+    let answer = client.answer(call).await.map_err(|error| error.to_string())?;
+    let told = &answer.groups[0];
+    if told.error_code == consumer_code::GROUP_ID_NOT_FOUND {
+        return look_at_classic(client, group, &mut connection).await;
+    }
+    let is_classic = told.members.iter().all(|member| member.member_type == TYPE_CLASSIC);
+    if plan.policy.downgrades() && is_classic && !told.members.is_empty() {
+        return Err(format!("{} is a consumer group, and nobody speaks that", group.name()));
+    }
+    look_at(client, group).await
+}
+
+/// The generation of a classic group whose members were told what they are to read by each other.
+async fn look_at_classic(
+    client: &Client,
+    group: &Group,
+    connection: &mut Connection,
+) -> Result<i32, String> {
+    let topics = existing(client, connection).await?;
+    let request = classic::describe(&group.name());
+    let call = connection.call::<DescribeGroupsRequest>(5, &request);
+    let answer = client.answer(call).await.map_err(|error| error.to_string())?;
+    let (told, name) = (&answer.groups[0], group.name());
+    if told.error_code != code::NONE {
+        return Err(format!("{name} is described with error {}", told.error_code));
+    }
+    let (state, mut ids) = classic::described(told);
+    let members = client.model().members(group.number);
+    if members.is_empty() {
+        return match state.as_str() {
+            "Empty" | "Dead" => Ok(-1),
+            _ => Err(format!("{name} is {state} with {ids:?}, and should be empty")),
+        };
+    }
+    let mut known: Vec<String> = members.iter().map(|member| member.id.clone()).collect();
+    known.sort_unstable();
+    ids.sort_unstable();
+    let generation = members[0].generation;
+    let is_in = members.iter().all(|it| it.stays && it.is_in && it.generation == generation);
+    if state != "Stable" || ids != known || !is_in {
+        return Err(format!("{name} is {state} with {ids:?}, and its members are {members:?}"));
+    }
+    let (read, all) = (client.model().readers.all(group.number), topics.get(TOPIC));
+    match Some(&read) == all {
+        true => Ok(generation),
+        false => Err(format!("the members of {name} read {read:?}, and should {all:?}")),
+    }
 }
 
 /// The id of the topic that stays; none when it is not known yet.

@@ -61,8 +61,7 @@ impl Consumer {
                 }
             }
             1 => {
-                self.drop_all();
-                self.take_new_id();
+                self.begin_anew();
                 self.is_free = false;
                 self.client.pause(0, 3 * session).await;
                 Err(io::ErrorKind::ConnectionAborted.into())
@@ -71,6 +70,9 @@ impl Consumer {
                 self.leave(connection, LEAVING).await?;
                 self.client.pause(0, 2 * session).await;
                 Ok(())
+            }
+            3 | 4 if self.is_mixed() && self.client.dice.chance(70) => {
+                self.change_protocol(connection).await
             }
             3 | 4 if self.instance.is_some() => {
                 self.leave(connection, LEAVING_FOR_A_WHILE).await?;
@@ -113,7 +115,7 @@ impl Consumer {
         let call = self.call::<ConsumerGroupHeartbeatRequest>(connection, version, &request);
         let answer = call.await;
         let id = self.id.clone();
-        if self.client.dice.chance(70) {
+        if self.is_mixed() || self.client.dice.chance(70) {
             self.take_new_id();
         }
         let answer = answer?;
@@ -128,6 +130,9 @@ impl Consumer {
                 self.is_free = true;
             }
             code::UNKNOWN_MEMBER_ID if was_unsure || self.now() >= counts_until => {}
+            // Of what is a classic group by now.
+            consumer_code::GROUP_ID_NOT_FOUND
+                if self.is_mixed() && (was_unsure || self.now() >= counts_until) => {}
             code::FENCED_INSTANCE_ID => {}
             error if is_passing(error) => {}
             other => violated(format!("error {other}")),
