@@ -25,5 +25,6 @@ pub use format_levels::{FormatLevels, LevelError, QuorumKind};
 pub use loader::{LoadError, Loader, LogBatch};
 pub use versions::{
     ELIGIBLE_LEADER_REPLICAS, FEATURES, Feature, GROUP_VERSION, KRAFT_VERSION, METADATA_VERSION,
-    MetadataVersion, VersionedRecord, first_version, record_version, shown_features,
+    MetadataVersion, TRANSACTION_VERSION, VersionedRecord, first_version, record_version,
+    shown_features,
 };

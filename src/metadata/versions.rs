@@ -149,6 +149,12 @@ pub const KRAFT_VERSION: Feature =
 /// Feature of consumer groups (KIP-848).
 pub const GROUP_VERSION: &str = "group.version";
 
+/// Feature of transactions (KIP-890).
+pub const TRANSACTION_VERSION: &str = "transaction.version";
+
+const TRANSACTIONS: Feature =
+    Feature { name: TRANSACTION_VERSION, min: 0, max: 2, defaults: &[(24, 2)] };
+
 const GROUPS: Feature = Feature { name: GROUP_VERSION, min: 0, max: 1, defaults: &[(22, 1)] };
 
 /// Every feature that stands in a `FeatureLevelRecord`, `metadata.version` apart, by name.
@@ -157,14 +163,14 @@ pub const FEATURES: &[Feature] = &[
     GROUPS,
     Feature { name: "share.version", min: 0, max: 2, defaults: &[(28, 1), (31, 2)] },
     Feature { name: "streams.version", min: 0, max: 1, defaults: &[(29, 1)] },
-    Feature { name: "transaction.version", min: 0, max: 2, defaults: &[(24, 2)] },
+    TRANSACTIONS,
 ];
 
 /// The features that clients are shown, and may update: name, lowest and highest level. What is
 /// not built is not among them, whatever its level in the log.
 pub fn shown_features() -> impl Iterator<Item = (&'static str, i16, i16)> {
     let metadata = (METADATA_VERSION, MetadataVersion::MIN.level(), MetadataVersion::MAX.level());
-    let others = [GROUPS, KRAFT_VERSION].map(|it| (it.name, it.min, it.max));
+    let others = [GROUPS, KRAFT_VERSION, TRANSACTIONS].map(|it| (it.name, it.min, it.max));
     std::iter::once(metadata).chain(others)
 }
 

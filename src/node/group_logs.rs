@@ -1,5 +1,5 @@
-//! The logs of `__consumer_offsets` as the group coordinator sees them, and which of its partitions
-//! this node leads.
+//! The logs of `__consumer_offsets` and `__transaction_state` as coordinators see them, and which of
+//! their partitions this node leads.
 
 use bytes::Bytes;
 use ottla_coordinator::Groups;
@@ -10,7 +10,7 @@ use ottla_protocol::batch::BatchHeader;
 use ottla_replication::{Acks, FetchSpec, Isolation, Partition, Replicas, Transactional};
 use ottla_runtime::{Plane, Runtime};
 use ottla_storage::{IncomingBatch, Marker, VerificationGuard};
-use ottla_types::{ErrorCode, NodeId, Offset, TopicIdPartition, Uuid};
+use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionId, TopicIdPartition, Uuid};
 use std::sync::Arc;
 
 /// The partitions of this node.
@@ -96,13 +96,20 @@ fn marker_of(end: TransactionEnd) -> Marker {
     }
 }
 
+/// A coordinator's topic, how many partitions it has, and which of them this node leads.
+pub(crate) fn led(
+    image: &Image,
+    topic: &str,
+    node: NodeId,
+) -> (Uuid, i32, Vec<(PartitionId, LeaderEpoch)>) {
+    let Some(topic) = image.topic(topic) else { return (Uuid::ZERO, 0, Vec::new()) };
+    let led = topic.partitions().filter(|(_, partition)| partition.leader == node);
+    let led = led.map(|(id, partition)| (id, partition.leader_epoch)).collect();
+    (topic.id, i32::try_from(topic.partition_count()).unwrap_or(i32::MAX), led)
+}
+
 /// Tells the coordinator which partitions this node leads.
 pub(crate) fn lead(groups: &Groups, image: &Image, node: NodeId) {
-    let Some(topic) = image.topic(GROUPS_TOPIC) else {
-        return groups.lead(Uuid::ZERO, 0, &[]);
-    };
-    let led = topic.partitions().filter(|(_, partition)| partition.leader == node);
-    let led: Vec<_> = led.map(|(id, partition)| (id, partition.leader_epoch)).collect();
-    let count = i32::try_from(topic.partition_count()).unwrap_or(i32::MAX);
-    groups.lead(topic.id, count, &led);
+    let (topic, count, led) = led(image, GROUPS_TOPIC, node);
+    groups.lead(topic, count, &led);
 }

@@ -25,6 +25,7 @@ mod start;
 mod start_error;
 pub mod tool;
 mod topic_configs;
+mod transactions;
 
 pub use format::FormatError;
 pub use protections::Unprotected;

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_config::TopicConfig;
-use ottla_coordinator::Groups;
-use ottla_coordinator::runtime::GROUPS_TOPIC;
+use ottla_coordinator::runtime::{GROUPS_TOPIC, TRANSACTIONS_TOPIC};
+use ottla_coordinator::{Groups, Transactions};
 use ottla_metadata::ImageCell;
 use ottla_metadata::active::Published;
 use ottla_metadata::image::{
@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::group_cluster::{GroupsCluster, changed_topics};
 use crate::group_logs;
 use crate::topic_configs::{cleaner, connections_per_ip_max, effective, move_bytes_per_second};
+use crate::transactions;
 
 /// Asks the publisher to open the logs; it tells when that is done.
 pub(crate) struct OpenLogs {
@@ -42,6 +43,8 @@ pub(crate) struct Publisher {
     pub(crate) replicas: Replicas,
     /// Told which of its logs are led here, once they can be used.
     pub(crate) groups: Groups,
+    /// The same.
+    pub(crate) transactions: Transactions,
     pub(crate) health: Arc<DirHealth>,
     pub(crate) deltas: mpsc::UnboundedReceiver<Delta>,
     pub(crate) open_logs: Option<oneshot::Receiver<OpenLogs>>,
@@ -110,6 +113,7 @@ impl Publisher {
         let changed = changed_topics(&delta);
         let image = Arc::new(delta.into_image());
         self.images.store(image.clone());
+        transactions::tell_version(&self.transactions, &image);
         self.groups.cluster_changed(Arc::new(GroupsCluster(image)), changed);
         self.groups.topics_deleted(gone);
         self.replicas.delete(deleted);
@@ -138,6 +142,9 @@ impl Publisher {
         self.change_configs(delta);
         if delta.partitions().any(|change| &*change.topic.name == GROUPS_TOPIC) {
             group_logs::lead(&self.groups, delta.image(), self.node);
+        }
+        if delta.partitions().any(|change| &*change.topic.name == TRANSACTIONS_TOPIC) {
+            transactions::lead(&self.transactions, delta.image(), self.node);
         }
         Ok(deleted)
     }
@@ -174,6 +181,8 @@ impl Publisher {
         let took = self.clock.now().since_start().saturating_sub(begin.since_start());
         tracing::info!(partitions = count, ?took, "opened logs");
         group_logs::lead(&self.groups, &image, self.node);
+        transactions::tell_version(&self.transactions, &image);
+        transactions::lead(&self.transactions, &image, self.node);
         // The broker may have been told to stop meanwhile.
         let _ = open.done.send(());
         Ok(())

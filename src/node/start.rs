@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla_config::NodeConfig;
 use ottla_coordinator::runtime::LogPort;
-use ottla_coordinator::{Groups, ProducerIds};
+use ottla_coordinator::{Groups, ProducerIds, Transactions};
 use ottla_metadata::ImageCell;
 use ottla_metadata::active::{MetadataSetup, Published, SnapshotPolicy};
 use ottla_protocol::control::VoterEndpoint;
@@ -16,9 +16,8 @@ use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
 use ottla_security::{AllowAll, Authorizer};
 use ottla_server::{
-    ApiVersionsAnswers, Connections, FetchSessions, GroupsTopic, Identity, ListenerId, Markers,
-    MetadataTopics, NoTransactions, RequestMemory, Services, Waiting, Workers, accept,
-    serve_metrics,
+    ApiVersionsAnswers, Connections, FetchSessions, Identity, InternalTopic, ListenerId, Markers,
+    MetadataTopics, RequestMemory, Services, Waiting, Workers, accept, serve_metrics,
 };
 use ottla_storage::{CleanShutdown, LastStop, LogDirs};
 use ottla_types::{TopicIdPartition, Uuid};
@@ -37,6 +36,7 @@ use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
 use crate::settings;
 use crate::start_error::StartError;
+use crate::transactions::NodeMarkers;
 
 /// Longest wait for the metadata log to be closed: on a full disk it may find no room.
 const QUORUM_CLOSE_MAX: Duration = Duration::from_secs(30);
@@ -146,6 +146,8 @@ struct DirEvents {
 struct Followers {
     images: ImageCell,
     groups: Groups,
+    transactions: Transactions,
+    producer_ids: Arc<ProducerIds>,
     broker: Broker,
     open_logs: oneshot::Sender<OpenLogs>,
     quorum: QuorumHandle,
@@ -179,10 +181,11 @@ impl Node {
             self.dirs.all().for_each(|dir| dir.leave_note());
             broker.unfence().await.map_err(StartError::Register)?;
             self.replicas.start_housekeeping();
-            let tasks = self.listen(&services, sockets.broker).await?;
-            lock(&accepting).extend(tasks);
+            // Before the clients': a broker that can be reached can be watched.
             let page = self.serve_metrics(&services, sockets.metrics).await?;
             lock(&accepting).extend(page);
+            let tasks = self.listen(&services, sockets.broker).await?;
+            lock(&accepting).extend(tasks);
             announce(self.runtime.net(), &self.config);
             tracing::info!("Kafka Server started");
             Ok(())
@@ -287,22 +290,6 @@ impl Node {
         };
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
         let (images, groups) = (ImageCell::default(), self.start_groups(group_logs)?);
-        let (open_logs, open_logs_in) = oneshot::channel();
-        let publisher = Publisher {
-            node: self.config.node_id,
-            defaults: self.config.topic_defaults.clone(),
-            clock: runtime.clock().clone(),
-            images: images.clone(),
-            replicas: self.replicas.clone(),
-            groups: groups.clone(),
-            health: health.clone(),
-            deltas: deltas_in,
-            open_logs: Some(open_logs_in),
-            connections: [self.connections.0.clone(), self.connections.1.clone()],
-            connections_per_ip_max: self.config.limits.connections_per_ip_max,
-            published: [to_controller, to_broker],
-        };
-        runtime.spawn_vital(Plane::Control, "publisher", publisher.run());
         let net = runtime.net();
         let identity = BrokerIdentity {
             cluster_id: self.cluster_id.clone(),
@@ -317,6 +304,26 @@ impl Node {
         let published = (images.clone(), published_to_broker);
         let broker =
             Broker::new(runtime, config, controller.clone(), identity, published, failures);
+        let producer_ids = Arc::new(ProducerIds::new(broker.producer_id_blocks()));
+        let markers = self.markers(&images, &groups);
+        let transactions = self.start_transactions(markers, producer_ids.clone())?;
+        let (open_logs, open_logs_in) = oneshot::channel();
+        let publisher = Publisher {
+            node: self.config.node_id,
+            defaults: self.config.topic_defaults.clone(),
+            clock: runtime.clock().clone(),
+            images: images.clone(),
+            replicas: self.replicas.clone(),
+            groups: groups.clone(),
+            transactions: transactions.clone(),
+            health: health.clone(),
+            deltas: deltas_in,
+            open_logs: Some(open_logs_in),
+            connections: [self.connections.0.clone(), self.connections.1.clone()],
+            connections_per_ip_max: self.config.limits.connections_per_ip_max,
+            published: [to_controller, to_broker],
+        };
+        runtime.spawn_vital(Plane::Control, "publisher", publisher.run());
         let assignments = Assignments {
             node: self.config.node_id,
             clock: runtime.clock().clone(),
@@ -326,7 +333,16 @@ impl Node {
             moved: dir_events.moved,
         };
         runtime.spawn_vital(Plane::Control, "assignments", assignments.run());
-        Ok(Followers { images, groups, broker, open_logs, quorum, controller })
+        Ok(Followers {
+            images,
+            groups,
+            transactions,
+            producer_ids,
+            broker,
+            open_logs,
+            quorum,
+            controller,
+        })
     }
 
     fn start_groups(&self, hook: GroupLogsHook) -> Result<Groups, StartError> {
@@ -334,6 +350,28 @@ impl Node {
         let logs = hook(Box::new(GroupLogs { runtime, replicas }));
         let config = self.config.groups.clone();
         Groups::start(&self.runtime, config, logs).map_err(StartError::Io)
+    }
+
+    fn markers(&self, images: &ImageCell, groups: &Groups) -> Markers {
+        Markers {
+            runtime: self.runtime.clone(),
+            images: images.clone(),
+            replicas: self.replicas.clone(),
+            groups: groups.clone(),
+        }
+    }
+
+    fn start_transactions(
+        &self,
+        markers: Markers,
+        producer_ids: Arc<ProducerIds>,
+    ) -> Result<Transactions, StartError> {
+        let (runtime, replicas) = (self.runtime.clone(), self.replicas.clone());
+        let logs = Box::new(GroupLogs { runtime, replicas });
+        let config = self.config.transactions.clone();
+        let markers = Arc::new(NodeMarkers(markers));
+        let started = Transactions::start(&self.runtime, config, logs, markers, producer_ids);
+        started.map_err(StartError::Io)
     }
 
     fn services(&self, followers: &Followers) -> Arc<Services> {
@@ -355,16 +393,12 @@ impl Node {
             ),
             controller: followers.controller.clone(),
             quorum: followers.quorum.clone(),
-            transactions: Arc::new(NoTransactions),
-            markers: Markers {
-                runtime: self.runtime.clone(),
-                images: followers.images.clone(),
-                replicas: self.replicas.clone(),
-                groups: followers.groups.clone(),
-            },
+            transactions: followers.transactions.clone(),
+            transactions_topic: InternalTopic::of_transactions(self.config.transactions.clone()),
+            markers: self.markers(&followers.images, &followers.groups),
             groups: followers.groups.clone(),
-            groups_topic: GroupsTopic::new(self.config.groups.clone()),
-            producer_ids: Arc::new(ProducerIds::new(followers.broker.producer_id_blocks())),
+            groups_topic: InternalTopic::of_groups(self.config.groups.clone()),
+            producer_ids: followers.producer_ids.clone(),
             authorizer: self.authorizer.clone(),
             api_versions: ApiVersionsAnswers::default(),
             metadata_topics: MetadataTopics::default(),

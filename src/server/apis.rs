@@ -112,6 +112,21 @@ pub const APIS: &[Api] = &[
         handlers::offset_for_leader_epoch::handle,
     ),
     api(
+        ApiKey::AddPartitionsToTxn,
+        0..=5,
+        Offered::Broker,
+        4 * MIB,
+        handlers::transactions::add_partitions::handle,
+    ),
+    api(
+        ApiKey::AddOffsetsToTxn,
+        0..=4,
+        Offered::Broker,
+        SMALL,
+        handlers::transactions::add_offsets::handle,
+    ),
+    api(ApiKey::EndTxn, 0..=5, Offered::Broker, SMALL, handlers::transactions::end::handle),
+    api(
         ApiKey::WriteTxnMarkers,
         1..=2,
         Offered::Broker,
@@ -183,6 +198,20 @@ pub const APIS: &[Api] = &[
         handlers::describe_producers::handle,
     ),
     api(ApiKey::UnregisterBroker, 0..=0, Offered::Both, SMALL, handlers::unregister_broker::handle),
+    api(
+        ApiKey::DescribeTransactions,
+        0..=0,
+        Offered::Broker,
+        MIB,
+        handlers::transactions::describe::handle,
+    ),
+    api(
+        ApiKey::ListTransactions,
+        0..=2,
+        Offered::Broker,
+        MIB,
+        handlers::transactions::list::handle,
+    ),
     api(
         ApiKey::AllocateProducerIds,
         0..=0,

@@ -39,7 +39,14 @@ impl Home {
             | ApiKey::DeleteGroups
             | ApiKey::OffsetDelete
             // Producers have no connection of their own for the group that they read with.
-            | ApiKey::TxnOffsetCommit => Home::Anywhere,
+            | ApiKey::TxnOffsetCommit
+            // Nor for the coordinator of their transactions.
+            | ApiKey::InitProducerId
+            | ApiKey::AddPartitionsToTxn
+            | ApiKey::AddOffsetsToTxn
+            | ApiKey::EndTxn
+            | ApiKey::DescribeTransactions
+            | ApiKey::ListTransactions => Home::Anywhere,
             _ => Home::Data,
         }
     }

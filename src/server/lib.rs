@@ -34,13 +34,11 @@ pub use apis::reference_page;
 pub use connections::{Connections, ConnectionsSetup};
 pub use fetch_session::Sessions as FetchSessions;
 pub use handlers::api_versions::KeptAnswers as ApiVersionsAnswers;
-pub use handlers::find_coordinator::GroupsTopic;
+pub use handlers::internal_topic::InternalTopic;
 pub use handlers::metadata::KeptTopics as MetadataTopics;
 pub use memory::RequestMemory;
 pub use metrics_page::serve_metrics;
 pub use services::{Identity, ListenerId, Services};
-pub use transactions::{
-    Checked, Markers, NoTransactions, TransactionCheck, TransactionCoordinator,
-};
+pub use transactions::Markers;
 pub use waiting::Waiting;
 pub use workers::Workers;

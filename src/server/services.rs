@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_config::NodeConfig;
-use ottla_coordinator::{Groups, ProducerIds};
+use ottla_coordinator::{Groups, ProducerIds, Transactions};
 use ottla_metadata::{ControllerHandle, ImageCell};
 use ottla_raft::driver::QuorumHandle;
 use ottla_replication::{Replicas, Validator};
@@ -14,10 +14,10 @@ use ottla_types::NodeId;
 use crate::connections::Connections;
 use crate::fetch_session::Sessions;
 use crate::handlers::api_versions::KeptAnswers;
-use crate::handlers::find_coordinator::GroupsTopic;
+use crate::handlers::internal_topic::InternalTopic;
 use crate::handlers::metadata::KeptTopics;
 use crate::memory::RequestMemory;
-use crate::transactions::{Markers, TransactionCoordinator};
+use crate::transactions::Markers;
 use crate::waiting::Waiting;
 use crate::workers::Workers;
 
@@ -45,14 +45,16 @@ pub struct Services {
     pub quorum: QuorumHandle,
     /// Producer ids.
     pub producer_ids: Arc<ProducerIds>,
-    /// Who knows which partitions belong to a transaction.
-    pub transactions: Arc<dyn TransactionCoordinator>,
     /// Ends transactions in partitions.
     pub markers: Markers,
     /// Groups and their offsets.
     pub groups: Groups,
     /// Creates the topic that they are kept in.
-    pub groups_topic: GroupsTopic,
+    pub groups_topic: InternalTopic,
+    /// Transactions.
+    pub transactions: Transactions,
+    /// Creates the topic that they are kept in.
+    pub transactions_topic: InternalTopic,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
     /// Answers to ApiVersions that are encoded already.

@@ -1,9 +1,4 @@
-//! What partitions ask the transaction coordinator, and what it asks of them.
-//!
-//! ```text
-//!   first batch in a partition ──> TransactionCoordinator: is it part of the transaction?
-//!   end of a transaction ──> Markers: a control batch in each of its partitions
-//! ```
+//! The end of a transaction in partitions of this node: a control batch in each.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -24,40 +19,6 @@ const COMMIT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait for what the coordinator says (the same).
 pub const COORDINATOR_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// A question about partitions that a transaction is about to write to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct TransactionCheck {
-    /// Whose transaction it is.
-    pub transactional_id: String,
-    /// The producer.
-    pub producer_id: ProducerId,
-    /// Its epoch.
-    pub producer_epoch: ProducerEpoch,
-    /// The partitions.
-    pub partitions: Vec<TopicPartition>,
-    /// Whether those that are not part of it yet become so (KIP-890), or are refused.
-    pub add: bool,
-}
-
-/// The outcome for each partition, in the order of the question.
-pub type Checked = Pin<Box<dyn Future<Output = Vec<Result<(), ErrorCode>>> + Send>>;
-
-/// Who knows which partitions belong to a transaction.
-pub trait TransactionCoordinator: Send + Sync {
-    /// Asks; begins at once.
-    fn verify_or_add(&self, check: TransactionCheck) -> Checked;
-}
-
-/// Nobody: no transaction can be verified.
-pub struct NoTransactions;
-
-impl TransactionCoordinator for NoTransactions {
-    fn verify_or_add(&self, check: TransactionCheck) -> Checked {
-        let nobody = Err(ErrorCode::CoordinatorNotAvailable);
-        Box::pin(async move { vec![nobody; check.partitions.len()] })
-    }
-}
 
 /// Ends transactions in the partitions of this node. Copies share what they work with.
 #[derive(Clone)]

@@ -5,22 +5,24 @@ use ottla_protocol::group_offsets::{
     OffsetCommitRequest, OffsetFetchRequest, TxnOffsetCommitRequest,
 };
 use ottla_protocol::messages::{
-    AllocateProducerIdsRequest, AlterPartitionReassignmentsRequest, ApiVersionsRequest,
-    AssignReplicasToDirsRequest, BeginQuorumEpochRequest, BrokerId, CreatePartitionsRequest,
-    CreateTopicsRequest, Decodable, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest,
-    DescribeClusterRequest, DescribeGroupsRequest, DescribeLogDirsRequest,
-    DescribeProducersRequest, DescribeQuorumRequest, DescribeTopicPartitionsRequest,
-    ElectLeadersRequest, Encodable, EndQuorumEpochRequest, EnvelopeRequest, FetchRequest,
-    FetchSnapshotRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest,
-    ListPartitionReassignmentsRequest, MetadataRequest, OffsetDeleteRequest, ProduceRequest,
-    StrBytes, SyncGroupRequest, TopicName, UnregisterBrokerRequest, VoteRequest,
-    alter_partition_reassignments_request, assign_replicas_to_dirs_request, codec_version,
-    create_partitions_request, create_topics_request, decode_request, delete_records_request,
-    describe_log_dirs_request, describe_producers_request, describe_quorum_request,
-    describe_topic_partitions_request, elect_leaders_request, fetch_request, join_group_request,
-    leave_group_request, list_offsets_request, metadata_request, offset_delete_request,
-    produce_request, sync_group_request,
+    AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, AllocateProducerIdsRequest,
+    AlterPartitionReassignmentsRequest, ApiVersionsRequest, AssignReplicasToDirsRequest,
+    BeginQuorumEpochRequest, BrokerId, CreatePartitionsRequest, CreateTopicsRequest, Decodable,
+    DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    DescribeGroupsRequest, DescribeLogDirsRequest, DescribeProducersRequest, DescribeQuorumRequest,
+    DescribeTopicPartitionsRequest, DescribeTransactionsRequest, ElectLeadersRequest, Encodable,
+    EndQuorumEpochRequest, EndTxnRequest, EnvelopeRequest, FetchRequest, FetchSnapshotRequest,
+    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, JoinGroupRequest,
+    LeaveGroupRequest, ListGroupsRequest, ListOffsetsRequest, ListPartitionReassignmentsRequest,
+    ListTransactionsRequest, MetadataRequest, OffsetDeleteRequest, ProduceRequest, StrBytes,
+    SyncGroupRequest, TopicName, UnregisterBrokerRequest, VoteRequest,
+    add_partitions_to_txn_request, alter_partition_reassignments_request,
+    assign_replicas_to_dirs_request, codec_version, create_partitions_request,
+    create_topics_request, decode_request, delete_records_request, describe_log_dirs_request,
+    describe_producers_request, describe_quorum_request, describe_topic_partitions_request,
+    elect_leaders_request, fetch_request, join_group_request, leave_group_request,
+    list_offsets_request, metadata_request, offset_delete_request, produce_request,
+    sync_group_request,
 };
 use ottla_protocol::txn_markers::WriteTxnMarkersRequest;
 use ottla_protocol::{ApiKey, Message, Reader, RequestHeader, RequestPrefix, Writer, produce};
@@ -29,7 +31,10 @@ use crate::targets::Target;
 
 /// The kinds that docs/apis.md shows.
 pub fn all() -> Vec<Target> {
-    [clients(), groups(), administration(), placement()].into_iter().flatten().collect()
+    [clients(), groups(), transactions(), administration(), placement()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn clients() -> Vec<Target> {
@@ -77,6 +82,41 @@ fn clients() -> Vec<Target> {
 }
 
 /// Requests about groups.
+fn transactions() -> Vec<Target> {
+    vec![
+        target::<AddPartitionsToTxnRequest>(ApiKey::AddPartitionsToTxn, 0..=5, |version| {
+            let topic = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+                .with_name(topic())
+                .with_partitions(vec![0, 1]);
+            let request = AddPartitionsToTxnRequest::default();
+            if version < 4 {
+                return request.with_v3_and_below_topics(vec![topic.clone(), topic]);
+            }
+            let of = add_partitions_to_txn_request::AddPartitionsToTxnTransaction::default()
+                .with_transactional_id(text("x").into())
+                .with_topics(vec![topic]);
+            request.with_transactions(vec![of.clone(), of])
+        }),
+        target::<AddOffsetsToTxnRequest>(ApiKey::AddOffsetsToTxn, 0..=4, |_| {
+            AddOffsetsToTxnRequest::default().with_group_id(text("g").into())
+        }),
+        target::<EndTxnRequest>(ApiKey::EndTxn, 0..=5, |_| {
+            EndTxnRequest::default().with_transactional_id(text("x").into())
+        }),
+        target::<DescribeTransactionsRequest>(ApiKey::DescribeTransactions, 0..=0, |_| {
+            let ids = vec![text("a").into(), text("b").into()];
+            DescribeTransactionsRequest::default().with_transactional_ids(ids)
+        }),
+        target::<ListTransactionsRequest>(ApiKey::ListTransactions, 0..=2, |version| {
+            let request = ListTransactionsRequest::default()
+                .with_state_filters(vec![text("Ongoing"), text("Empty")])
+                .with_duration_filter(-1);
+            let pattern = (version >= 2).then(|| text("a.*"));
+            request.with_transactional_id_pattern(pattern)
+        }),
+    ]
+}
+
 fn groups() -> Vec<Target> {
     let bytes = || Bytes::from_static(b"metadata");
     vec![

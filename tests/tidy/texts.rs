@@ -78,17 +78,25 @@ fn tests_that_documents_name_are_there() {
     assert_none(&gone.into_iter().map(str::to_owned).collect::<Vec<_>>());
 }
 
-/// docs/groups.md says where each scenario of Kafka's tests, and each request in each state, is
-/// looked at: scenes, tests and rows of the oracle that have to be there.
+/// docs/groups.md and docs/transactions.md say where each scenario of Kafka's tests, and each
+/// request in each state, is looked at: scenes, tests and rows of the oracle that have to be there.
 #[test]
-fn what_the_page_of_groups_names_is_there() {
+fn what_the_pages_of_coordinators_name_is_there() {
+    let (named, scenarios) = names_of("docs/groups.md", "src/coordinator/group/scripts");
+    assert!(named > 850 && scenarios > 700, "{named} and {scenarios}");
+    let (named, scenarios) = names_of("docs/transactions.md", "src/coordinator/txn/scripts");
+    assert!(named > 250 && scenarios > 150, "{named} and {scenarios}");
+}
+
+/// How many scenes, tests and rows a page names, and how many scenarios; all of them are there.
+fn names_of(page: &str, scripts: &str) -> (usize, usize) {
     let read = |path: &str| std::fs::read_to_string(root().join(path)).expect("readable");
     let tests: String =
         ["src", "tests"].into_iter().flat_map(rust_files).map(|(_, text)| text).collect();
     let rows: String = ["groups", "members", "consumers", "migration"]
         .map(|name| read(&format!("tests/oracle/cases/{name}.txt")))
         .concat();
-    let scenes = root().join("src/coordinator/group/scripts");
+    let scenes = root().join(scripts);
     let is_row = |name: &str| {
         let Some((api, row)) = name.split_once(" / ") else { return false };
         let title = format!("\n{api}\n");
@@ -103,7 +111,7 @@ fn what_the_page_of_groups_names_is_there() {
             || tests.contains(&format!("fn {name}()"))
     };
     let (mut named, mut scenarios, mut wrong) = (0, BTreeSet::new(), Vec::new());
-    for line in read("docs/groups.md").lines().filter(|line| line.starts_with("| ")) {
+    for line in read(page).lines().filter(|line| line.starts_with("| ")) {
         let [_, what, cells @ ..] = &line.split('|').collect::<Vec<_>>()[..] else { continue };
         for name in cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
             named += 1;
@@ -121,6 +129,6 @@ fn what_the_page_of_groups_names_is_there() {
             }
         }
     }
-    assert!(named > 850 && scenarios.len() > 700, "{named} and {}", scenarios.len());
     assert_none(&wrong);
+    (named, scenarios.len())
 }

@@ -3,8 +3,8 @@
 //! Versions: 0-4. A version that is not known is answered in version 0 with error 35 and this one
 //! row, and its body is not read. The header of an answer never has tags (KIP-511).
 //! - Rows are those of the table for this kind of listener.
-//! - Features are those that work here: `metadata.version`, `kraft.version`, `group.version`. A
-//!   finalized level of another feature is kept in the metadata and not shown.
+//! - Features are those that work here: `metadata.version`, `kraft.version`, `group.version`,
+//!   `transaction.version`. A finalized level of another feature is kept in the metadata and not shown.
 //! - Below version 4, features whose lowest level is 0 are left out: old clients refuse them
 //!   (KAFKA-17492).
 //! - Versions: 3 adds the client's software name and version, which must be legal ones.
@@ -15,7 +15,9 @@ use std::sync::Mutex;
 
 use bytes::{Bytes, BytesMut};
 use ottla_metadata::image::{Image, Provenance};
-use ottla_metadata::{GROUP_VERSION, KRAFT_VERSION, METADATA_VERSION, shown_features};
+use ottla_metadata::{
+    GROUP_VERSION, KRAFT_VERSION, METADATA_VERSION, TRANSACTION_VERSION, shown_features,
+};
 use ottla_protocol::messages::api_versions_response::{
     ApiVersion, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -137,6 +139,7 @@ fn answer(
         (METADATA_VERSION, image.features().level(METADATA_VERSION)),
         (KRAFT_VERSION.name, kraft_version),
         (GROUP_VERSION, image.features().level(GROUP_VERSION)),
+        (TRANSACTION_VERSION, image.features().level(TRANSACTION_VERSION)),
     ];
     answer.finalized_features = finalized
         .into_iter()

@@ -20,6 +20,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ottla_coordinator::txn::TxnCheck;
 use ottla_protocol::batch::BatchHeader;
 use ottla_replication::{Partition, Transactional};
 use ottla_storage::{FirstBatch, Verification};
@@ -29,7 +30,7 @@ use super::appending::{Appending, Refused};
 use super::produced::one_batch;
 use crate::connection::Peer;
 use crate::services::Services;
-use crate::transactions::{COORDINATOR_WAIT_MAX, TransactionCheck};
+use crate::transactions::COORDINATOR_WAIT_MAX;
 
 const ABORTABLE_FROM: i16 = 11;
 const ADDS_FROM: i16 = 12;
@@ -99,7 +100,7 @@ impl Question {
     async fn ask(&self, services: &Services) -> Vec<Result<(), ErrorCode>> {
         let first = &self.candidates[self.asked[0]].header;
         let name = |at: &usize| self.candidates[*at].partition.name().clone();
-        let check = TransactionCheck {
+        let check = TxnCheck {
             transactional_id: self.transaction.id.clone(),
             producer_id: first.producer_id,
             producer_epoch: first.producer_epoch,

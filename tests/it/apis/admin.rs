@@ -51,21 +51,28 @@ pub fn log_dirs_of(
     (DescribeLogDirsResponse::decode(&mut old.clone(), 4).unwrap(), cordoned)
 }
 
+/// A length, seven bits in a byte.
+fn uvarint(bytes: &mut Bytes) -> usize {
+    let byte = bytes.get_u8();
+    let low = usize::from(byte & 0x7f);
+    if byte < 0x80 { low } else { low | uvarint(bytes) << 7 }
+}
+
 /// Takes the byte that version 5 has in front of the tags of each directory out of the body.
 fn without_cordoned(body: Bytes) -> (Bytes, Vec<bool>) {
     let mut rest = body.clone();
     let mut cordoned = Vec::new();
     let mut at = Vec::new();
     rest.advance(4 + 2);
-    for _ in 1..rest.get_u8() {
+    for _ in 1..uvarint(&mut rest) {
         rest.advance(2);
-        let name = rest.get_u8();
-        rest.advance(usize::from(name) - 1);
-        for _ in 1..rest.get_u8() {
-            let topic = rest.get_u8();
-            rest.advance(usize::from(topic) - 1);
-            let partitions = rest.get_u8();
-            rest.advance((usize::from(partitions) - 1) * (4 + 8 + 8 + 1 + 1) + 1);
+        let name = uvarint(&mut rest);
+        rest.advance(name - 1);
+        for _ in 1..uvarint(&mut rest) {
+            let topic = uvarint(&mut rest);
+            rest.advance(topic - 1);
+            let partitions = uvarint(&mut rest);
+            rest.advance((partitions - 1) * (4 + 8 + 8 + 1 + 1) + 1);
         }
         rest.advance(8 + 8);
         at.push(body.len() - rest.len());

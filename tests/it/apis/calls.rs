@@ -24,6 +24,7 @@ use crate::requests::{
     fetch_request, init_producer, list_offsets_request, produce, produce_request, produce_to,
     records, text, topic_name, values,
 };
+use crate::transactions::whole::{begin, init_request};
 use crate::transactions::{commit, markers_request, txn_commit_request};
 
 /// Calls an API with success and with an error.
@@ -49,6 +50,7 @@ pub fn call(world: &mut World, key: i16, version: i16) {
             admin::create_partitions(client, &topic, version);
         }
         23 => offset_for_leader_epoch(client, version),
+        24..=26 | 65 | 66 => super::transactions::call(client, key, version),
         27 => write_txn_markers(client, version),
         28 => txn_offset_commit(client, version),
         32 => configs::describe(client, version),
@@ -346,6 +348,18 @@ fn init_producer_id(client: &mut Client, version: i16) {
     let answer = client.call(version, &empty);
     assert_eq!(error(answer.error_code), ErrorCode::InvalidRequest);
     assert_eq!((answer.producer_id.0, answer.producer_epoch), (-1, -1));
+    let name = fresh("tx");
+    let (first, epoch) = begin(client, &name);
+    let mut again = init_request(&name).with_transaction_timeout_ms(1000);
+    if version < 3 {
+        again = InitProducerIdRequest::default()
+            .with_transactional_id(again.transactional_id)
+            .with_transaction_timeout_ms(1000);
+    }
+    let answer = client.call(version, &again);
+    assert_eq!((answer.producer_id.0, answer.producer_epoch), (first, epoch + 1));
+    let answer = client.call(version, &again.with_transaction_timeout_ms(i32::MAX));
+    assert_eq!(error(answer.error_code), ErrorCode::InvalidTransactionTimeout);
 }
 
 fn describe_cluster(client: &mut Client, version: i16, port: u16) {

@@ -11,6 +11,7 @@ mod forwarded;
 mod groups;
 mod negotiation;
 mod quorum;
+mod transactions;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub use described::{
 };
 pub use forwarded::envelope_of;
 pub use quorum::{begin_request, end_request, snapshot_request, vote_request};
+pub use transactions::add_offsets_request;
 
 /// Lowest and highest version, where the API is shown.
 type Shown = Option<(i16, i16)>;
@@ -54,6 +56,9 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (21, Some((0, 2)), None),
     (22, Some((0, 5)), None),
     (23, Some((2, 4)), None),
+    (24, Some((0, 5)), None),
+    (25, Some((0, 4)), None),
+    (26, Some((0, 5)), None),
     (27, Some((1, 2)), None),
     (28, Some((0, 5)), None),
     (32, Some((1, 4)), Some((1, 4))),
@@ -78,6 +83,8 @@ const KAFKA: &[(i16, Shown, Shown)] = &[
     (60, Some((0, 2)), Some((0, 2))),
     (61, Some((0, 0)), None),
     (64, Some((0, 0)), Some((0, 0))),
+    (65, Some((0, 0)), None),
+    (66, Some((0, 2)), None),
     (67, None, Some((0, 0))),
     (68, Some((0, 1)), None),
     (69, Some((0, 1)), None),

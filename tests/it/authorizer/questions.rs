@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTransaction;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use kafka_protocol::messages::{
-    AllocateProducerIdsRequest, ApiVersionsRequest, BrokerId, ConsumerGroupDescribeRequest,
-    DeleteGroupsRequest, DescribeClientQuotasRequest, DescribeClusterRequest,
-    DescribeGroupsRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
-    LeaveGroupRequest, ListConfigResourcesRequest, ListGroupsRequest, MetadataRequest,
+    AddPartitionsToTxnRequest, AllocateProducerIdsRequest, ApiVersionsRequest, BrokerId,
+    ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeClientQuotasRequest,
+    DescribeClusterRequest, DescribeGroupsRequest, DescribeTransactionsRequest,
+    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, LeaveGroupRequest,
+    ListConfigResourcesRequest, ListGroupsRequest, ListTransactionsRequest, MetadataRequest,
     OffsetDeleteRequest, TransactionalId, UnregisterBrokerRequest,
 };
 use kafka_protocol::protocol::Request;
@@ -23,10 +25,10 @@ use ottla_security::{Operation, ResourceKind};
 
 use super::{Embedded, Policy};
 use crate::apis::{
-    alter_request, assign_request, begin_request, describe_request, elect_request, end_request,
-    envelope_of, epoch_request, features_request, legacy_request, list_request, log_dirs_request,
-    move_request, partitions_request, producers_request, quorum_request, reassign_request,
-    snapshot_request, topics_request, vote_request,
+    add_offsets_request, alter_request, assign_request, begin_request, describe_request,
+    elect_request, end_request, envelope_of, epoch_request, features_request, legacy_request,
+    list_request, log_dirs_request, move_request, partitions_request, producers_request,
+    quorum_request, reassign_request, snapshot_request, topics_request, vote_request,
 };
 use crate::client::Client;
 use crate::groups::{
@@ -37,6 +39,7 @@ use crate::requests::{
     Topic, batch, creatable, create, create_request, delete_records_request, delete_request,
     fetch_request, list_offsets_request, produce_request, text, topic_name,
 };
+use crate::transactions::whole::{add_request, begin, end_request as end_txn_request, id};
 use crate::transactions::{batch as in_transaction, markers_request, txn_commit_request};
 
 /// API, operation and resource: the rows of Kafka's documentation (security, "Protocols and
@@ -63,6 +66,13 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("ListGroups", "Describe", "Cluster"),
     ("ListGroups", "Describe", "Group"),
     ("DeleteGroups", "Delete", "Group"),
+    ("AddPartitionsToTxn", "Write", "TransactionalId"),
+    ("AddPartitionsToTxn", "Write", "Topic"),
+    ("AddOffsetsToTxn", "Write", "TransactionalId"),
+    ("AddOffsetsToTxn", "Read", "Group"),
+    ("EndTxn", "Write", "TransactionalId"),
+    ("DescribeTransactions", "Describe", "TransactionalId"),
+    ("ListTransactions", "Describe", "TransactionalId"),
     ("WriteTxnMarkers", "Alter", "Cluster"),
     ("WriteTxnMarkers", "ClusterAction", "Cluster"),
     ("TxnOffsetCommit", "Write", "TransactionalId"),
@@ -115,6 +125,8 @@ const MATRIX: &[(&str, &str, &str)] = &[
 const UNDOCUMENTED: &[(&str, &str, &str)] = &[
     // What the request inside asks.
     ("Envelope", "Alter", "Cluster"),
+    // What a broker asks, KIP-890.
+    ("AddPartitionsToTxn", "ClusterAction", "Cluster"),
     // Share coordinators, KIP-932.
     ("FindCoordinator", "ClusterAction", "Cluster"),
     // Whether the answer tells configs, KIP-525.
@@ -226,7 +238,7 @@ fn metadata(topic: &Topic) -> Vec<Row> {
     vec![
         row("Metadata", ALL, 13, by_name("t"), &["Describe Topic t"]),
         row("Metadata", ALL, 13, by_id, &["Describe Topic t"]),
-        row("Metadata", ALL, 13, all, &["Describe Topic __consumer_offsets", "Describe Topic t"]),
+        row("Metadata", ALL, 13, all, &[OFFSETS, TRANSACTIONS, "Describe Topic t"]),
         row("Metadata", ALL, 13, by_name("made"), made),
         row("Metadata", NOT_THE_CLUSTER, 13, by_name("more"), more),
         coordinator(0, &["Describe Group k"]),
@@ -247,6 +259,9 @@ fn metadata(topic: &Topic) -> Vec<Row> {
 fn describe_cluster() -> DescribeClusterRequest {
     DescribeClusterRequest::default().with_include_cluster_authorized_operations(true)
 }
+
+const OFFSETS: &str = "Describe Topic __consumer_offsets";
+const TRANSACTIONS: &str = "Describe Topic __transaction_state";
 
 /// Questions about what is made and unmade.
 fn administration(topic: &Topic) -> Vec<Row> {
@@ -345,6 +360,27 @@ fn groups(topic: &Topic) -> Vec<Row> {
     ]
 }
 
+/// Questions about transactions.
+fn transactions() -> Vec<Row> {
+    let of_broker = AddPartitionsToTxnTransaction::default().with_transactional_id(id("x"));
+    let of_broker = AddPartitionsToTxnRequest::default().with_transactions(vec![of_broker]);
+    let writes = &["Write TransactionalId x"];
+    let describe = DescribeTransactionsRequest::default().with_transactional_ids(vec![id("x")]);
+    let list = ListTransactionsRequest::default().with_duration_filter(-1);
+    let added = &["Write Topic t", "Write TransactionalId x"];
+    let offsets = add_offsets_request("x", (7, 0), "g");
+    let with_group = &["Read Group g", "Write TransactionalId x"];
+    let describes = &["Describe TransactionalId x"];
+    vec![
+        row("AddPartitionsToTxn", ALL, 3, add_request("x", (7, 0), "t"), added),
+        row("AddPartitionsToTxn", ALL, 5, of_broker, &[CLUSTER_ACTION]),
+        row("AddOffsetsToTxn", ALL, 4, offsets, with_group),
+        row("EndTxn", ALL, 5, end_txn_request("x", (7, 0), true), writes),
+        row("DescribeTransactions", ALL, 0, describe, describes),
+        row("ListTransactions", ALL, 2, list, describes),
+    ]
+}
+
 /// Questions about configs.
 fn configs() -> Vec<Row> {
     let mut rows = Vec::new();
@@ -420,6 +456,7 @@ fn the_questions_are_those_of_kafka() {
     let node = Embedded::start();
     let topic = create(&mut node.connect(), "t", 1, &[]);
     find_coordinator_of(&mut node.connect(), "g");
+    begin(&mut node.connect(), "x");
     node.recorder.take();
     let mut asked = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -440,6 +477,7 @@ fn the_questions_are_those_of_kafka() {
     check(&mut node.connect(), records(&topic));
     check(&mut node.connect(), metadata(&topic));
     check(&mut node.connect(), groups(&topic));
+    check(&mut node.connect(), transactions());
     check(&mut node.connect(), administration(&topic));
     check(&mut node.connect(), configs());
     check(&mut node.connect_to_controller(), quorum());

@@ -1,10 +1,12 @@
-//! Transactions as partitions see them: batches, markers, readers. The tests are the coordinator:
-//! they write the markers themselves, and partitions are told to believe producers.
+//! Transactions. As partitions see them (batches, markers, readers) the tests are the coordinator:
+//! they write the markers themselves, and partitions are told to believe producers. As clients see
+//! them: `whole`.
 
 mod groups;
 mod markers;
 mod readers;
 mod refusals;
+pub mod whole;
 
 pub use groups::request as txn_commit_request;
 

@@ -12,9 +12,9 @@ use crate::requests::{
 
 /// What a committed reader is told: values, aborted transactions, last stable offset, high
 /// watermark.
-type Told = (Vec<String>, Vec<(i64, i64)>, i64, i64);
+pub type Told = (Vec<String>, Vec<(i64, i64)>, i64, i64);
 
-fn committed(client: &mut Client, topic: &Topic, offset: i64) -> Told {
+pub fn committed(client: &mut Client, topic: &Topic, offset: i64) -> Told {
     let request = fetch_request(FETCH, topic, &[(0, offset)]).with_isolation_level(1);
     let mut answer = client.call(FETCH, &request);
     let data = answer.responses.remove(0).partitions.remove(0);
@@ -42,7 +42,7 @@ fn producers(client: &mut Client, topic: &Topic) -> Vec<(i64, i32, i32, i64)> {
 }
 
 /// Markers are records, with a value that is no text.
-fn texts(told: &Told) -> Vec<&str> {
+pub fn texts(told: &Told) -> Vec<&str> {
     told.0
         .iter()
         .map(String::as_str)

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use ottla_coordinator::group::{GroupId, MemberId, OffsetCommit, Transaction};
 use ottla_coordinator::runtime::{GROUPS_TOPIC, partition_of};
+use ottla_coordinator::txn::TxnCheck;
 use ottla_metadata::image::Image;
 use ottla_protocol::group_offsets::{
     OffsetCommitPartition, OffsetCommitResponse, OffsetCommitTopic, TxnOffsetCommitOutcome,
@@ -40,7 +41,7 @@ use crate::dispatch::Reply;
 use crate::handlers::Permissions;
 use crate::response::Response;
 use crate::services::Services;
-use crate::transactions::{COORDINATOR_WAIT_MAX, TransactionCheck};
+use crate::transactions::COORDINATOR_WAIT_MAX;
 
 const LOADING_FROM: i16 = 2;
 const ABORTABLE_FROM: i16 = 4;
@@ -154,7 +155,7 @@ impl Commit {
 
     /// Asks the transaction's coordinator.
     async fn ask(&self, services: &Services, partition: &Partition) -> Result<(), ErrorCode> {
-        let check = TransactionCheck {
+        let check = TxnCheck {
             transactional_id: self.body.transactional_id.clone(),
             producer_id: self.body.producer_id,
             producer_epoch: self.body.producer_epoch,
