@@ -1,4 +1,5 @@
-//! The logs of `__consumer_offsets` and `__transaction_state` as coordinators see them, and which of
+//! The logs of `__consumer_offsets` and `__transaction_state` as coordinators see them, and which
+//! of
 //! their partitions this node leads.
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! Starting, running and stopping a node.
 
+mod parts;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use ottla_config::NodeConfig;
 use ottla_coordinator::runtime::LogPort;
 use ottla_coordinator::{Groups, ProducerIds, Transactions};
 use ottla_metadata::ImageCell;
-use ottla_metadata::active::{MetadataSetup, Published, SnapshotPolicy};
+use ottla_metadata::active::Published;
 use ottla_protocol::control::VoterEndpoint;
 use ottla_raft::core::{Peer, Request, Response};
 use ottla_raft::driver::{QuorumHandle, Replies, Transport};
@@ -24,13 +26,12 @@ use ottla_types::{TopicIdPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::assignments::Assignments;
-use crate::broker::{Broker, BrokerIdentity, STOPPING_WITHOUT_ROOM_MAX};
+use crate::broker::{Broker, STOPPING_WITHOUT_ROOM_MAX};
 use crate::descriptors::Descriptors;
 use crate::dir_watch::{DirWatch, ToldFailures};
 use crate::dirs::Dirs;
-use crate::format::bootstrap;
 use crate::group_logs::GroupLogs;
-use crate::listeners::{Sockets, announce, bind_all, connections, registered, voter_endpoints};
+use crate::listeners::{Sockets, announce, bind_all, connections, voter_endpoints};
 use crate::metrics::metrics_of;
 use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
@@ -181,7 +182,6 @@ impl Node {
             self.dirs.all().for_each(|dir| dir.leave_note());
             broker.unfence().await.map_err(StartError::Register)?;
             self.replicas.start_housekeeping();
-            // Before the clients': a broker that can be reached can be watched.
             let page = self.serve_metrics(&services, sockets.metrics).await?;
             lock(&accepting).extend(page);
             let tasks = self.listen(&services, sockets.broker).await?;
@@ -277,28 +277,10 @@ impl Node {
         let (deltas, deltas_in) = mpsc::unbounded_channel();
         let (to_controller, published_to_controller) = watch::channel(Published::default());
         let (to_broker, published_to_broker) = watch::channel(Published::default());
-        let setup = MetadataSetup {
-            settings: settings::controller(&self.config, &self.cluster_id),
-            bootstrap: bootstrap(self.dirs.metadata().data())?,
-            events: events_in,
-            deltas,
-            published: published_to_controller,
-            snapshots: SnapshotPolicy {
-                bytes: self.config.metadata_log.snapshot_bytes,
-                interval: self.config.metadata_log.snapshot_interval,
-            },
-        };
+        let setup = self.metadata_setup(events_in, deltas, published_to_controller)?;
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
         let (images, groups) = (ImageCell::default(), self.start_groups(group_logs)?);
-        let net = runtime.net();
-        let identity = BrokerIdentity {
-            cluster_id: self.cluster_id.clone(),
-            log_dirs: self.dirs.dirs().iter().map(|dir| dir.id()).collect(),
-            incarnation_id: runtime.entropy().uuid(),
-            endpoints: registered(net, &self.config.advertised_listeners),
-            controller_endpoints: registered(net, &self.config.advertised_controller_listeners),
-            previous_epoch: self.dirs.previous_epoch(),
-        };
+        let identity = self.broker_identity();
         let config = self.config.clone();
         let failures = (dir_events.offline, dir_events.told);
         let published = (images.clone(), published_to_broker);

@@ -1,8 +1,9 @@
 //! Compacting logs in the background: the dirtiest first, one for each cleaner
 //! (`log.cleaner.threads`), a step at a time on the threads for blocking work, so that requests
 //! never wait for it (`LogCleaner`, `LogCleanerManager`). Its configs change while it runs: there
-//! are more cleaners at once, or fewer when what they do is done, which has the memory that it began
-//! with; a pause ends. What is read and written in a second counts for all cleaners together.
+//! are more cleaners at once, or fewer when what they do is done, which has the memory that it
+//! began with; a pause ends. What is read and written in a second counts for all cleaners
+//! together.
 //!
 //! A log whose records cannot be read is left alone from then on, with an error in the process's
 //! log; the others go on. A full disk ends a cleaning, and it is tried again behind the others. How

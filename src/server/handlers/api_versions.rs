@@ -4,7 +4,8 @@
 //! row, and its body is not read. The header of an answer never has tags (KIP-511).
 //! - Rows are those of the table for this kind of listener.
 //! - Features are those that work here: `metadata.version`, `kraft.version`, `group.version`,
-//!   `transaction.version`. A finalized level of another feature is kept in the metadata and not shown.
+//!   `transaction.version`. A finalized level of another feature is kept in the metadata, and not
+//!   shown.
 //! - Below version 4, features whose lowest level is 0 are left out: old clients refuse them
 //!   (KAFKA-17492).
 //! - Versions: 3 adds the client's software name and version, which must be legal ones.

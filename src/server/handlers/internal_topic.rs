@@ -1,4 +1,8 @@
 //! Topics that coordinators keep their state in: created when somebody first asks for one.
+//!
+//! Versions: those of FindCoordinator (10).
+//!
+//! Errors: none of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -7,8 +7,9 @@
 //!      └──────────── its last member of the consumer protocol goes ────────────┘
 //! ```
 //! - **Upgrade**: each member becomes one of a consumer group, with the assignment that it has as
-//!   its target; the generation becomes all epochs. Who waits for a join or a sync begins anew. What
-//!   a cooperative member had when it joined, and is about to give back, is its own until it has.
+//!   its target; the generation becomes all epochs. Who waits for a join or a sync begins anew.
+//!   What a cooperative member had when it joined, and is about to give back, is its own until it
+//!   has.
 //! - **Downgrade**: targets become assignments, the group's epoch the generation; a rebalance lets
 //!   them share what the last one had. A static member that comes back with the classic protocol,
 //!   as the last one of the other, takes its place without a rebalance if nothing else changed.

@@ -3,7 +3,7 @@
 //! Versions: 0.
 //! - Of topics that the sender may not describe nothing is told.
 //!
-//! Errors, of each id: `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`; `INVALID_REQUEST` for an empty id;
+//! Errors: of each id `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`; `INVALID_REQUEST` for an empty id;
 //! `TRANSACTIONAL_ID_NOT_FOUND`, `NOT_COORDINATOR`, `COORDINATOR_LOAD_IN_PROGRESS`.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
 //! A member of a group of both protocols while it speaks the classic one: it joins, asks for its
 //! assignment, and goes on as long as its heartbeats are well. Whether its group is a classic or a
-//! consumer group at present it need not know: it is the leader or not, and follows what it is told.
+//! consumer group at present it need not know: it is the leader or not, and follows what it is
+//! told.
 //!
 //! Eager members let go of everything before they join; cooperative ones keep what they have, say
 //! so, let go of what they are not told any more, and then join again. In front of each stands how

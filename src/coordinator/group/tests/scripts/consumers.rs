@@ -3,7 +3,7 @@
 //!
 //! | command | does |
 //! |---|---|
-//! | `topic NAME COUNT [rack=]` | a topic is there, with so many partitions; with 0 it is not any more |
+//! | `topic NAME COUNT [rack=]` | a topic of so many partitions; with 0 it is gone |
 //! | `config KEY=VALUE...` | an operator sets configs of the group |
 //! | `beat NAME [epoch=] [topics=a/b] [owned=t:0,1/u:2] ...` | a member sends a heartbeat |
 //! | `beats NAME...` | some members follow what they are told, until nothing changes |
