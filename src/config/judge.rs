@@ -64,6 +64,7 @@ impl Kind {
                 Err(_) => refuse(value, "Not a number of type LONG"),
             },
             ValueType::Double => match trimmed.parse::<f64>() {
+                Ok(number) if matches!(self, Kind::Double) => Ok(format!("{number:?}")),
                 Ok(ratio) if ratio > 1.0 => refuse(trimmed, "Value must be no more than 1"),
                 Ok(ratio) if ratio >= 0.0 => Ok(format!("{ratio:?}")),
                 Ok(_) => refuse(trimmed, "Value must be at least 0"),

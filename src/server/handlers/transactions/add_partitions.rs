@@ -9,12 +9,12 @@
 //!
 //! Errors: `CLUSTER_AUTHORIZATION_FAILED` from version 4 on, below it
 //! `TRANSACTIONAL_ID_AUTHORIZATION_FAILED` and `TOPIC_AUTHORIZATION_FAILED`, also for internal
-//! topics;
-//! `UNKNOWN_TOPIC_OR_PARTITION`; `INVALID_REQUEST` for an empty id; `INVALID_PRODUCER_ID_MAPPING`,
-//! `PRODUCER_FENCED` (`INVALID_PRODUCER_EPOCH` below version 2), `CONCURRENT_TRANSACTIONS`;
+//! topics; `UNKNOWN_TOPIC_OR_PARTITION`; `INVALID_REQUEST` for an empty id;
+//! `INVALID_PRODUCER_ID_MAPPING`, `PRODUCER_FENCED` (`INVALID_PRODUCER_EPOCH` below version 2), `CONCURRENT_TRANSACTIONS`;
 //! `TRANSACTION_ABORTABLE` of a partition that is not in a transaction; `NOT_COORDINATOR`,
 //! `COORDINATOR_NOT_AVAILABLE`, `COORDINATOR_LOAD_IN_PROGRESS`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 
 use ottla_coordinator::Transactions;
@@ -64,7 +64,8 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     }
     let image = services.images.load();
     let asked = Asked { image: &image, permissions: &permissions, version };
-    let transactions = if is_of_broker { body.transactions } else { vec![only(body)] };
+    let mut transactions = if is_of_broker { body.transactions } else { vec![only(body)] };
+    transactions.iter_mut().for_each(merge_repeated);
     let begun: Vec<(AddPartitionsToTxnTransaction, Outcomes)> = transactions
         .into_iter()
         .map(|of| {
@@ -90,6 +91,24 @@ fn only(body: AddPartitionsToTxnRequest) -> AddPartitionsToTxnTransaction {
         .with_topics(body.v3_and_below_topics)
 }
 
+/// Names each topic once, and each of its partitions, as Kafka's maps do.
+fn merge_repeated(transaction: &mut AddPartitionsToTxnTransaction) {
+    let mut topics: Vec<AddPartitionsToTxnTopic> = Vec::new();
+    let mut places = BTreeMap::new();
+    for topic in std::mem::take(&mut transaction.topics) {
+        let at = *places.entry(topic.name.clone()).or_insert(topics.len());
+        match topics.get_mut(at) {
+            Some(known) => known.partitions.extend(topic.partitions),
+            None => topics.push(topic),
+        }
+    }
+    for topic in &mut topics {
+        let mut seen = BTreeSet::new();
+        topic.partitions.retain(|partition| seen.insert(*partition));
+    }
+    transaction.topics = topics;
+}
+
 struct Asked<'a> {
     image: &'a Image,
     permissions: &'a Permissions<'a>,
@@ -111,6 +130,9 @@ impl Asked<'_> {
                 error => error,
             };
             return Box::pin(async move { refused.into_iter().map(of_others).collect() });
+        }
+        if of.transactional_id.is_empty() {
+            return Box::pin(async move { vec![ErrorCode::InvalidRequest; count] });
         }
         let id = TransactionalId::from(&**of.transactional_id);
         let producer = producer(of.producer_id, of.producer_epoch);
@@ -134,8 +156,6 @@ impl Asked<'_> {
         let is_of_client = self.version < OF_BROKERS_FROM;
         if is_of_client && !self.permissions.transactional_id(Operation::Write, id) {
             Some(ErrorCode::TransactionalIdAuthorizationFailed)
-        } else if id.is_empty() {
-            Some(ErrorCode::InvalidRequest)
         } else {
             None
         }

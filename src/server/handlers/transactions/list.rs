@@ -8,6 +8,8 @@
 //! Errors: `COORDINATOR_LOAD_IN_PROGRESS` while some ids are not known yet;
 //! `INVALID_REGULAR_EXPRESSION`.
 
+use std::collections::BTreeSet;
+
 use ottla_coordinator::group::consumer::pattern::Pattern;
 use ottla_coordinator::txn::{ListFilter, ListedTransaction, TransactionState as State};
 use ottla_protocol::Decoded;
@@ -41,7 +43,9 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
             let may_see =
                 |it: &ListedTransaction| permissions.transactional_id(Operation::Describe, &it.id);
             let listed = listed.iter().filter(|it| may_see(it)).map(wire_state);
+            let mut told = BTreeSet::new();
             let unknown = body.state_filters.iter().filter(|name| !is_state(name));
+            let unknown = unknown.filter(|name| told.insert((*name).clone()));
             ListTransactionsResponse::default()
                 .with_transaction_states(listed.collect())
                 .with_unknown_state_filters(unknown.cloned().collect())
