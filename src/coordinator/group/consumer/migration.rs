@@ -8,10 +8,10 @@
 //! ```
 //! - **Upgrade**: each member becomes one of a consumer group, with the assignment that it has as
 //!   its target; the generation becomes all epochs. Who waits for a join or a sync begins anew.
-//!   What a cooperative member had when it joined, and is about to give back, is its own until it
-//!   has.
-//! - **Downgrade**: targets become assignments, the group's epoch the generation; a rebalance lets
-//!   them share what the last one had. A static member that comes back with the classic protocol,
+//!   What a cooperative member had when it joined, and is to give back, is its own until it has.
+//! - **Downgrade**: what members have becomes their assignments, the group's epoch the generation;
+//!   a rebalance lets them share what the last one had. (Kafka's assignments are the targets; who
+//!   is upgraded again before the rebalance ends would lose what is still read.) A static member that comes back with the classic protocol,
 //!   as the last one of the other, takes its place without a rebalance if nothing else changed.
 //! - Both are one write: a group is never seen half way, and is what it was if that fails.
 //!
@@ -30,7 +30,7 @@ use ottla_types::{ErrorCode, PartitionId, Timestamp, Uuid};
 use super::embedded;
 use super::hash::metadata_hash;
 use super::index::partitions;
-use super::member::{ConsumerMember, MemberState};
+use super::member::{Assignment, ConsumerMember, MemberState};
 use super::messages::{ConsumerHeartbeat, Refusal};
 use super::records;
 use crate::group::change::Change;
@@ -193,7 +193,15 @@ impl GroupShard {
         if stay.is_empty() || !self.may_downgrade(&stay) {
             return None;
         }
-        let members: Vec<_> = stay.iter().map(|member| (&**member, member.id.clone())).collect();
+        let has = |member: &ConsumerMember| {
+            let mut all = Assignment::default();
+            for (topic, partition) in partitions(member) {
+                all.0.entry(topic).or_default().push(partition);
+            }
+            all.0.values_mut().for_each(|partitions| partitions.sort_unstable());
+            Arc::new(all)
+        };
+        let members: Vec<_> = stay.iter().map(|member| (&**member, has(member))).collect();
         let epoch = self.consumers.head(id).epoch;
         Some(Downgrade { group: self.as_classic(now, id, epoch, &members), rebalances: true })
     }
@@ -214,9 +222,11 @@ impl GroupShard {
         epoch: i32,
         (replaced, by): (&ConsumerMember, &ConsumerMember),
     ) -> ClassicGroup {
+        let target =
+            |member: &MemberId| self.consumers.target(id, member).cloned().unwrap_or_default();
         let others = self.consumers.members(id).filter(|member| member.id != replaced.id);
-        let mut members: Vec<_> = others.map(|member| (&**member, member.id.clone())).collect();
-        members.push((by, replaced.id.clone()));
+        let mut members: Vec<_> = others.map(|member| (&**member, target(&member.id))).collect();
+        members.push((by, target(&replaced.id)));
         self.as_classic(now, id, epoch, &members)
     }
 
@@ -229,13 +239,13 @@ impl GroupShard {
             && others.all(|member| member.classic.is_some())
     }
 
-    /// A classic group of members, each with whose target it has.
+    /// A classic group of members, each with its assignment.
     fn as_classic(
         &self,
         now: Now,
         id: &GroupId,
         epoch: i32,
-        members: &[(&ConsumerMember, MemberId)],
+        members: &[(&ConsumerMember, Arc<Assignment>)],
     ) -> ClassicGroup {
         let ms = |ms: i32| Duration::from_millis(u64::from(ms.max(0).unsigned_abs()));
         let classic = |member: &ConsumerMember| {
@@ -258,11 +268,10 @@ impl GroupShard {
         let all = members.iter().map(|(member, _)| classic(member)).collect();
         let mut group = ClassicGroup::of_consumers(id.clone(), epoch, all, now.wall);
         let protocol = group.protocol().unwrap_or_default().to_owned();
-        for (member, had) in members {
-            let target = self.consumers.target(id, had).cloned().unwrap_or_default();
+        for (member, assigned) in members {
             let known = group.member_mut(&member.id).expect("it was added");
             let said = known.protocols.get(&protocol).unwrap_or_default();
-            known.assignment = embedded::assignment(&target, &said, &*self.cluster);
+            known.assignment = embedded::assignment(assigned, &said, &*self.cluster);
         }
         group
     }
