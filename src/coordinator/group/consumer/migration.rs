@@ -11,8 +11,9 @@
 //!   What a cooperative member had when it joined, and is to give back, is its own until it has.
 //! - **Downgrade**: what members have becomes their assignments, the group's epoch the generation;
 //!   a rebalance lets them share what the last one had. (Kafka's assignments are the targets; who
-//!   is upgraded again before the rebalance ends would lose what is still read.) A static member that comes back with the classic protocol,
-//!   as the last one of the other, takes its place without a rebalance if nothing else changed.
+//!   is upgraded again before the rebalance ends would lose what is still read.) A static member
+//!   that comes back with the classic protocol, as the last one of the other, takes its place
+//!   without a rebalance if nothing else changed.
 //! - Both are one write: a group is never seen half way, and is what it was if that fails.
 //!
 //! Source: `GroupMetadataManager.convertToConsumerGroup`, `convertToClassicGroup`,
