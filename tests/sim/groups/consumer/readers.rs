@@ -109,6 +109,8 @@ impl Readers {
     ) -> Result<(), String> {
         let group = self.group(group);
         let has_stayed = group.has_stayed(Some(member), group.told_at, now);
+        // It may have begun anew since it was asked.
+        let floor = floor.min(group.told);
         if epoch < floor && !has_stayed {
             (group.told, group.told_at) = (epoch, now);
             return Ok(());
