@@ -15,7 +15,7 @@ use kafka_protocol::protocol::{Request, StrBytes};
 use ottla_test_client::Connection;
 use ottla_types::MonoTime;
 
-use super::readers::Partitions;
+use super::readers::{Floor, Partitions};
 use super::requests::{self, OTHERS, PATTERNS, code as consumer_code};
 use super::restless::Past;
 use super::spoken::{Spoken, Stage};
@@ -310,7 +310,7 @@ impl Consumer {
         &mut self,
         request: &ConsumerGroupHeartbeatRequest,
         answer: &ConsumerGroupHeartbeatResponse,
-        (sent, floor): (MonoTime, i32),
+        (sent, floor): (MonoTime, Floor),
     ) {
         let joins = self.epoch == 0;
         let (number, epoch) = (self.group.number, answer.member_epoch);
@@ -334,7 +334,7 @@ impl Consumer {
         if joins {
             self.has_rival = false;
         }
-        let told_epoch = (epoch, if joins { floor } else { 0 });
+        let told_epoch = (epoch, if joins { floor } else { Floor::default() });
         let now = self.now();
         let told = match self.is_mixed() {
             true => {

@@ -35,8 +35,14 @@ struct Reader {
     since: MonoTime,
 }
 
+/// The highest epoch that was told when somebody asked: of which beginning of a group's epochs, and
+/// the epoch. Of nobody who counts it is the default.
+pub type Floor = (u32, i32);
+
 #[derive(Default)]
 struct Group {
+    /// How often its epochs have begun anew.
+    begun: u32,
     /// The highest epoch that a member was told, of a group of both protocols since it last may
     /// have been without members, and when.
     told: i32,
@@ -79,8 +85,8 @@ impl Readers {
     }
 
     /// The highest epoch that anybody of the group was told.
-    pub fn highest(&self, group: GroupNumber) -> i32 {
-        self.groups.get(&group).map_or(0, |group| group.told)
+    pub fn highest(&self, group: GroupNumber) -> Floor {
+        self.groups.get(&group).map_or((0, 0), |group| (group.begun, group.told))
     }
 
     /// A member was told its epoch; a new one is in the target's, which only rises, so not in one
@@ -88,7 +94,7 @@ impl Readers {
     pub fn told_epoch(
         &mut self,
         group: GroupNumber,
-        (epoch, floor): (i32, i32),
+        (epoch, (_, floor)): (i32, Floor),
     ) -> Result<(), String> {
         let group = self.group(group);
         group.told = group.told.max(epoch);
@@ -104,18 +110,20 @@ impl Readers {
         &mut self,
         group: GroupNumber,
         member: u32,
-        (epoch, floor): (i32, i32),
+        (epoch, (begun, floor)): (i32, Floor),
         now: MonoTime,
     ) -> Result<(), String> {
         let group = self.group(group);
         let has_stayed = group.has_stayed(Some(member), group.told_at, now);
-        // It may have begun anew since it was asked.
-        let floor = floor.min(group.told);
+        // Epochs may have begun anew since it was asked.
+        let floor = if begun == group.begun { floor } else { 0 };
         if epoch < floor && !has_stayed {
+            group.begun += 1;
             (group.told, group.told_at) = (epoch, now);
             return Ok(());
         }
-        if epoch > group.told {
+        // What was asked before they did says nothing of those that are now.
+        if epoch > group.told && begun == group.begun {
             (group.told, group.told_at) = (epoch, now);
         }
         match epoch < floor {
@@ -273,10 +281,11 @@ mod tests {
             readers.told_epoch_of_mixed(0, member, epochs, at(now)).is_ok()
         };
         assert!(reads(&mut readers, 0, &[0], (0, 1_000)));
-        assert!(told(&mut readers, 1, (7, 0), 100));
-        assert!(!told(&mut readers, 2, (1, 7), 900), "0 was there all the time");
-        assert!(told(&mut readers, 2, (1, 7), 1_000), "all may have been gone");
-        assert_eq!(readers.highest(0), 1);
+        assert!(told(&mut readers, 1, (7, (0, 0)), 100));
+        assert!(!told(&mut readers, 2, (1, (0, 7)), 900), "0 was there all the time");
+        assert!(told(&mut readers, 2, (1, (0, 7)), 1_000), "all may have been gone");
+        assert_eq!(readers.highest(0), (1, 1));
+        assert!(told(&mut readers, 2, (2, (0, 7)), 1_001), "it asked before that");
         let says = |readers: &mut Readers, epoch, now| {
             let told =
                 Described { group_epoch: epoch, target_epoch: epoch, ..Described::default() };
@@ -290,9 +299,9 @@ mod tests {
     #[test]
     fn epochs_only_rise() {
         let mut readers = Readers::default();
-        assert!(readers.told_epoch(0, (3, 0)).is_ok());
-        assert_eq!(readers.highest(0), 3);
-        assert!(readers.told_epoch(0, (2, 3)).is_err());
+        assert!(readers.told_epoch(0, (3, (0, 0))).is_ok());
+        assert_eq!(readers.highest(0), (0, 3));
+        assert!(readers.told_epoch(0, (2, (0, 3))).is_err());
         let mut says = |epochs: (i32, i32), members: &[(&str, i32, &[i32])]| {
             let member =
                 |&(id, epoch, owned): &(&str, i32, &[i32])| (id.to_owned(), (epoch, some(owned)));

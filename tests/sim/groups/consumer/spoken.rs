@@ -26,7 +26,7 @@ use ottla_test_client::Connection;
 use ottla_types::MonoTime;
 
 use super::member::Consumer;
-use super::readers::Partitions;
+use super::readers::{Floor, Partitions};
 use super::{requests, spoken_requests};
 use crate::groups::plan::{Kind, Speaks};
 use crate::groups::promises::Asked;
@@ -49,7 +49,7 @@ pub(super) enum Stage {
     Joined {
         generation: i32,
         /// The highest epoch that was told when a new member joined.
-        floor: i32,
+        floor: Floor,
         /// All members, if it leads a classic group.
         leads: Option<Vec<(String, Said)>>,
     },
@@ -198,7 +198,7 @@ impl Consumer {
         Ok(())
     }
 
-    fn joined(&mut self, (sent, floor): (MonoTime, i32), answer: &JoinGroupResponse) {
+    fn joined(&mut self, (sent, floor): (MonoTime, Floor), answer: &JoinGroupResponse) {
         let (id, generation) = (answer.member_id.to_string(), answer.generation_id);
         self.client.findings.note(|| format!("{id} joins {generation} of {}", &*answer.leader));
         let is_other = !self.id.is_empty() && self.id != id;
@@ -227,7 +227,7 @@ impl Consumer {
             let said = decode::<Said>(&member.metadata).expect("all members say it so").0;
             peers.push((member.member_id.to_string(), said));
         }
-        let floor = if self.epoch == 0 { floor } else { 0 };
+        let floor = if self.epoch == 0 { floor } else { Floor::default() };
         let leads = leads.then_some(peers);
         self.spoken.stage = Stage::Joined { generation, floor, leads };
     }
@@ -252,7 +252,7 @@ impl Consumer {
     }
 
     /// It knows its assignment, which is in the log.
-    fn synced(&mut self, (sent, generation, floor): (MonoTime, i32, i32), told: &Bytes) {
+    fn synced(&mut self, (sent, generation, floor): (MonoTime, i32, Floor), told: &Bytes) {
         self.client.findings.count(|stats| stats.assignments += 1);
         let Some(told) = self.read(told) else {
             let what = format!("{} is told the assignment {told:?}", self.id);
