@@ -7,9 +7,11 @@
 //! the same kind are taken in turn, server by server, so that a disturbance of the machine meets
 //! all of them.
 
+mod assignment;
 mod cleaner;
 mod client;
 mod closed;
+mod consumers;
 mod counters;
 mod durable;
 mod end_to_end;
@@ -63,6 +65,8 @@ enum Command {
     Report(render::ReportArguments),
     /// Measures what it costs to look at the records of a batch.
     Validation,
+    /// Measures what it costs to share partitions out among consumers.
+    Assignment,
     /// Measures one scenario in this process.
     #[command(hide = true)]
     One(run::OneArguments),
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Report(arguments) => render::report(&arguments),
         Command::Validation => validation::measure(),
+        Command::Assignment => assignment::measure(),
         Command::One(arguments) => run::one(&arguments),
         Command::Floor(floor) => {
             floor::serve(floor.port, &floor.dir, floor.durable).map_err(Failure::from)

@@ -8,6 +8,7 @@ use ottla_test_client::messages::{ApiVersionsRequest, MetadataRequest};
 use crate::Failure;
 use crate::client::{Client, METADATA, encode, produce_frame, topic_name};
 use crate::closed::{Closed, Expect, Frame, Until};
+use crate::consumers::{self, Consumer};
 use crate::figure::Condition::OfFloor;
 use crate::figure::Figure;
 use crate::floor::configure_frame;
@@ -32,6 +33,8 @@ enum Kind {
     /// Of as many topics.
     Metadata(usize),
     Heartbeat,
+    /// Of a member of a consumer group.
+    ConsumerHeartbeat,
     OffsetCommit,
 }
 
@@ -102,6 +105,12 @@ const GROUPS: &[Workload] = &[
         ..SMALL
     },
     Workload {
+        figure: Figure::new("consumer-heartbeat", "ConsumerGroupHeartbeat, 8 connections: CPU us")
+            .to_be(&[OfFloor(2.5)]),
+        kind: Kind::ConsumerHeartbeat,
+        ..SMALL
+    },
+    Workload {
         figure: Figure::new(
             "offset-commit",
             "OffsetCommit of one partition, 8 connections: CPU us",
@@ -139,7 +148,8 @@ pub(crate) fn measure_groups(context: &Context, report: &mut Report) -> Result<(
         let mut client = server.process.connect()?;
         client.create_topic(TOPIC, 1)?;
         Ok(groups::prepare(&mut client)?)
-    })
+    })?;
+    consumers::measure_settling(context, report)
 }
 
 fn measure(
@@ -228,6 +238,17 @@ impl Workload {
                 };
                 let topics = (0..count).map(|number| topic(topic_of(number))).collect();
                 same(encode(METADATA, &MetadataRequest::default().with_topics(Some(topics)))?)
+            }
+            Kind::ConsumerHeartbeat => {
+                let frame = |number: usize| {
+                    let group = format!("consumers-{number}");
+                    let consumer = match server.is_broker() {
+                        true => Consumer::join(client, &group, TOPIC)?,
+                        false => Consumer::made_up(&group),
+                    };
+                    consumer.heartbeat()
+                };
+                (0..self.connections).map(frame).collect::<Result<_, _>>()?
             }
             Kind::Heartbeat | Kind::OffsetCommit => {
                 // Groups of their own: those of the last kind still have their members.

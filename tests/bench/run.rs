@@ -21,7 +21,7 @@ use crate::scenarios::{SCENARIOS, Scenario};
 
 const LOOK: Duration = Duration::from_millis(20);
 /// What `scripts/bench all` may take.
-const MINUTES: u64 = 36;
+const MINUTES: u64 = 45;
 
 /// Where, with what, and how much.
 #[derive(Clone, clap::Args)]

@@ -65,8 +65,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "groups",
-        about: "Heartbeat and OffsetCommit",
-        seconds: 50,
+        about: "heartbeats of both protocols, OffsetCommit, and new partitions of a group",
+        seconds: 90,
         limit: 180,
         measure: requests::measure_groups,
     },
