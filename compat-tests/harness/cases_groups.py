@@ -10,7 +10,7 @@ import traceback
 
 import raw_groups
 from adapter import Failed, Needs, check
-from groups import Group
+from groups import SHORT_SESSION, Group
 
 APIS = {8: "OffsetCommit", 9: "OffsetFetch", 10: "FindCoordinator", 11: "JoinGroup",
         12: "Heartbeat", 13: "LeaveGroup", 14: "SyncGroup", 15: "DescribeGroups"}
@@ -47,7 +47,10 @@ def run(act, subject, several, tell):
 
 
 def together(count, subject, protocol="classic"):
-    """So many members share the partitions; each record is processed once, and committed."""
+    """So many members share the partitions; each record is processed once, and committed. On a busy
+    machine they come too late for one rebalance: clients that give again what they have read before
+    a rebalance are not held to "once"."""
+    again = "reads_again" in subject.hello
     case = f"{PREFIXES[protocol]}-{count}"
     with Group(subject, case, max(4, count + 2), protocol) as group:
         for number in range(count):
@@ -56,7 +59,8 @@ def together(count, subject, protocol="classic"):
         group.produce(10)
         group.caught_up()
         group.committed()
-        group.once()
+        if not again:
+            group.once()
         group.calm()
         for member in list(group.members):
             group.leave(member)
@@ -64,7 +68,8 @@ def together(count, subject, protocol="classic"):
         group.produce(2)
         group.join("later")
         group.caught_up()
-        group.once()
+        if not again:
+            group.once()
     yield
 
 
@@ -145,7 +150,7 @@ def cooperative(subject):
 @play("group-paused", "group-killed")
 def paused_and_killed(subject, case="group-killed", protocol="classic"):
     """A member is silent for longer than its session, comes back, and is killed with SIGKILL."""
-    with Group(subject, case, protocol=protocol) as group:
+    with Group(subject, case, protocol=protocol, session=SHORT_SESSION) as group:
         other = group.process()
         group.join("stays")
         group.join("other", other)
@@ -249,7 +254,8 @@ class Endured:
     def __init__(self, subject, fault, protocol="classic"):
         self.subject, self.protocol = subject, protocol
         self.name = f"{PREFIXES[protocol]}-{fault}"
-        self.group = Group(subject.hurried([self.name]), self.name, protocol=protocol)
+        self.group = Group(subject.hurried([self.name]), self.name, protocol=protocol,
+                           session=SHORT_SESSION)
 
     def anew(self, fault):
         """The same in another group."""

@@ -16,9 +16,10 @@ import time
 import raw_groups
 from adapter import Adapter, Failed, check
 
-# Of the broker's shortest session, so that a broker as it comes can be asked; and how soon members
-# hear of a rebalance.
-SESSION, HEARTBEAT = 6_000, 300
+# How long a member may be silent, and how soon it hears of a rebalance, in ms. Where members are to
+# be missed the session is the shortest that a broker as it comes allows; everywhere else a busy
+# machine shall not put them out.
+SESSION, SHORT_SESSION, HEARTBEAT = 30_000, 6_000, 300
 
 
 class Seen:
@@ -45,8 +46,8 @@ class Seen:
 class Group:
     """A group and its topics, for one case of one client; of classic members, if not said."""
 
-    def __init__(self, subject, case, partitions=4, protocol="classic"):
-        self.protocol = protocol
+    def __init__(self, subject, case, partitions=4, protocol="classic", session=SESSION):
+        self.protocol, self.session = protocol, session
         self.subject, self.bootstrap = subject, subject.broker.bootstrap
         self.name = f"of-{subject.topic(case, create=False)}"
         self.topics, self.ends = [], {}
@@ -85,7 +86,7 @@ class Group:
         said = {} if protocol == "classic" else {"protocol": protocol}
         self.files[member] = self.subject.adapter.log.parent / f"{self.name}-{member}.seen"
         process.ask("join", member=f"{self.name}-{member}", group=self.name, instance=instance,
-                    topics=[] if pattern else self.topics, pattern=pattern, session=SESSION,
+                    topics=[] if pattern else self.topics, pattern=pattern, session=self.session,
                     cooperative=cooperative, heartbeat=HEARTBEAT, log=str(self.files[member]),
                     **said)
         self.members[member] = process

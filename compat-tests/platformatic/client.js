@@ -189,6 +189,7 @@ const ops = {
       'group-kill-9': 'an answer with tagged fields, as Fetch has then, cannot be read by it',
     },
     assignor: 'it has no assignor "range"',
+    reads_again: 'what it has read before a rebalance it gives again after it',
   }),
 
   produce,
