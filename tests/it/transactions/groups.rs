@@ -56,7 +56,12 @@ fn fetch(client: &mut Client, group: &str, topic: &Topic, stable: bool) -> (Erro
     wait_until("the group is loaded", || {
         let answer: OffsetFetchResponse = client.ask(ApiKey::OffsetFetch, 10, &request);
         let group = &answer.groups[0];
-        let loading = error(group.error_code) == ErrorCode::CoordinatorLoadInProgress;
+        let loading = matches!(
+            error(group.error_code),
+            ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::NotCoordinator
+        );
         if !loading {
             let partition = &group.topics[0].partitions[0];
             told = (error(partition.error_code), partition.committed_offset.0);

@@ -87,7 +87,8 @@ pub fn end_request(name: &str, producer: (i64, i16), commit: bool) -> EndTxnRequ
         .with_committed(commit)
 }
 
-/// Ends a transaction; the error, and the producer of the next one.
+/// Ends a transaction, as soon as nothing else is on its way; the error, and the producer of the
+/// next one.
 fn end(
     client: &mut Client,
     version: i16,
@@ -95,8 +96,13 @@ fn end(
     producer: (i64, i16),
     commit: bool,
 ) -> (ErrorCode, (i64, i16)) {
-    let answer = client.call(version, &end_request(name, producer, commit));
-    (error(answer.error_code), (answer.producer_id.0, answer.producer_epoch))
+    let mut told = (ErrorCode::ConcurrentTransactions, (-1, -1));
+    wait_until("the transaction ends", || {
+        let answer = client.call(version, &end_request(name, producer, commit));
+        told = (error(answer.error_code), (answer.producer_id.0, answer.producer_epoch));
+        told.0 != ErrorCode::ConcurrentTransactions
+    });
+    told
 }
 
 /// Writes a value, with the first sequence number, as soon as the transaction before has ended.
@@ -193,7 +199,11 @@ fn a_second_producer_fences_the_first_and_a_kill_ends_nothing() {
         id("nobody"),
         id(""),
     ]);
-    let described = client.call(0, &describe).transaction_states;
+    let mut described = Vec::new();
+    wait_until("all markers are written", || {
+        described = client.call(0, &describe).transaction_states;
+        &*described[0].transaction_state != "PrepareCommit"
+    });
     let errors: Vec<_> = described.iter().map(|it| error(it.error_code)).collect();
     let nobody = ErrorCode::TransactionalIdNotFound;
     assert_eq!(errors, [ErrorCode::None, nobody, ErrorCode::InvalidRequest]);
