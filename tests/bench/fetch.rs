@@ -108,7 +108,7 @@ fn fill(server: &mut Server, batch: &Bytes) -> Result<(), Failure> {
 }
 
 /// A connection that reads a log again and again.
-struct Reader {
+pub(crate) struct Reader {
     client: Client,
     fetch: Fetch,
     /// Of the floor, which knows no offsets.
@@ -134,7 +134,25 @@ impl Reader {
         })
     }
 
-    fn read_all(&mut self) -> Result<Done, Failure> {
+    /// Reads `total` bytes of batches of a topic's first partition, in an isolation level.
+    pub(crate) fn of(
+        server: &mut Server,
+        topic: &str,
+        isolation: i8,
+        total: usize,
+        piece: i32,
+    ) -> Result<Reader, Failure> {
+        Ok(Reader {
+            client: server.process.connect()?,
+            fetch: Fetch::isolated(topic, 0..1, piece, isolation)?,
+            floor_frame: None,
+            buffer: Vec::new(),
+            total,
+            bytes: 0,
+        })
+    }
+
+    pub(crate) fn read_all(&mut self) -> Result<Done, Failure> {
         let begin = now();
         let mut done = Done { requests: 0, seconds: 0.0, latency: histogram() };
         self.fetch.rewind();

@@ -27,6 +27,16 @@ pub(crate) struct Fetch {
 impl Fetch {
     /// From the front of each partition, `piece` bytes of each at a time.
     pub(crate) fn new(topic: &str, partitions: Range<i32>, piece: i32) -> io::Result<Fetch> {
+        Fetch::isolated(topic, partitions, piece, 0)
+    }
+
+    /// The same in an isolation level: 0 for all records, 1 for committed ones.
+    pub(crate) fn isolated(
+        topic: &str,
+        partitions: Range<i32>,
+        piece: i32,
+        isolation: i8,
+    ) -> io::Result<Fetch> {
         let count = partitions.len();
         let partition = |index| {
             FetchPartition::default()
@@ -42,6 +52,7 @@ impl Fetch {
             .with_max_wait_ms(WAIT_MS)
             .with_min_bytes(1)
             .with_max_bytes(i32::MAX)
+            .with_isolation_level(isolation)
             .with_topics(vec![topic]);
         let frame = encode(FETCH, &request)?.to_vec();
         let mark = MARK.to_be_bytes();

@@ -38,6 +38,7 @@ mod run;
 mod scenarios;
 mod servers;
 mod start;
+mod transactions;
 mod validation;
 
 use std::path::PathBuf;

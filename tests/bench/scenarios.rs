@@ -6,6 +6,7 @@ use crate::results::Report;
 use crate::run::Context;
 use crate::{
     cleaner, durable, fetch, group_life, idle, latency, many, produce, requests, restart, start,
+    transactions,
 };
 
 /// A scenario.
@@ -132,5 +133,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         seconds: 120,
         limit: 360,
         measure: cleaner::measure,
+    },
+    Scenario {
+        name: "transactions",
+        about: "small transactions, readers of committed records, and 100,000 producers",
+        seconds: 150,
+        limit: 400,
+        measure: transactions::measure,
     },
 ];
