@@ -24,6 +24,7 @@ class Client:
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._endurance = None
         self._members = {}
+        self._transactional = {}
 
     def _wait(self, coroutine, seconds=3 * SECONDS):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(seconds)
@@ -59,9 +60,10 @@ class Client:
     def consume(self, **question):
         return self._wait(self._consume(**question))
 
-    async def _consume(self, topic, partition, count, start, at, then):
+    async def _consume(self, topic, partition, count, start, at, then, committed=False):
         consumer = aiokafka.AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, fetch_max_wait_ms=100)
+            bootstrap_servers=self._bootstrap, enable_auto_commit=False, fetch_max_wait_ms=100,
+            isolation_level="read_committed" if committed else "read_uncommitted")
         await consumer.start()
         try:
             one = aiokafka.TopicPartition(topic, partition)
@@ -192,6 +194,34 @@ class Client:
         self._loop.call_soon_threadsafe(over.set)
         running.result(20)
 
+    def txn_open(self, handle, id):
+        self._transactional[handle] = [self._wait(self._producer(transactional_id=id)), False]
+
+    def transact(self, handle, topic, values, end):
+        producer, is_begun = self._transactional[handle]
+        self._transactional[handle][1] = end == "none"
+
+        async def run():
+            if not is_begun:
+                await producer.begin_transaction()
+            sent = [await producer.send(topic, value.encode(), partition=partition)
+                    for partition, value in values]
+            await asyncio.gather(*sent)
+            if end != "none":
+                await (producer.commit_transaction if end == "commit"
+                       else producer.abort_transaction)()
+        self._wait(asyncio.wait_for(run(), SECONDS))
+
+    def txn_close(self, handle):
+        self._wait(asyncio.wait_for(self._transactional.pop(handle)[0].stop(), 5))
+
+    def copy(self, member, log, abort, **options):
+        over = asyncio.Event()
+        running = asyncio.run_coroutine_threadsafe(
+            copies(self._bootstrap, serve.Log(log), over, ["once"] if abort else [], **options),
+            self._loop)
+        self._members[member] = over, running
+
 
 async def poll(bootstrap, log, over, group, topics, pattern, instance, session, heartbeat):
     """A member of a group, until `over`."""
@@ -216,6 +246,39 @@ async def poll(bootstrap, log, over, group, topics, pattern, instance, session, 
         except KafkaError as error:
             log.error(error)
     await consumer.stop()
+
+
+async def copies(bootstrap, log, over, aborts, **options):
+    """A copy job, which begins anew whatever goes wrong, until `over`."""
+    while not over.is_set():
+        try:
+            await copy_job(bootstrap, over, aborts, **options)
+        except Exception as error:
+            log.error(error)
+            await asyncio.sleep(0.1)
+
+
+async def copy_job(bootstrap, over, aborts, id, group, source, target, session, heartbeat):
+    producer = aiokafka.AIOKafkaProducer(bootstrap_servers=bootstrap, transactional_id=id)
+    consumer = aiokafka.AIOKafkaConsumer(
+        source, bootstrap_servers=bootstrap, group_id=group, isolation_level="read_committed",
+        auto_offset_reset="earliest", enable_auto_commit=False, fetch_max_wait_ms=100,
+        session_timeout_ms=session, heartbeat_interval_ms=heartbeat)
+    async with producer, consumer:
+        while not over.is_set():
+            polled = await consumer.getmany(timeout_ms=100, max_records=5)
+            for partition, records in polled.items():
+                await producer.begin_transaction()
+                for one in records:
+                    await producer.send(target, b"%d" % one.offset, partition=0)
+                await producer.send_offsets_to_transaction(
+                    {partition: records[-1].offset + 1}, group)
+                if aborts:
+                    aborts.pop()
+                    await producer.flush()
+                    await producer.abort_transaction()
+                    raise InterruptedError("aborted as it was asked to")
+                await producer.commit_transaction()
 
 
 class Listener(aiokafka.ConsumerRebalanceListener):

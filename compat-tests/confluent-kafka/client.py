@@ -12,6 +12,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "harness
 import serve  # noqa: E402
 
 SECONDS = 15
+# What it gets wrong by itself (README.md).
+STUCK = "send_offsets_to_transaction may never return after the broker was away"
 
 
 class Client:
@@ -20,9 +22,11 @@ class Client:
         self.admin = ck_admin.AdminClient(self.common)
         self.endurance = None
         self.members = serve.Members()
+        self.transactional = {}
 
     def hello(self):
-        return {"version": ck.__version__, "consumer_protocol": True}
+        return {"version": ck.__version__, "consumer_protocol": True,
+                "own": {"txn-restart": STUCK, "txn-kill-9": STUCK}}
 
     def producer(self, **options):
         return ck.Producer(self.common | {"linger.ms": 20, "message.timeout.ms": SECONDS * 1000}
@@ -45,8 +49,9 @@ class Client:
             raise TimeoutError(f"{left} records were not delivered")
         return [] if acks == "0" else [message.offset() for _, message in told]
 
-    def consume(self, topic, partition, count, start, at, then):
-        consumer = self.consumer()
+    def consume(self, topic, partition, count, start, at, then, committed=False):
+        consumer = self.consumer(**{
+            "isolation.level": "read_committed" if committed else "read_uncommitted"})
         try:
             offset = {"start": ck.OFFSET_BEGINNING, "end": ck.OFFSET_END}.get(start, at)
             if start == "time":
@@ -209,6 +214,63 @@ class Client:
 
     def leave(self, member):
         self.members.leave(member)
+
+    def with_transactions(self, name):
+        producer = self.producer(transactional_id=name, linger_ms=0)
+        producer.init_transactions(SECONDS)
+        return producer
+
+    def txn_open(self, handle, id):
+        self.transactional[handle] = [self.with_transactions(id), False]
+
+    def transact(self, handle, topic, values, end):
+        producer, is_begun = self.transactional[handle]
+        if not is_begun:
+            producer.begin_transaction()
+        self.transactional[handle][1] = end == "none"
+        for partition, value in values:
+            producer.produce(topic, value, partition=partition)
+        producer.flush(SECONDS)
+        if end != "none":
+            act = producer.commit_transaction if end == "commit" else producer.abort_transaction
+            act(SECONDS)
+
+    def txn_close(self, handle):
+        del self.transactional[handle]
+
+    def copy(self, member, id, group, source, target, session, heartbeat, abort, log):
+        aborts = ["once"] if abort else []
+        self.members.copy(member, log, lambda log, over: self.copy_job(
+            id, source, target, aborts, over, {
+                "group.id": group, "isolation.level": "read_committed",
+                "session.timeout.ms": session, "heartbeat.interval.ms": heartbeat,
+                "auto.offset.reset": "earliest"}))
+
+    def copy_job(self, name, source, target, aborts, over, options):
+        producer, consumer = self.with_transactions(name), self.consumer(**options)
+        try:
+            consumer.subscribe([source])
+            while not over.is_set():
+                polled = consumer.consume(5, 0.1)
+                for one in polled:
+                    if one.error():
+                        raise ck.KafkaException(one.error())
+                if not polled:
+                    continue
+                producer.begin_transaction()
+                for one in polled:
+                    producer.produce(target, b"%d" % one.offset(), partition=0)
+                at = ck.TopicPartition(source, 0, polled[-1].offset() + 1)
+                producer.send_offsets_to_transaction(
+                    [at], consumer.consumer_group_metadata(), SECONDS)
+                if aborts:
+                    aborts.pop()
+                    producer.flush(SECONDS)
+                    producer.abort_transaction(SECONDS)
+                    raise InterruptedError("aborted as it was asked to")
+                producer.commit_transaction(SECONDS)
+        finally:
+            consumer.close()
 
 
 serve.serve(Client(sys.argv[1]))

@@ -100,8 +100,13 @@ func consume(q goserve.Question) (any, error) {
 	case "time":
 		offset = kgo.NewOffset().AfterMilli(q.Number())
 	}
-	consumer, err := client(kgo.FetchMaxWait(100*time.Millisecond), kgo.ConsumePartitions(
-		map[string]map[int32]kgo.Offset{q.Topic: {q.Partition: offset}}))
+	isolation := kgo.ReadUncommitted()
+	if q.Committed {
+		isolation = kgo.ReadCommitted()
+	}
+	consumer, err := client(kgo.FetchMaxWait(100*time.Millisecond),
+		kgo.FetchIsolationLevel(isolation), kgo.ConsumePartitions(
+			map[string]map[int32]kgo.Offset{q.Topic: {q.Partition: offset}}))
 	if err != nil {
 		return nil, err
 	}
@@ -319,6 +324,8 @@ func main() {
 				"consumer_protocol": true, "own": own}, nil
 		},
 		"produce": produce, "consume": consume, "join": join, "leave": members.Leave, "unknown_topic": unknownTopic,
+		"txn_open": transactions.Open, "transact": transactions.Transact,
+		"txn_close": transactions.Close, "copy": copying,
 		"list_topics": listTopics, "describe_topic": describeTopic, "create_topic": createTopic,
 		"delete_topic": deleteTopic, "describe_cluster": describeCluster,
 		"list_offsets": func(q goserve.Question) (any, error) {

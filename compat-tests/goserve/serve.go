@@ -77,6 +77,16 @@ type Question struct {
 	Heartbeat   int      `json:"heartbeat"`
 	Protocol    string   `json:"protocol"`
 	Log         string   `json:"log"`
+
+	// Of transactions, and of copy jobs.
+	Handle    string  `json:"handle"`
+	ID        string  `json:"id"`
+	Values    []Value `json:"values"`
+	End       string  `json:"end"`
+	Source    string  `json:"source"`
+	Target    string  `json:"target"`
+	Abort     bool    `json:"abort"`
+	Committed bool    `json:"committed"`
 }
 
 // Number is `at` as a number, and Word is `at` as a word; the other is -1 or empty.

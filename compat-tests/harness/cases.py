@@ -16,6 +16,7 @@ from records import CODECS, FIRST_TIME, STEP, numbered, record
 
 # Name of each API of which the client's call is useless without the broker's.
 API_NAMES = {19: "CreateTopics", 20: "DeleteTopics", 21: "DeleteRecords", 22: "InitProducerId",
+             24: "AddPartitionsToTxn", 25: "AddOffsetsToTxn", 26: "EndTxn", 28: "TxnOffsetCommit",
              32: "DescribeConfigs", 33: "AlterConfigs", 37: "CreatePartitions",
              44: "IncrementalAlterConfigs", 60: "DescribeCluster"}
 # Kafka's max.message.bytes, and what a batch with one record without key takes beside its value.

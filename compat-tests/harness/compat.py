@@ -21,6 +21,7 @@ import brokers
 import cases
 import cases_consumers
 import cases_groups
+import cases_transactions
 import endurance
 import raw
 import raw_groups
@@ -99,8 +100,9 @@ def all_plays(subjects, apis, results, only):
     """The plays of groups, many at the same time: clients wait most of it. The longest go first.
     One that fails is played once more, in another group and alone, and said so: so many clients at a
     time on a busy machine lose a race of their own now and then."""
-    of_consumers = cases_consumers.PLAYS
-    plays = [(several, act) for several, act in (cases_groups.PLAYS | of_consumers).items()
+    of_consumers, of_copies = cases_consumers.PLAYS, cases_transactions.PLAYS
+    plays = [(several, act)
+             for several, act in (cases_groups.PLAYS | of_consumers | of_copies).items()
              if not only or set(only) & set(several)]
     plays.sort(key=lambda play: "killed" not in play[0][-1])
     mixed = not only or cases_groups.MIXED in only
@@ -116,9 +118,15 @@ def all_plays(subjects, apis, results, only):
             results.tell(subject, name, outcome, time.monotonic() - since)
         is_of_consumers = several in of_consumers
         missing = lacking + (lacking_of_consumers if is_of_consumers else [])
+        if several in of_copies:
+            missing = lacking + [name for key, name in cases_transactions.NEEDED.items()
+                                 if key not in apis]
         if is_of_consumers and not subject.hello.get(cases_consumers.HELLO):
             for name in several:
                 tell(name, Needs("client: it speaks the classic protocol only"))
+        elif several in of_copies and "copy" not in subject.hello["calls"]:
+            for name in several:
+                tell(name, Needs("client: no copy"))
         elif missing:
             for name in several:
                 tell(name, Needs(f"broker: {', '.join(missing)}"))
@@ -206,7 +214,7 @@ def faults(subjects, broker, results, names):
     for name in names:
         if isinstance(broker, brokers.Running):
             for subject in subjects:
-                for one in (name, f"group-{name}", f"consumers-{name}"):
+                for one in (name, f"group-{name}", f"consumers-{name}", f"txn-{name}"):
                     results.tell(subject, one, Needs("a broker of the harness's own"))
         else:
             endurance.endure(subjects, broker, name, results.tell)
@@ -245,7 +253,7 @@ def play_all(options, results, scratch):
     """Everything that is asked for; gives what the clients say about themselves."""
     names = [name for name in endurance.NAMES
              if not options.case
-             or {name, f"group-{name}", f"consumers-{name}"} & set(options.case)]
+             or {name, f"group-{name}", f"consumers-{name}", f"txn-{name}"} & set(options.case)]
     broker = the_broker(options, scratch)
     with clients(options.clients, broker, scratch) as subjects:
         play(subjects, broker, options, results)

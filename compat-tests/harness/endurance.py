@@ -3,20 +3,24 @@
 One restart of the broker serves all clients at once. Each sends bursts of numbered records; a
 burst that fails is not sent again by the harness, only by the client itself. Afterwards each
 record that was acknowledged must be there. Each has a group of two members, too: what they had
-committed is still committed, and they go on with what comes then, without a record twice.
+committed is still committed, and they go on with what comes then, without a record twice. And each that has
+transactions has a copy job, which is under way all the while: the copy holds each record once.
 """
 
 import concurrent.futures
+import operator
 import time
 
 import cases_consumers
+import cases_transactions
 import table
 from adapter import Failed, Needs, check
 from cases_groups import PREFIXES, Endured
 
 WARM, AT_ONCE = 100, 2000
 NAMES = {"restart": "restart", "kill-9": "kill_and_start"}
-GROUP_NAMES = [f"{prefix}-{name}" for prefix in PREFIXES.values() for name in NAMES]
+BEFORE, AFTER = operator.methodcaller("before"), operator.methodcaller("after")
+GROUP_NAMES = [f"{prefix}-{name}" for prefix in (*PREFIXES.values(), "txn") for name in NAMES]
 
 
 def endure(subjects, broker, name, tell):
@@ -32,7 +36,9 @@ def endure(subjects, broker, name, tell):
     grouped = [Endured(subject, name) for subject in main]
     grouped += [Endured(subject, name, "consumer") for subject in subjects
                 if subject.hello.get(cases_consumers.HELLO)]
-    of_groups(grouped, of_group, Endured.before)
+    grouped += [cases_transactions.Endured(subject, name) for subject in main
+                if is_copier(subject, name, tell)]
+    of_groups(grouped, of_group, BEFORE)
     going = {}
     for subject in main:
         try:
@@ -52,17 +58,31 @@ def endure(subjects, broker, name, tell):
             tell(subject, name, None)
         except (Failed, Needs) as reason:
             tell(subject, name, reason)
-    of_groups(grouped, of_group, Endured.after)
+    of_groups(grouped, of_group, AFTER)
     for group in grouped:
         tell(group.subject, group.name, None)
     if lost:
         once_more(lost, broker, name, tell)
 
 
+def is_copier(subject, name, tell):
+    """Whether the client can copy in transactions; one that cannot is told."""
+    case = f"txn-{name}"
+    if "copy" not in subject.hello["calls"]:
+        tell(subject, case, Needs("client: no copy"))
+    elif case in subject.hello.get("own", ()):
+        # Its job would stand still, and hold up whoever waits for its end.
+        tell(subject, case, Failed("left out"))
+    else:
+        return True
+    return False
+
+
 def is_race(subject, case, outcome):
-    """Whether a client may have lost a race of its own. What was committed is not lost by one."""
+    """Whether a client may have lost a race of its own. What was committed is not lost by one, and
+    nothing is copied twice."""
     return (isinstance(outcome, Failed) and case not in subject.hello.get("own", ())
-            and "committed is" not in str(outcome))
+            and not any(one in str(outcome) for one in ("committed is", "not exactly once")))
 
 
 def once_more(lost, broker, name, tell):
@@ -73,9 +93,9 @@ def once_more(lost, broker, name, tell):
     for group, reason in lost.items():
         print(f"again {group.subject.name} {group.name}: {str(reason)[:200]}", flush=True)
     grouped = [group.anew(name) for group in lost]
-    of_groups(grouped, told, Endured.before)
+    of_groups(grouped, told, BEFORE)
     getattr(broker, NAMES[name])()
-    of_groups(grouped, told, Endured.after)
+    of_groups(grouped, told, AFTER)
     for group in grouped:
         told(group, None)
 

@@ -115,6 +115,17 @@ class Members:
         self._members[member] = over, thread
         thread.start()
 
+    def copy(self, member, path, job):
+        """`job(log, over)` copies until `over`, or until something goes wrong: then it is called anew."""
+        def again(log, over):
+            while not over.is_set():
+                try:
+                    job(log, over)
+                except Exception as error:
+                    log.error(error)
+                    time.sleep(0.1)
+        self.join(member, path, again)
+
     def leave(self, member, seconds=20):
         over, thread = self._members.pop(member)
         over.set()

@@ -66,10 +66,16 @@ ROWS = [(f"produce {codec}: acks 0, 1, all", [f"{codec}-acks-{acks}" for acks in
     ("topics by pattern, new ones too", "group-pattern group-pattern-later"),
     ("group goes on after restart, kill -9", "group-restart group-kill-9"),
     ("several clients in one group", "group-mixed"),
+    ("transactions: commit, abort", "txn-commit txn-abort"),
+    ("30 transactions one after another", "txn-several"),
+    ("offsets in transactions, aborted ones too", "txn-offsets txn-offsets-abort"),
+    ("second instance fences the first", "txn-fencing"),
+    ("copy job: exactly once after kill -9 of the client", "txn-killed"),
+    ("copy job: after restart, kill -9 of the broker", "txn-restart txn-kill-9"),
 )]
 LEGEND = (
     "✓: works. n of m: so many of the row's cases. API: the broker lacks the request "
-    "([docs/apis.md](docs/apis.md)). –: the client offers no such thing. own: the client's own mistake, with Apache Kafka too (its folder in "
+    "([docs/apis.md](docs/apis.md)). –: the client offers no such thing, or its folder says why it is not asked. own: the client's own mistake, with Apache Kafka too (its folder in "
     "[compat-tests](compat-tests/README.md) says which). FAIL: does not work.")
 CONSUMERS = "The same with groups of the consumer protocol (KIP-848, `group.protocol=consumer`):"
 

@@ -10,11 +10,13 @@ import unittest
 import cases
 import cases_consumers
 import cases_groups
+import cases_transactions
 import endurance
 import table
 
 
-PLAYED = [name for several in cases_groups.PLAYS | cases_consumers.PLAYS for name in several]
+PLAYED = [name for several in (
+    cases_groups.PLAYS | cases_consumers.PLAYS | cases_transactions.PLAYS) for name in several]
 EVERY = {*cases.CASES, *PLAYED, cases_groups.MIXED, *endurance.NAMES, *endurance.GROUP_NAMES}
 
 

@@ -74,6 +74,10 @@ public final class Compat {
         OPS.put("calm", ask -> endurance.calm());
         OPS.put("join", ask -> Members.join(common(), ask));
         OPS.put("leave", Members::leave);
+        OPS.put("txn_open", ask -> Transactions.open(common(), ask));
+        OPS.put("transact", Transactions::transact);
+        OPS.put("txn_close", Transactions::close);
+        OPS.put("copy", ask -> Transactions.copy(common(), ask));
     }
 
     public static void main(String[] args) throws Exception {
@@ -161,8 +165,9 @@ public final class Compat {
         return offsets;
     }
 
-    private static KafkaConsumer<byte[], byte[]> consumer() {
+    private static KafkaConsumer<byte[], byte[]> consumer(boolean committed) {
         Properties config = common();
+        config.put("isolation.level", committed ? "read_committed" : "read_uncommitted");
         config.put("enable.auto.commit", "false");
         config.put("allow.auto.create.topics", "false");
         config.put("fetch.max.wait.ms", "100");
@@ -176,7 +181,8 @@ public final class Compat {
         List<TopicPartition> one = Collections.singletonList(partition);
         int count = ask.get("count").asInt();
         List<Object> found = new ArrayList<>();
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+        boolean committed = ask.path("committed").asBoolean();
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(committed)) {
             consumer.assign(one);
             switch (ask.get("start").asText()) {
                 case "start": consumer.seekToBeginning(one); break;
@@ -230,7 +236,7 @@ public final class Compat {
 
     private static Object unknownTopic(JsonNode ask) {
         String topic = ask.get("topic").asText();
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(false)) {
             // A consumer says that a topic is not there by an empty list, or by null.
             List<?> found = consumer.partitionsFor(topic, Duration.ofSeconds(5));
             if (found == null || found.isEmpty()) {
@@ -241,7 +247,7 @@ public final class Compat {
     }
 
     private static Object describeTopic(JsonNode ask) {
-        try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
+        try (KafkaConsumer<byte[], byte[]> consumer = consumer(false)) {
             return consumer.partitionsFor(ask.get("topic").asText()).size();
         }
     }

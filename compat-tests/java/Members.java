@@ -26,7 +26,7 @@ import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 
 /** Members of groups, a thread each. What happens to one stands in a file (groups.py). */
 final class Members {
-    private static final Map<String, Member> MEMBERS = new HashMap<>();
+    private static final Map<String, Running> MEMBERS = new HashMap<>();
 
     private Members() {}
 
@@ -48,33 +48,53 @@ final class Members {
         if (!ask.get("instance").isNull()) {
             config.put("group.instance.id", ask.get("instance").asText());
         }
-        Member member = new Member(config, ask);
+        return begin(ask, new Member(config, ask));
+    }
+
+    static Object begin(JsonNode ask, Running member) {
         MEMBERS.put(ask.get("member").asText(), member);
         member.start();
         return null;
     }
 
     static Object leave(JsonNode ask) throws Exception {
-        Member member = MEMBERS.remove(ask.get("member").asText());
+        Running member = MEMBERS.remove(ask.get("member").asText());
         member.over = true;
         member.join(20_000);
         if (member.isAlive()) throw new TimeoutException("a member does not leave within 20 s");
         return null;
     }
 
-    private static final class Member extends Thread implements ConsumerRebalanceListener {
-        private final Properties config;
-        private final JsonNode ask;
+    /** What runs until it is to leave, and writes into a file what happens to it. */
+    abstract static class Running extends Thread {
+        protected final Properties config;
+        protected final JsonNode ask;
         private final OutputStream log;
-        private KafkaConsumer<byte[], byte[]> consumer;
-        private boolean uncommitted;
-        private volatile boolean over;
+        protected volatile boolean over;
 
-        Member(Properties config, JsonNode ask) throws IOException {
+        Running(Properties config, JsonNode ask) throws IOException {
             this.config = config;
             this.ask = ask;
             log = new FileOutputStream(ask.get("log").asText(), true);
             setDaemon(true);
+        }
+
+        protected void note(String mark, String text) {
+            String line = mark + " " + text.replaceAll("\\s+", " ") + "\n";
+            try {
+                log.write(line.getBytes(StandardCharsets.UTF_8));
+            } catch (IOException error) {
+                throw new UncheckedIOException(error);
+            }
+        }
+    }
+
+    private static final class Member extends Running implements ConsumerRebalanceListener {
+        private KafkaConsumer<byte[], byte[]> consumer;
+        private boolean uncommitted;
+
+        Member(Properties config, JsonNode ask) throws IOException {
+            super(config, ask);
         }
 
         @Override
@@ -141,15 +161,6 @@ final class Members {
         private static String words(Collection<TopicPartition> partitions) {
             return partitions.stream().map(one -> one.topic() + ":" + one.partition())
                 .collect(Collectors.joining(" "));
-        }
-
-        private void note(String mark, String text) {
-            String line = mark + " " + text.replaceAll("\\s+", " ") + "\n";
-            try {
-                log.write(line.getBytes(StandardCharsets.UTF_8));
-            } catch (IOException error) {
-                throw new UncheckedIOException(error);
-            }
         }
     }
 }

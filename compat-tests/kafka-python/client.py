@@ -24,6 +24,7 @@ class Client:
         self._admin = KafkaAdminClient(bootstrap_servers=bootstrap)
         self._endurance = None
         self._members = serve.Members()
+        self._transactional = {}
 
     def hello(self):
         return {"version": kafka.__version__, "cannot": ["null-headers"],
@@ -46,12 +47,13 @@ class Client:
             producer.close(SECONDS)
         return [] if acks == "0" else [one.offset for one in told]
 
-    def _consumer(self):
-        return kafka.KafkaConsumer(bootstrap_servers=self._bootstrap, fetch_max_wait_ms=100,
-                                   enable_auto_commit=False)
+    def _consumer(self, committed=False, **options):
+        return kafka.KafkaConsumer(
+            bootstrap_servers=self._bootstrap, fetch_max_wait_ms=100, enable_auto_commit=False,
+            isolation_level="read_committed" if committed else "read_uncommitted", **options)
 
-    def consume(self, topic, partition, count, start, at, then):
-        consumer, one = self._consumer(), kafka.TopicPartition(topic, partition)
+    def consume(self, topic, partition, count, start, at, then, committed=False):
+        consumer, one = self._consumer(committed), kafka.TopicPartition(topic, partition)
         try:
             consumer.assign([one])
             if start == "start":
@@ -161,6 +163,63 @@ class Client:
 
     def leave(self, member):
         self._members.leave(member)
+
+    def _with_transactions(self, name):
+        producer = self._producer(transactional_id=name, max_block_ms=SECONDS * 1000)
+        try:
+            producer.init_transactions()
+        except BaseException:
+            producer.close(0)
+            raise
+        return producer
+
+    def txn_open(self, handle, id):
+        self._transactional[handle] = [self._with_transactions(id), False]
+
+    def transact(self, handle, topic, values, end):
+        producer, is_begun = self._transactional[handle]
+        if not is_begun:
+            producer.begin_transaction()
+        self._transactional[handle][1] = end == "none"
+        sent = [producer.send(topic, value.encode(), partition=partition)
+                for partition, value in values]
+        for one in sent:
+            one.get(SECONDS)
+        if end != "none":
+            (producer.commit_transaction if end == "commit" else producer.abort_transaction)()
+
+    def txn_close(self, handle):
+        self._transactional.pop(handle)[0].close(5)
+
+    def copy(self, member, id, group, source, target, session, heartbeat, abort, log):
+        aborts = ["once"] if abort else []
+        self._members.copy(member, log, lambda log, over: self._copy_job(
+            id, source, target, aborts, over, {
+                "group_id": group, "auto_offset_reset": "earliest", "max_poll_records": 5,
+                "session_timeout_ms": session, "heartbeat_interval_ms": heartbeat}))
+
+    def _copy_job(self, name, source, target, aborts, over, options):
+        producer = self._with_transactions(name)
+        consumer = self._consumer(committed=True, **options)
+        try:
+            consumer.subscribe([source])
+            while not over.is_set():
+                for partition, polled in consumer.poll(timeout_ms=POLL_MS).items():
+                    producer.begin_transaction()
+                    for one in polled:
+                        producer.send(target, b"%d" % one.offset, partition=0)
+                    at = kafka.OffsetAndMetadata(polled[-1].offset + 1, "", -1)
+                    producer.send_offsets_to_transaction({partition: at},
+                                                         consumer.group_metadata())
+                    if aborts:
+                        aborts.pop()
+                        producer.flush(SECONDS)
+                        producer.abort_transaction()
+                        raise InterruptedError("aborted as it was asked to")
+                    producer.commit_transaction()
+        finally:
+            consumer.close()
+            producer.close(5)
 
 
 class Listener(kafka.ConsumerRebalanceListener):

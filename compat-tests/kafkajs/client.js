@@ -39,6 +39,7 @@ const client = new Kafka({
 })
 const admin = client.admin()
 const members = new Map()
+const transactional = new Map()
 let endurance
 let groups = 0
 
@@ -87,12 +88,12 @@ async function listed(topic, partition, at) {
   return Number(at === 'earliest' ? found.low : found.offset)
 }
 
-async function consume({ topic, partition, count, start, at, then }) {
+async function consume({ topic, partition, count, start, at, then, committed = false }) {
   const ends = { start: 'earliest', end: 'latest' }
   const offset = start === 'offset' ? at : await listed(topic, partition, ends[start] ?? at)
   if (then.length > 0) await produce({ topic, partition, codec: 'none', acks: 'all', records: then })
   const groupId = `read-${topic}-${process.pid}-${groups++}`
-  const consumer = client.consumer({ groupId, maxWaitTimeInMs: 100 })
+  const consumer = client.consumer({ groupId, maxWaitTimeInMs: 100, readUncommitted: !committed })
   const found = []
   try {
     await consumer.connect()
@@ -160,6 +161,92 @@ async function leave({ member }) {
   log.taken()
 }
 
+async function withTransactions(transactionalId) {
+  const createPartitioner = Partitioners.DefaultPartitioner
+  const options = { createPartitioner, transactionalId, idempotent: true, maxInFlightRequests: 1 }
+  const producer = client.producer(options)
+  await producer.connect()
+  return producer
+}
+
+async function transact({ handle, topic, values, end }) {
+  const one = transactional.get(handle)
+  const transaction = one.open ?? (await one.producer.transaction())
+  one.open = end === 'none' ? transaction : undefined
+  const messages = values.map(([partition, value]) => ({ partition, value }))
+  if (messages.length > 0) await transaction.send({ topic, messages })
+  if (end === 'commit') await transaction.commit()
+  if (end === 'abort') await transaction.abort()
+}
+
+async function copy({ member, log: path, abort, ...options }) {
+  const log = new Log(path)
+  const over = new Promise(done => {
+    const job = { over: false, abort, ...options }
+    const leave = () => {
+      job.over = true
+      job.wake?.()
+      return ended
+    }
+    members.set(member, { consumer: { disconnect: leave }, log })
+    const ended = (async () => {
+      while (!job.over) await copyJob(job).catch(error => log.error(error))
+      done()
+    })()
+  })
+  over.catch(error => log.error(error))
+}
+
+// Copies until it is over, or until something goes wrong.
+async function copyJob(job) {
+  const producer = await withTransactions(job.id)
+  const consumer = client.consumer({
+    groupId: job.group,
+    sessionTimeout: job.session,
+    heartbeatInterval: job.heartbeat,
+    maxWaitTimeInMs: 100,
+  })
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topics: [job.source], fromBeginning: true })
+    await new Promise((done, failed) => {
+      job.wake = done
+      consumer.on(consumer.events.CRASH, ({ payload }) => failed(payload.error))
+      const eachBatch = async ({ batch, heartbeat, isRunning, isStale, resolveOffset }) => {
+        for (let at = 0; at < batch.messages.length; at += 5) {
+          if (!isRunning() || isStale() || job.over) return
+          const some = batch.messages.slice(at, at + 5)
+          await transaction(producer, job, some).catch(error => {
+            failed(error)
+            throw error
+          })
+          resolveOffset(some.at(-1).offset)
+          await heartbeat()
+        }
+      }
+      consumer.run({ autoCommit: false, eachBatchAutoResolve: false, eachBatch }).catch(failed)
+    })
+  } finally {
+    await consumer.disconnect()
+    await producer.disconnect()
+  }
+}
+
+async function transaction(producer, job, messages) {
+  const transaction = await producer.transaction()
+  await transaction.send({
+    topic: job.target,
+    messages: messages.map(({ offset }) => ({ partition: 0, value: offset })),
+  })
+  const offset = String(Number(messages.at(-1).offset) + 1)
+  const topics = [{ topic: job.source, partitions: [{ partition: 0, offset }] }]
+  await transaction.sendOffsets({ consumerGroupId: job.group, topics })
+  if (!job.abort) return transaction.commit()
+  job.abort = false
+  await transaction.abort()
+  throw new Error('aborted as it was asked to')
+}
+
 const ops = {
   hello: () => ({
     version: load('kafkajs/package.json').version,
@@ -175,6 +262,18 @@ const ops = {
   consume,
   join,
   leave,
+  transact,
+  copy,
+
+  async txn_open({ handle, id }) {
+    transactional.set(handle, { producer: await withTransactions(id) })
+  },
+
+  async txn_close({ handle }) {
+    const { producer } = transactional.get(handle)
+    transactional.delete(handle)
+    await producer.disconnect()
+  },
 
   unknown_topic: ({ topic }) =>
     withProducer({ allowAutoTopicCreation: false, retry: { retries: 1 } }, producer =>

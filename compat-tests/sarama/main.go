@@ -100,7 +100,11 @@ func first(err error) error {
 }
 
 func consume(q goserve.Question) (any, error) {
-	client, err := sarama.NewClient(bootstrap, config())
+	config := config()
+	if q.Committed {
+		config.Consumer.IsolationLevel = sarama.ReadCommitted
+	}
+	client, err := sarama.NewClient(bootstrap, config)
 	if err != nil {
 		return nil, err
 	}
@@ -313,6 +317,8 @@ func main() {
 			return map[string]any{"version": goserve.Version("github.com/IBM/sarama")}, nil
 		},
 		"produce": produce, "consume": consume, "join": join, "leave": members.Leave, "unknown_topic": unknownTopic,
+		"txn_open": transactions.Open, "transact": transactions.Transact,
+		"txn_close": transactions.Close, "copy": copying,
 		"list_offsets": listOffsets, "list_topics": listTopics,
 		"describe_topic": admin(describeTopic), "create_topic": admin(createTopic),
 		"delete_topic": admin(deleteTopic), "describe_cluster": admin(describeCluster),

@@ -4,6 +4,7 @@
 //! calls to describe the cluster or a topic; metadata tell it.
 
 mod members;
+mod transactions;
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -26,12 +27,15 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 
 use members::Members;
+use transactions::Transactions;
 
 type Failure = Box<dyn std::error::Error>;
 type Told = Result<Value, Failure>;
 
 const LIMIT: Duration = Duration::from_secs(15);
 const BURST: u32 = 20;
+/// What librdkafka gets wrong by itself (confluent-kafka/README.md).
+const STUCK: &str = "send_offsets_to_transaction may never return after the broker was away";
 const CALLS: &[(&str, fn(&mut Client, &Value) -> Told)] = &[
     ("hello", Client::hello),
     ("produce", Client::produce),
@@ -52,6 +56,13 @@ const CALLS: &[(&str, fn(&mut Client, &Value) -> Told)] = &[
     ("calm", Client::calm),
     ("join", |client, ask| client.members.join(client.config(&[]), ask)),
     ("leave", |client, ask| client.members.leave(ask)),
+    ("txn_open", |client, ask| client.transactions.open(client.config(&[]), ask)),
+    ("transact", |client, ask| client.transactions.transact(ask)),
+    ("txn_close", |client, ask| client.transactions.close(ask)),
+    ("copy", |client, ask| {
+        let config = client.config(&[]);
+        transactions::copy(&mut client.members, config, ask)
+    }),
 ];
 
 /// What was acknowledged to the producer that endures, and the word to end.
@@ -68,6 +79,7 @@ struct Client {
     runtime: tokio::runtime::Runtime,
     endurance: Arc<Endurance>,
     members: Members,
+    transactions: Transactions,
 }
 
 fn text<'a>(question: &'a Value, field: &str) -> &'a str {
@@ -110,14 +122,23 @@ impl Client {
     }
 
     fn consumer(&self) -> Result<BaseConsumer, Failure> {
-        let config =
-            [("group.id", "unused"), ("enable.auto.commit", "false"), ("fetch.wait.max.ms", "100")];
+        self.consumer_of("read_uncommitted")
+    }
+
+    fn consumer_of(&self, isolation: &str) -> Result<BaseConsumer, Failure> {
+        let config = [
+            ("group.id", "unused"),
+            ("enable.auto.commit", "false"),
+            ("fetch.wait.max.ms", "100"),
+            ("isolation.level", isolation),
+        ];
         Ok(self.config(&config).create()?)
     }
 
     fn hello(&mut self, _: &Value) -> Told {
         let calls: Vec<_> = CALLS.iter().map(|(name, _)| name).collect();
-        Ok(json!({"version": "0.39.0", "calls": calls, "consumer_protocol": true}))
+        let own = json!({"txn-restart": STUCK, "txn-kill-9": STUCK});
+        Ok(json!({"version": "0.39.0", "calls": calls, "consumer_protocol": true, "own": own}))
     }
 
     fn produce(&mut self, ask: &Value) -> Told {
@@ -175,7 +196,9 @@ impl Client {
 
     fn consume(&mut self, ask: &Value) -> Told {
         let (topic, partition) = (text(ask, "topic"), number(ask, "partition") as i32);
-        let consumer = self.consumer()?;
+        let committed = ask["committed"].as_bool() == Some(true);
+        let isolation = if committed { "read_committed" } else { "read_uncommitted" };
+        let consumer = self.consumer_of(isolation)?;
         let offset = match text(ask, "start") {
             "start" => Offset::Beginning,
             // Resolved now: the assignment alone would ask for it later.
@@ -398,8 +421,13 @@ fn shown(message: &impl Message) -> Value {
 fn main() -> Result<(), Failure> {
     let bootstrap = std::env::args().nth(1).ok_or("usage: adapter HOST:PORT")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut client =
-        Client { bootstrap, runtime, endurance: Arc::default(), members: Members::default() };
+    let mut client = Client {
+        bootstrap,
+        runtime,
+        endurance: Arc::default(),
+        members: Members::default(),
+        transactions: Transactions::default(),
+    };
     for line in std::io::stdin().lock().lines() {
         let question: Value = serde_json::from_str(&line?)?;
         let op = CALLS.iter().find(|(name, _)| *name == text(&question, "op"));

@@ -20,10 +20,11 @@ use serde_json::Value;
 use crate::{Failure, Told, number, text};
 
 /// The file of a member.
-struct Log(File);
+pub struct Log(pub File);
 
 impl Log {
-    fn line(&self, mark: char, text: &str) {
+    /// Writes one line.
+    pub fn line(&self, mark: char, text: &str) {
         let words: Vec<_> = text.split_whitespace().collect();
         let line = format!("{mark} {}\n", words.join(" "));
         (&self.0).write_all(line.as_bytes()).expect("the log of a member can be written");
@@ -95,8 +96,13 @@ impl Members {
             let over = over.clone();
             std::thread::spawn(move || poll(&consumer, &over))
         };
-        self.0.insert(text(ask, "member").to_owned(), Member { over, thread });
+        self.add(text(ask, "member"), over, thread);
         Ok(Value::Null)
+    }
+
+    /// Adds what runs in `thread` until it is told that it is `over`.
+    pub fn add(&mut self, member: &str, over: Arc<AtomicBool>, thread: JoinHandle<()>) {
+        self.0.insert(member.to_owned(), Member { over, thread });
     }
 
     /// Closes a member.
