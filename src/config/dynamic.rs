@@ -10,9 +10,10 @@ use crate::table::{TOPIC_KEYS, broker_keys};
 use crate::values::nearest;
 
 /// Keys that change while the node runs, beside the defaults of topics and those of cleaners.
-const OTHERS: &[&str] = &[PER_IP, MOVE_RATE];
+const OTHERS: &[&str] = &[PER_IP, MOVE_RATE, VERIFICATION];
 const PER_IP: &str = "max.connections.per.ip";
 const MOVE_RATE: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+const VERIFICATION: &str = crate::VerificationConfig::KEY;
 /// Units that Kafka reads at the start only.
 const AT_THE_START: &[&str] = &["log.retention.hours", "log.retention.minutes", "log.roll.hours"];
 

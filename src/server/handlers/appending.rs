@@ -103,7 +103,7 @@ impl From<Refusal> for Refused {
 pub(super) struct Appending {
     pub(super) header: RequestHeader,
     pub(super) acks: i16,
-    image: Arc<Image>,
+    pub(super) image: Arc<Image>,
     pub(super) now: Timestamp,
     allowance: Allowance,
     pub(super) topics: IntoIter<TopicRecords>,

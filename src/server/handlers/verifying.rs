@@ -20,7 +20,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use ottla_config::VerificationConfig;
 use ottla_coordinator::txn::TxnCheck;
+use ottla_metadata::image::{ConfigResource, Image, ResourceKind};
 use ottla_protocol::batch::BatchHeader;
 use ottla_replication::{Partition, Transactional};
 use ottla_storage::{FirstBatch, Verification};
@@ -88,6 +90,20 @@ impl Transaction {
     }
 }
 
+/// Whether the coordinator is asked when a client says that it has added a partition: as this
+/// broker, else all brokers, are told while they run, else as the node's file says.
+pub(in crate::handlers) fn verifies(services: &Services, image: &Image) -> bool {
+    let name = services.identity.node_id.to_string();
+    let this_broker = ConfigResource { kind: ResourceKind::BROKER, name };
+    let told = [this_broker, ConfigResource::all_brokers()]
+        .iter()
+        .find_map(|resource| image.configs().value(resource, VerificationConfig::KEY));
+    match told {
+        Some(told) => told.trim().eq_ignore_ascii_case("true"),
+        None => services.config.verification.verifies,
+    }
+}
+
 /// What the coordinator is to be asked before anything of a request is appended.
 pub(super) struct Question {
     transaction: Transaction,
@@ -128,7 +144,7 @@ impl Appending {
             self.refuse_all(ErrorCode::InvalidProducerIdMapping);
             return None;
         }
-        if !transaction.adds && !services.config.verification.verifies {
+        if !transaction.adds && !verifies(services, &self.image) {
             let believed = Transactional { is_coordinator: false, verified: false, guard: None };
             self.verified.extend(candidates.iter().map(|it| (it.id, Ok(believed))));
             return None;

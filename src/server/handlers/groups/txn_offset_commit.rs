@@ -39,6 +39,7 @@ use super::offset_commit::{Sorted, refuse};
 use crate::apis::Incoming;
 use crate::dispatch::Reply;
 use crate::handlers::Permissions;
+use crate::handlers::verifying::verifies;
 use crate::response::Response;
 use crate::services::Services;
 use crate::transactions::COORDINATOR_WAIT_MAX;
@@ -129,7 +130,7 @@ impl Commit {
         if self.body.producer_epoch <= ProducerEpoch::NONE {
             return Err(ErrorCode::InvalidProducerEpoch);
         }
-        let verified = self.adds() || services.config.verification.verifies;
+        let verified = self.adds() || verifies(services, image);
         if !verified {
             return Ok(Needed { verified, ask: None });
         }
