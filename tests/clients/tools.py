@@ -12,6 +12,13 @@ it against Ottla. Its lines:
     ~ NAME GROUP TOPIC,... K=V...  one joins, and nobody lets the others know
     * NAME TOPIC PARTITION OFFSET [METADATA]    it commits
     - NAME                         it leaves
+    % open NAME ID [K=V...]        a Java producer with a transactional id; what it is told by name of an
+    % send NAME TOPIC PARTITION COUNT          error is printed as of a tool
+    % offsets NAME GROUP TOPIC PARTITION OFFSET
+    % commit NAME    % abort NAME    % close NAME
+                                   an end waits for all markers of the transaction
+    % level N                      waits until the broker tells this transaction.version
+    % hang ID TOPIC PARTITION      a record in a transaction that the coordinator is not told of
 
 Ids, times, ports and directories are masked, and traces of Java's are cut; what else may differ stands in
 `data/tools/differences.txt`, with the reason.
@@ -21,12 +28,13 @@ import difflib
 import json
 import re
 
+import raw_transactions
 from adapter import check
-from processes import HERE
+from processes import HERE, Failed
 from records import ANY, to_hex
 
 DATA = HERE / "data" / "tools"
-SESSIONS = ("session", "groups", "consumers")
+SESSIONS = ("session", "groups", "consumers", "transactions", "versions")
 TOOLS = {
     "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
     "kafka-client-metrics": "org.apache.kafka.tools.ClientMetricsCommand",
@@ -44,7 +52,7 @@ TOOLS = {
     "kafka-topics": "org.apache.kafka.tools.TopicCommand",
     "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
 }
-UNORDERED = ("kafka-consumer-groups", "kafka-delete-records", "kafka-groups")
+UNORDERED = ("kafka-consumer-groups", "kafka-delete-records", "kafka-groups", "kafka-transactions")
 # Lines of a Java logger, of traces, and of what stands for an exit in Jvm.java.
 NOISE = re.compile(r"\[.*\] (TRACE|DEBUG|INFO|WARN|ERROR) |\s+at |\s+\.\.\. \d+ more|.*the tool exits$")
 # The first line of a list of all options, which says nothing of a broker.
@@ -57,6 +65,8 @@ MASKS = (
     ("kafka-consumer-groups", r"(?<![\w.-])[\w-]{22}(?![\w:-])", "MEMBER"),  # of the consumer protocol
     ("kafka-cluster", r"Cluster ID: \S+", "Cluster ID: ID"),
     ("kafka-features", r"Epoch: \d+", "Epoch: N"),
+    ("kafka-transactions", r"((?:Ongoing|Prepare\w+|Complete\w+)\s+\d+\s+TIME)\s+\d+", r"\1 N"),
+    ("kafka-transactions", r"(?m)^([a-z]\S*(?:\s+-?\d+){5}\s+TIME)\s+\d+", r"\1 N"),  # find-hanging
     ("kafka-metadata-quorum", r"ClusterId: +\S+", "ClusterId: ID"),
     ("kafka-metadata-quorum", r"\b[\w-]{22}\b", "ID"),
     ("kafka-metadata-quorum", r"(?<=[\s:])\d+\b", "N"),
@@ -99,6 +109,8 @@ class Session:
                          offset=int(offset), metadata="".join(metadata))
         elif mark == "-":
             self.jvm.ask("leave", name=rest)
+        elif mark == "%":
+            yield from self.transact(*rest.split())
         elif mark == "$":
             tool, *words = self.words(rest)
             code, out, err = self.jvm.run(TOOLS[tool], *words)
@@ -109,6 +121,17 @@ class Session:
             yield from (f"  ! {one}" for one in self.masked(tool, err))
             if code:
                 yield f"  = {code}"
+
+    def transact(self, verb, name, *words):
+        """One step of a producer with transactions; gives the error that it is told."""
+        if verb == "hang":
+            topic, partition = words
+            raw_transactions.hang(self.broker.bootstrap, name, topic, int(partition))
+            return
+        told = self.jvm.ask("transaction", bootstrap=self.broker.bootstrap, verb=verb, name=name,
+                            words=words)
+        if told is not None:
+            yield f"  ! {told}"
 
     def masked(self, tool, text):
         known = {self.broker.bootstrap: "BROKER", self.broker.controller: "CONTROLLER",
@@ -128,7 +151,11 @@ class Session:
 
 
 def in_order(line):
-    """What comes in the order of a hash: partitions of kafka-log-dirs, configs of kafka-topics."""
+    """What comes in the order of a hash: partitions of kafka-log-dirs and kafka-transactions, configs
+    of kafka-topics."""
+    if re.search(r" TIME N \S+-\d+(,|$)", line):
+        before, _, partitions = line.rpartition(" ")
+        return f"{before} {','.join(sorted(partitions.split(',')))}"
     if line.startswith("Topic: ") and "Configs: " in line:
         before, _, configs = line.partition("Configs: ")
         return f"{before}Configs: {','.join(sorted(configs.split(',')))}"

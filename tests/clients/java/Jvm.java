@@ -111,6 +111,7 @@ public final class Jvm {
             case "join" -> Members.join(ask);
             case "commit" -> Members.commit(ask);
             case "leave" -> Members.leave(ask);
+            case "transaction" -> Transactions.step(ask);
             case "start" -> start(ask);
             case "stop" -> stop();
             case "codec_cases" -> Codec.cases(ask);
