@@ -13,7 +13,7 @@
 //!   a rebalance lets them share what the last one had. (Kafka's assignments are the targets; who
 //!   is upgraded again before the rebalance ends would lose what is still read.) A static member
 //!   that comes back with the classic protocol, as the last one of the other, takes its place
-//!   without a rebalance if nothing else changed.
+//!   without a rebalance if nothing else changed and all have what they are to have.
 //! - Both are one write: a group is never seen half way, and is what it was if that fails.
 //!
 //! Source: `GroupMetadataManager.convertToConsumerGroup`, `convertToClassicGroup`,
@@ -194,14 +194,6 @@ impl GroupShard {
         if stay.is_empty() || !self.may_downgrade(&stay) {
             return None;
         }
-        let has = |member: &ConsumerMember| {
-            let mut all = Assignment::default();
-            for (topic, partition) in partitions(member) {
-                all.0.entry(topic).or_default().push(partition);
-            }
-            all.0.values_mut().for_each(|partitions| partitions.sort_unstable());
-            Arc::new(all)
-        };
         let members: Vec<_> = stay.iter().map(|member| (&**member, has(member))).collect();
         let epoch = self.consumers.head(id).epoch;
         Some(Downgrade { group: self.as_classic(now, id, epoch, &members), rebalances: true })
@@ -215,20 +207,20 @@ impl GroupShard {
     }
 
     /// The group as a classic one, in which a static member replaces the last one that speaks the
-    /// consumer protocol.
+    /// consumer protocol. Only if all have what the target gives them, they go on with that.
     pub(super) fn downgraded_with(
         &self,
         now: Now,
         id: &GroupId,
         epoch: i32,
         (replaced, by): (&ConsumerMember, &ConsumerMember),
-    ) -> ClassicGroup {
-        let target =
-            |member: &MemberId| self.consumers.target(id, member).cloned().unwrap_or_default();
+    ) -> Downgrade {
         let others = self.consumers.members(id).filter(|member| member.id != replaced.id);
-        let mut members: Vec<_> = others.map(|member| (&**member, target(&member.id))).collect();
-        members.push((by, target(&replaced.id)));
-        self.as_classic(now, id, epoch, &members)
+        let members: Vec<_> = others.map(|member| &**member).chain([by]).collect();
+        let is_due = self.consumers.head(id).assignment_epoch < epoch;
+        let rebalances = is_due || members.iter().any(|member| !member.is_reconciled_to(epoch));
+        let members: Vec<_> = members.into_iter().map(|member| (member, has(member))).collect();
+        Downgrade { group: self.as_classic(now, id, epoch, &members), rebalances }
     }
 
     /// Whether a static member that comes back with the classic protocol makes the group one.
@@ -315,6 +307,16 @@ impl GroupShard {
             self.prepare_rebalance(now, id, out);
         }
     }
+}
+
+/// All that a member has, also what it is to give back.
+fn has(member: &ConsumerMember) -> Arc<Assignment> {
+    let mut all = Assignment::default();
+    for (topic, partition) in partitions(member) {
+        all.0.entry(topic).or_default().push(partition);
+    }
+    all.0.values_mut().for_each(|partitions| partitions.sort_unstable());
+    Arc::new(all)
 }
 
 /// Members of a classic group with what they may still read beside their assignments: what they

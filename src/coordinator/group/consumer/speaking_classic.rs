@@ -120,12 +120,11 @@ impl GroupShard {
         let mut changes = advanced.changes();
         let mut downgrade = None;
         if let Some(last) = last.filter(|_| downgrades) {
-            let epoch = advanced.epoch;
-            let group = self.downgraded_with(now, id, epoch, (last, &advanced.member));
+            let by = (&**last, &advanced.member);
+            let made = self.downgraded_with(now, id, advanced.epoch, by);
             let renamed = Some((&last.id, &advanced.member.id));
-            changes.extend(self.downgrade_records(id, &group, renamed));
-            let rebalances = self.consumers.head(id).assignment_epoch < epoch;
-            downgrade = Some(Downgrade { group, rebalances });
+            changes.extend(self.downgrade_records(id, &made.group, renamed));
+            downgrade = Some(made);
         }
         Ok(Entered { changes, advanced, replaced, downgrade })
     }
