@@ -247,14 +247,8 @@ impl Consumer {
         let request = self.next_beat();
         self.remember(Past { id: self.id.clone(), epoch: self.epoch, request: request.clone() });
         let sent = self.now();
-        let number = self.group.number;
-        self.revokes_since.get_or_insert(sent);
-        let until = self.counts_until();
-        let floor = {
-            let mut model = self.client.model();
-            model.readers.counts_until(number, self.index, until);
-            model.readers.highest(number)
-        };
+        self.may_have_to_revoke(sent);
+        let floor = self.client.model().readers.highest(self.group.number);
         let silent_since = self.contact;
         if self.epoch == 0 {
             self.is_free = false;
@@ -270,6 +264,14 @@ impl Consumer {
             error => self.refused("a heartbeat", error).await,
         }
         Ok(())
+    }
+
+    /// From now on it may have to give something back, and has its rebalance timeout for that, for
+    /// what it sends may be decided before it hears of it.
+    pub(super) fn may_have_to_revoke(&mut self, now: MonoTime) {
+        self.revokes_since.get_or_insert(now);
+        let until = self.counts_until();
+        self.client.model().readers.counts_until(self.group.number, self.index, until);
     }
 
     /// Version 0 knows no patterns.

@@ -196,7 +196,7 @@ impl Consumer {
     }
 
     /// Its last heartbeat arrives twice, and nobody hears what the second one is told. What it says
-    /// is so still.
+    /// is so still; but from then on it may have to give something back.
     async fn repeat(&mut self) -> io::Result<()> {
         let Some(past) = self.past.back() else { return Ok(()) };
         let request = past.request.clone();
@@ -210,6 +210,7 @@ impl Consumer {
             return Ok(());
         }
         (self.is_unsure, self.is_full) = (true, true);
+        self.may_have_to_revoke(self.now());
         self.send_aside(&request).await;
         Ok(())
     }
