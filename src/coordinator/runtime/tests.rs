@@ -145,6 +145,7 @@ fn join() -> Join {
         client_id: "c".into(),
         client_host: "/h".into(),
         unique: "1".to_owned(),
+        consumer_id: "1".to_owned(),
         rebalance_timeout: Duration::from_secs(60),
         session_timeout: Duration::from_secs(10),
         protocol_type: "consumer".into(),

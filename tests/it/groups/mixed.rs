@@ -219,6 +219,11 @@ fn a_group_goes_from_one_protocol_to_the_other_and_back() {
     types.sort_unstable();
     assert_eq!(types, [0, 1], "a classic member and one of the consumer protocol");
 
+    // Whom the coordinator names, it names as Kafka does here: by a Uuid in base64.
+    let named = Classic::new().ask_to_join(client);
+    assert_eq!(error(named.error_code), ErrorCode::MemberIdRequired);
+    assert_eq!(named.member_id.len(), 22, "{}", &*named.member_id);
+
     // The broker dies, and both go on.
     node.crash();
     let client = &mut node.connect();

@@ -29,8 +29,10 @@ pub struct Join {
     pub protocol_type: String,
     /// What it supports.
     pub protocols: Protocols,
-    /// A text that no other member has, for the id of a new one.
+    /// A text that no other member has, for the id of a new one: a UUID.
     pub unique: String,
+    /// Another one, the whole id of a new member of a consumer group: 22 characters of base64.
+    pub consumer_id: String,
     /// Whether a new member has to come back with its id (KIP-394).
     pub must_know_id: bool,
     /// Whether it can be told to leave an assignment as it is (KIP-814).

@@ -50,7 +50,7 @@ impl GroupShard {
         let id = &request.group;
         let is_new = request.member.is_empty();
         let member: MemberId =
-            if is_new { request.unique.as_str().into() } else { request.member.clone() };
+            if is_new { request.consumer_id.as_str().into() } else { request.member.clone() };
         if let Err(error) = self.may_join_consumers(request, &member) {
             return refuse(ticket, error, "", out);
         }

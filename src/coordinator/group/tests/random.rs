@@ -136,6 +136,7 @@ impl Run {
             protocol_type: "consumer".to_owned(),
             protocols: Protocols(protocols.split(',').map(named).collect()),
             unique: self.unique.to_string(),
+            consumer_id: self.unique.to_string(),
             must_know_id: self.dice.chance(70),
             can_skip_assignment: self.dice.chance(50),
         };

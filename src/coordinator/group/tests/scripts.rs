@@ -165,6 +165,7 @@ impl Script {
             protocol_type: get("type", "consumer"),
             protocols: Protocols(protocols),
             unique: self.members.to_string(),
+            consumer_id: self.members.to_string(),
             must_know_id: version >= 4,
             can_skip_assignment: version >= 9,
         };

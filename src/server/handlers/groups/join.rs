@@ -56,6 +56,7 @@ pub fn handle(services: &Services, request: Incoming<'_>) -> Decoded<Reply> {
     let unique = services.runtime.entropy().uuid();
     let join = Join {
         unique: uuid::Uuid::from_bytes(unique.0).to_string(),
+        consumer_id: unique.to_string(),
         must_know_id: version >= KNOWN_IDS_FROM,
         can_skip_assignment: version >= SKIPPED_ASSIGNMENTS_FROM,
         client_id: header.client_id.to_string(),
@@ -99,6 +100,7 @@ fn wanted(body: JoinGroupRequest, version: i16) -> Join {
                 .collect(),
         ),
         unique: String::new(),
+        consumer_id: String::new(),
         must_know_id: false,
         can_skip_assignment: false,
     }

@@ -109,6 +109,7 @@ impl Client {
             protocol_type: "consumer".to_owned(),
             protocols: Protocols(vec![("range".to_owned(), written(&about, 3))]),
             unique: unique.to_string(),
+            consumer_id: unique.to_string(),
             must_know_id: false,
             can_skip_assignment: true,
         }
