@@ -209,19 +209,7 @@ fn what_is_of_a_transaction_goes_alone_and_is_refused_alone() {
         let log = Log::default();
         let groups = start(&runtime, config(&[]), Box::new(log.clone()));
         groups.lead(TOPIC, 1, &[(PartitionId(0), LeaderEpoch(0))]);
-        let transaction = Transaction {
-            producer_id: ProducerId(7),
-            producer_epoch: ProducerEpoch(1),
-            verified: true,
-            guard: None,
-        };
-        let end = TransactionEnd {
-            producer_id: ProducerId(7),
-            producer_epoch: ProducerEpoch(2),
-            commit: true,
-            coordinator_epoch: 3,
-            transaction_version: 2,
-        };
+        let (transaction, end) = in_transaction();
         log.0.lock().unwrap().refuses = Some(ErrorCode::InvalidProducerEpoch);
         let first = groups.commit_transactional(commit("t", 5), transaction);
         let behind = groups.commit_offsets(commit("t", 6));
@@ -305,6 +293,24 @@ fn groups_are_where_kafka_puts_them() {
     assert_eq!(partition_of("hello", 50), PartitionId(99_162_322 % 50));
 }
 
+/// A transaction, and its end.
+fn in_transaction() -> (Transaction, TransactionEnd) {
+    let transaction = Transaction {
+        producer_id: ProducerId(7),
+        producer_epoch: ProducerEpoch(1),
+        verified: true,
+        guard: None,
+    };
+    let end = TransactionEnd {
+        producer_id: ProducerId(7),
+        producer_epoch: ProducerEpoch(2),
+        commit: true,
+        coordinator_epoch: 3,
+        transaction_version: 2,
+    };
+    (transaction, end)
+}
+
 #[test]
 fn a_shard_that_is_not_here_says_so() {
     in_world(|runtime| async move {
@@ -318,6 +324,10 @@ fn a_shard_that_is_not_here_says_so() {
         let refused = Err(ErrorCode::NotCoordinator);
         assert_eq!(beat(&groups), refused);
         assert_eq!(groups.commit_offsets(commit("t", 5)).await, refused.map(|()| Vec::new()));
+        let (pending, end) = in_transaction();
+        let in_transaction = groups.commit_transactional(commit("t", 5), pending).await;
+        assert_eq!(in_transaction, refused.map(|()| Vec::new()));
+        assert_eq!(groups.end_transaction(PartitionId(0), end).await, refused);
         assert_eq!(groups.delete(&group).await, refused);
         assert_eq!(groups.delete_offsets(&group, &[]).await, refused.map(|()| Vec::new()));
         assert_eq!(groups.read(&group, |_| ()), refused);

@@ -9,10 +9,11 @@ use ottla_types::{
     ErrorCode, LeaderEpoch, Offset, PartitionId, ProducerEpoch, ProducerId, TopicName, Uuid,
 };
 
+use super::whole::{begin, end_request};
 use super::{End, abort, believing, commit, end_in};
 use crate::client::Client;
 use crate::groups::{commit_request, find_coordinator_of, offset_fetch_request};
-use crate::node::{fresh, wait_until};
+use crate::node::{Setup, fresh, wait_until};
 use crate::requests::{Topic, create, error};
 
 const OFFSETS: &str = "__consumer_offsets";
@@ -122,6 +123,35 @@ fn offsets_count_when_the_marker_comes() {
     let client = &mut node.connect();
     assert_eq!(fetch(client, &group, &topic, true), (ErrorCode::None, 5));
     node.stop();
+}
+
+#[test]
+fn the_partition_of_a_group_is_added_by_a_commit() {
+    let node = Setup::new().start();
+    let client = &mut node.connect();
+    let (group, topic) = (fresh("g"), create(client, &fresh("t"), 1, &[]));
+    find_coordinator_of(client, &group);
+    let mut producer = begin(client, "tx");
+    for offset in [1, 2] {
+        let asked = request(&group, &topic.name, producer, offset);
+        wait_until("the offset is committed", || {
+            match commit_in(client, 5, &asked) {
+                ErrorCode::None => true,
+                // Its coordinators begin, or the transaction before has not ended everywhere.
+                ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::ConcurrentTransactions => false,
+                other => panic!("{offset}: {other}"),
+            }
+        });
+        assert_eq!(fetch(client, &group, &topic, true).0, ErrorCode::UnstableOffsetCommit);
+        let ended = client.call(5, &end_request("tx", producer, true));
+        assert_eq!(error(ended.error_code), ErrorCode::None, "{offset}");
+        producer = (ended.producer_id.0, ended.producer_epoch);
+        wait_until("the offset counts", || {
+            fetch(client, &group, &topic, true) == (ErrorCode::None, offset)
+        });
+    }
 }
 
 #[test]

@@ -2,12 +2,14 @@
 //! committed (KIP-98).
 //!
 //! Versions: 0-5. 2 leader epochs, 3 members (KIP-447), 4 `TRANSACTION_ABORTABLE`, 5 the group's
-//! partition becomes part of the transaction by this (KIP-890).
+//! partition becomes part of the transaction by this (KIP-890). 6, ids of topics and epochs of
+//! members (KIP-1319), is read, and not shown: Kafka 4.4 has it, 4.3 has not, and what is shown are
+//! the versions of one release.
 //! - As a batch of a transaction ([`crate::handlers::produce`]), the first one of a transaction in
 //!   the group's partition is written when the transaction's coordinator knows of it.
 //! - The answer comes when the offsets are in the log; nobody is told of them before the
 //!   transaction ends.
-//! - In a transaction a stale epoch of a consumer group's member is told as `ILLEGAL_GENERATION`.
+//! - A stale epoch of a consumer group's member is told as `ILLEGAL_GENERATION`.
 //!
 //! Errors: `TRANSACTIONAL_ID_AUTHORIZATION_FAILED`, `GROUP_AUTHORIZATION_FAILED`,
 //! `TOPIC_AUTHORIZATION_FAILED`, `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_GROUP_ID`,
