@@ -65,14 +65,19 @@ impl GroupShard {
         self.timers.set(TimerKey::Heartbeat(id.clone(), member.clone()), deadline);
     }
 
-    /// After a load the sessions of all members begin anew. A group above its size loses some.
+    /// After a load the sessions of all members begin anew. A group above its size loses some; one
+    /// that went back to the classic protocol shares anew what the last consumer had.
     pub(super) fn await_all_members(&mut self, now: Now, out: &mut Effects) {
-        let groups = self.classic.values().map(|group| (group.id().clone(), group.members().ids()));
-        for (id, members) in groups.collect::<Vec<_>>() {
+        let size_max = self.config.size_max;
+        let groups = self.classic.values().map(|group| {
+            let rebalances = group.has_to_rebalance() || group.members().len() > size_max;
+            (group.id().clone(), group.members().ids(), rebalances)
+        });
+        for (id, members, rebalances) in groups.collect::<Vec<_>>() {
             for member in &members {
                 self.keep_alive(now, &id, member);
             }
-            if members.len() > self.config.size_max {
+            if rebalances {
                 self.prepare_rebalance(now, &id, out);
             }
         }

@@ -77,6 +77,8 @@ pub struct ClassicGroup {
     /// The protocol that was chosen in this generation.
     protocol: Option<String>,
     leader: Option<MemberId>,
+    /// Whether a load found it without a leader: its members have to share anew.
+    has_to_rebalance: bool,
     members: Members,
     /// Ids that were given out to members that are to come back with them (KIP-394).
     pending_join: BTreeSet<MemberId>,
@@ -105,6 +107,7 @@ impl ClassicGroup {
             protocol_type: None,
             protocol: None,
             leader: None,
+            has_to_rebalance: false,
             members: Members::default(),
             pending_join: BTreeSet::new(),
             pending_sync: BTreeSet::new(),
@@ -142,8 +145,10 @@ impl ClassicGroup {
             group.members.add(Member::loaded(member, value.protocol.as_deref().unwrap_or("")));
         }
         group.protocol = value.protocol;
+        let value_has_no_leader = value.leader.is_none();
         let leader = value.leader.map(|leader| MemberId::from(leader.as_str()));
         group.leader = leader.filter(|leader| group.members.get(leader).is_some());
+        group.has_to_rebalance = value_has_no_leader && !group.members.is_empty();
         if group.leader.is_none() {
             group.leader = group.members.iter().next().map(|member| member.id.clone());
         }
@@ -176,6 +181,11 @@ impl ClassicGroup {
             members: self.members.iter().map(member).collect(),
             ..GroupMetadataValue::default()
         }
+    }
+
+    /// Whether a load found that its members have to share anew.
+    pub(in crate::group) fn has_to_rebalance(&self) -> bool {
+        self.has_to_rebalance
     }
 
     /// Its id.

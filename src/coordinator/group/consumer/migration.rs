@@ -273,7 +273,7 @@ impl GroupShard {
     pub(super) fn downgrade_records(
         &self,
         id: &GroupId,
-        group: &ClassicGroup,
+        downgrade: &Downgrade,
         replaced: Option<(&MemberId, &MemberId)>,
     ) -> Vec<Change> {
         let renamed = |member: &MemberId| match replaced {
@@ -284,7 +284,11 @@ impl GroupShard {
         let gone = records::no_group_of(&self.consumers, id, &ids);
         let mut changes: Vec<Change> =
             gone.into_iter().map(|record| Change::Consumer(Box::new(record))).collect();
-        let value = group.to_record(|member| member.assignment.clone());
+        let mut value = downgrade.group.to_record(|member| member.assignment.clone());
+        if downgrade.rebalances {
+            // So another coordinator knows what is due.
+            value.leader = None;
+        }
         changes.push(Change::Group(id.clone(), value));
         changes
     }

@@ -123,7 +123,7 @@ impl GroupShard {
             let by = (&**last, &advanced.member);
             let made = self.downgraded_with(now, id, advanced.epoch, by);
             let renamed = Some((&last.id, &advanced.member.id));
-            changes.extend(self.downgrade_records(id, &made.group, renamed));
+            changes.extend(self.downgrade_records(id, &made, renamed));
             downgrade = Some(made);
         }
         Ok(Entered { changes, advanced, replaced, downgrade })
@@ -334,7 +334,7 @@ impl GroupShard {
     ) {
         if let Some(downgrade) = self.downgraded_without(now, id, gone) {
             let ids: Vec<MemberId> = self.consumers.members(id).map(|it| it.id.clone()).collect();
-            let changes = self.downgrade_records(id, &downgrade.group, None);
+            let changes = self.downgrade_records(id, &downgrade, None);
             self.write(&changes, then, out);
             return self.become_classic(now, id, (downgrade, &ids), out);
         }
