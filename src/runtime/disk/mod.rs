@@ -174,6 +174,13 @@ impl Disk {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = Path::new(&temporary);
+        // What a power cut left of an earlier one goes as a file: if it was only emptied and
+        // written to, without a sync, the next power cut could bring its content back, under the
+        // new name.
+        match self.remove_file(temporary) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
         let file = self.open(temporary, OpenMode::Truncate)?;
         if let Err(error) = file.write_all_at(&mut [IoSlice::new(bytes)], 0) {
             if error.kind() == io::ErrorKind::StorageFull {

@@ -57,6 +57,24 @@ fn a_power_cut_keeps_what_was_synced_and_may_lose_the_rest() {
 }
 
 #[test]
+fn a_file_that_is_replaced_never_comes_back_as_an_older_one() {
+    for seed in 0..200 {
+        in_world(seed, async |world| {
+            let node = world.node("a");
+            // What an earlier power cut left of a replacement, whole.
+            write(&node, "/f.tmp", b"older", true);
+            let disk = Runtime::simulated(&node).disk().clone();
+            disk.sync_dir(Path::new("/"), SyncPoint::SegmentDir).unwrap();
+            disk.write_atomically(Path::new("/f"), b"newer", None, None).unwrap();
+            disk.sync_dir(Path::new("/"), SyncPoint::SegmentDir).unwrap();
+            node.crash(true).await;
+            let found = read(&node, "/f").expect("its name was synced");
+            assert_ne!(found, b"older", "seed {seed}");
+        });
+    }
+}
+
+#[test]
 fn kill_keeps_the_page_cache_and_frees_the_lock() {
     in_world(1, async |world| {
         let node = world.node("a");
