@@ -18,6 +18,7 @@ mod group_cluster;
 mod group_logs;
 mod listeners;
 mod metrics;
+mod parts;
 mod protections;
 mod publisher;
 mod settings;
@@ -28,6 +29,7 @@ mod topic_configs;
 mod transactions;
 
 pub use format::FormatError;
+pub use parts::{LogsHook, MarkersHook, NodeParts};
 pub use protections::Unprotected;
-pub use start::{GroupLogsHook, NodeParts, Stopped, run};
+pub use start::{Stopped, run};
 pub use start_error::StartError;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ottla_config::NodeConfig;
-use ottla_coordinator::runtime::LogPort;
 use ottla_coordinator::{Groups, ProducerIds, Transactions};
 use ottla_metadata::ImageCell;
 use ottla_metadata::active::Published;
@@ -16,7 +15,7 @@ use ottla_raft::core::{Peer, Request, Response};
 use ottla_raft::driver::{QuorumHandle, Replies, Transport};
 use ottla_replication::{Replicas, Validator};
 use ottla_runtime::{Bound, Plane, Runtime, Task};
-use ottla_security::{AllowAll, Authorizer};
+use ottla_security::Authorizer;
 use ottla_server::{
     ApiVersionsAnswers, Connections, FetchSessions, Identity, InternalTopic, ListenerId, Markers,
     MetadataTopics, RequestMemory, Services, Waiting, Workers, accept, serve_metrics,
@@ -33,6 +32,7 @@ use crate::dirs::Dirs;
 use crate::group_logs::GroupLogs;
 use crate::listeners::{Sockets, announce, bind_all, connections, voter_endpoints};
 use crate::metrics::metrics_of;
+use crate::parts::{LogsHook, MarkersHook, NodeParts};
 use crate::protections::Unprotected;
 use crate::publisher::{OpenLogs, Publisher};
 use crate::settings;
@@ -46,40 +46,12 @@ const QUORUM_CLOSE_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stopped;
 
-/// What a node is made of. Whoever embeds one may put other parts in.
-pub struct NodeParts {
-    /// What it is configured with.
-    pub config: NodeConfig,
-    /// Who decides what clients may do.
-    pub authorizer: Arc<dyn Authorizer>,
-    /// Called once the logs are open, before clients can connect.
-    pub on_open: Box<dyn FnOnce(&Replicas) + Send>,
-    /// Stands between the group coordinator and its logs.
-    pub group_logs: GroupLogsHook,
-}
-
-/// Puts something between the group coordinator and its logs.
-pub type GroupLogsHook = Box<dyn FnOnce(Box<dyn LogPort>) -> Box<dyn LogPort> + Send>;
-
-impl NodeParts {
-    /// The parts of an ordinary node.
-    #[must_use]
-    pub fn new(config: NodeConfig) -> NodeParts {
-        NodeParts {
-            config,
-            authorizer: Arc::new(AllowAll),
-            on_open: Box::new(|_| {}),
-            group_logs: Box::new(|logs| logs),
-        }
-    }
-}
-
 /// Runs a node until it is asked to stop.
 ///
 /// # Errors
 /// Why it did not start, or had to end.
 pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartError> {
-    let NodeParts { config, authorizer, on_open, group_logs } = parts;
+    let NodeParts { config, authorizer, on_open, group_logs, transaction_logs, markers } = parts;
     let config = Arc::new(config);
     for (key, nearest) in &config.unknown_keys {
         let hint = nearest.map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
@@ -99,7 +71,7 @@ pub async fn run(runtime: Runtime, parts: NodeParts) -> Result<Stopped, StartErr
     let termination = node.runtime.clone();
     let stop = async move { termination.termination().await };
     let told = ToldFailures::default();
-    let hooks = Hooks { on_open, group_logs };
+    let hooks = Hooks { on_open, ports: Ports { group_logs, transaction_logs, markers } };
     let watch = DirWatch {
         clock: node.runtime.clock().clone(),
         timeout: node.config.dir_failure_timeout,
@@ -130,7 +102,14 @@ struct Node {
 /// What whoever embeds the node takes part in.
 struct Hooks {
     on_open: Box<dyn FnOnce(&Replicas) + Send>,
-    group_logs: GroupLogsHook,
+    ports: Ports,
+}
+
+/// What stands between the coordinators and what they work with.
+struct Ports {
+    group_logs: LogsHook,
+    transaction_logs: LogsHook,
+    markers: MarkersHook,
 }
 
 /// What is told about log directories.
@@ -164,7 +143,7 @@ impl Node {
         hooks: Hooks,
         stop: impl Future<Output = std::io::Result<()>>,
     ) -> Result<Stopped, StartError> {
-        let followers = self.start_followers(endpoints, dir_events, hooks.group_logs).await;
+        let followers = self.start_followers(endpoints, dir_events, hooks.ports).await;
         let followers = followers.or_else(|error| self.leave_as_found(error))?;
         let services = self.services(&followers);
         let Followers { images, mut broker, open_logs, quorum, .. } = followers;
@@ -266,7 +245,7 @@ impl Node {
         &self,
         endpoints: Vec<VoterEndpoint>,
         dir_events: DirEvents,
-        group_logs: GroupLogsHook,
+        ports: Ports,
     ) -> Result<Followers, StartError> {
         let (events, events_in) = mpsc::unbounded_channel();
         let setup = settings::quorum(&self.config, &self.dirs, &self.cluster_id, endpoints)?;
@@ -279,7 +258,7 @@ impl Node {
         let (to_broker, published_to_broker) = watch::channel(Published::default());
         let setup = self.metadata_setup(events_in, deltas, published_to_controller)?;
         let controller = ottla_metadata::active::start(runtime, &quorum, setup);
-        let (images, groups) = (ImageCell::default(), self.start_groups(group_logs)?);
+        let (images, groups) = (ImageCell::default(), self.start_groups(ports.group_logs)?);
         let identity = self.broker_identity();
         let config = self.config.clone();
         let failures = (dir_events.offline, dir_events.told);
@@ -287,8 +266,9 @@ impl Node {
         let broker =
             Broker::new(runtime, config, controller.clone(), identity, published, failures);
         let producer_ids = Arc::new(ProducerIds::new(broker.producer_id_blocks()));
+        let hooks = (ports.transaction_logs, ports.markers);
         let markers = self.markers(&images, &groups);
-        let transactions = self.start_transactions(markers, producer_ids.clone())?;
+        let transactions = self.start_transactions(hooks, markers, producer_ids.clone())?;
         let (open_logs, open_logs_in) = oneshot::channel();
         let publisher = Publisher {
             node: self.config.node_id,
@@ -327,7 +307,7 @@ impl Node {
         })
     }
 
-    fn start_groups(&self, hook: GroupLogsHook) -> Result<Groups, StartError> {
+    fn start_groups(&self, hook: LogsHook) -> Result<Groups, StartError> {
         let (runtime, replicas) = (self.runtime.clone(), self.replicas.clone());
         let logs = hook(Box::new(GroupLogs { runtime, replicas }));
         let config = self.config.groups.clone();
@@ -345,13 +325,14 @@ impl Node {
 
     fn start_transactions(
         &self,
+        (logs_hook, markers_hook): (LogsHook, MarkersHook),
         markers: Markers,
         producer_ids: Arc<ProducerIds>,
     ) -> Result<Transactions, StartError> {
         let (runtime, replicas) = (self.runtime.clone(), self.replicas.clone());
-        let logs = Box::new(GroupLogs { runtime, replicas });
+        let logs = logs_hook(Box::new(GroupLogs { runtime, replicas }));
         let config = self.config.transactions.clone();
-        let markers = Arc::new(NodeMarkers(markers));
+        let markers = markers_hook(Arc::new(NodeMarkers(markers)));
         let started = Transactions::start(&self.runtime, config, logs, markers, producer_ids);
         started.map_err(StartError::Io)
     }
