@@ -40,13 +40,13 @@ pub struct Stats {
     pub configs: u64,
     /// Commits of offsets that were acknowledged.
     pub commits: u64,
-    /// Joins of members that were acknowledged.
+    /// Joins of members, and beginnings of producers, that were acknowledged.
     pub joins: u64,
     /// Assignments that members were told.
     pub assignments: u64,
     /// Members that learned that they are none any more.
     pub expelled: u64,
-    /// Members that learned that another one took their place.
+    /// Members and producers that learned that another one took their place.
     pub fenced: u64,
     /// Members that found their group full.
     pub kept_out: u64,
@@ -56,8 +56,12 @@ pub struct Stats {
     pub replays: u64,
     /// Records of groups that their log refused.
     pub refusals: u64,
-    /// Groups that settled.
+    /// Groups, and worlds of transactions, that settled.
     pub settled: u64,
+    /// Transactions whose commit was acknowledged.
+    pub txns_committed: u64,
+    /// Transactions whose abort was acknowledged.
+    pub txns_aborted: u64,
     /// Elections won.
     pub elections: u64,
     /// Offsets that compaction was seen to take.
@@ -91,6 +95,8 @@ impl AddAssign for Stats {
         self.replays += other.replays;
         self.refusals += other.refusals;
         self.settled += other.settled;
+        self.txns_committed += other.txns_committed;
+        self.txns_aborted += other.txns_aborted;
         self.elections += other.elections;
         self.compacted += other.compacted;
     }

@@ -24,7 +24,7 @@ struct Args {
     /// Number of seeds.
     #[arg(long, default_value_t = 1)]
     count: u64,
-    /// What to simulate: node, quorum, groups, mixed or all.
+    /// What to simulate: node, quorum, groups, mixed, transactions or all.
     #[arg(long, default_value = "all")]
     workload: String,
     /// Switches the sync of this name off, or plants another mutant of that name.
@@ -33,7 +33,7 @@ struct Args {
     /// Plants each mutant in turn and tells which seed notices.
     #[arg(long)]
     mutants: bool,
-    /// The same of those that stand for bugs of the group coordinator and the cleaner.
+    /// The same of those that stand for bugs of the coordinators and the cleaner.
     #[arg(long)]
     bugs: bool,
     /// Prints every event.

@@ -113,6 +113,72 @@ impl Lie {
     }
 }
 
+/// A bug of transactions that Apache Kafka had; what it makes of a world is done around the
+/// product: to its logs, its config, its disk, what its clients send, and what they hear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TxnBug {
+    /// Readers of what is committed are given everything below the high watermark.
+    ReadsToHighWatermark,
+    /// A partition takes a batch of which the coordinator knows nothing.
+    NotVerified,
+    /// The end of a transaction leaves its producer the epoch that it had.
+    EpochNotRaised,
+    /// The end of a transaction is taken from a producer of any epoch.
+    EndOfAnyEpoch,
+    /// The next transaction may begin before the markers of the last one are written.
+    CompleteBeforeMarkers,
+    /// An abort of nothing raises the epoch, and its producer does not hear of it.
+    EmptyAbortFences,
+    /// A transaction whose producer has used its epochs up never ends.
+    UsedUpEpochsHang,
+    /// The coordinator answers by what it remembers, and not by what it has kept.
+    EpochInMemoryOnly,
+    /// A partition takes a batch that is not a producer's first one as its first one.
+    FirstSequenceNotZero,
+    /// A snapshot of producers is of an older state than its name says.
+    ProducersOfBefore,
+    /// A coordinator that loads a transaction that ends, forgets to end it.
+    PreparedForgotten,
+    /// A group is loaded with an older offset than that of its last transaction.
+    OffsetsRegress,
+}
+
+impl TxnBug {
+    /// All of them.
+    pub const ALL: &'static [TxnBug] = &[
+        TxnBug::ReadsToHighWatermark,
+        TxnBug::NotVerified,
+        TxnBug::EpochNotRaised,
+        TxnBug::EndOfAnyEpoch,
+        TxnBug::CompleteBeforeMarkers,
+        TxnBug::EmptyAbortFences,
+        TxnBug::UsedUpEpochsHang,
+        TxnBug::EpochInMemoryOnly,
+        TxnBug::FirstSequenceNotZero,
+        TxnBug::ProducersOfBefore,
+        TxnBug::PreparedForgotten,
+        TxnBug::OffsetsRegress,
+    ];
+
+    /// Its name, with the issue of Kafka's that it was.
+    fn name(self) -> &'static str {
+        match self {
+            TxnBug::ReadsToHighWatermark => "reads-to-high-watermark-9807",
+            TxnBug::NotVerified => "not-verified-14402",
+            TxnBug::EpochNotRaised => "epoch-not-raised-kip-890",
+            TxnBug::EndOfAnyEpoch => "end-of-any-epoch-9600",
+            TxnBug::CompleteBeforeMarkers => "complete-before-markers-18575",
+            TxnBug::EmptyAbortFences => "empty-abort-fences-18464",
+            TxnBug::UsedUpEpochsHang => "used-up-epochs-hang-20090",
+            TxnBug::EpochInMemoryOnly => "epoch-in-memory-only-9666",
+            TxnBug::FirstSequenceNotZero => "first-sequence-not-zero-18202",
+            TxnBug::ProducersOfBefore => "producers-of-before-12153",
+            TxnBug::PreparedForgotten => "prepared-forgotten-19862",
+            TxnBug::OffsetsRegress => "offsets-regress-15755",
+        }
+    }
+}
+
 /// What is wrong around the cleaner of logs, so that it does what it would do by itself if it had
 /// the bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,6 +213,8 @@ pub enum Mutant {
     Lie(Lie),
     /// The cleaner does what it should not.
     Cleaner(CleanerBug),
+    /// Something of transactions is as it once was in Kafka.
+    Txn(TxnBug),
 }
 
 impl Mutant {
@@ -159,10 +227,11 @@ impl Mutant {
         all
     }
 
-    /// Those that stand for bugs of the group coordinator and the cleaner of logs.
+    /// Those that stand for bugs of the coordinators and the cleaner of logs.
     pub fn bugs() -> impl Iterator<Item = Mutant> {
         let cleaner = CleanerBug::ALL.iter().copied().map(Mutant::Cleaner);
-        Lie::ALL.iter().copied().map(Mutant::Lie).chain(cleaner)
+        let txn = TxnBug::ALL.iter().copied().map(Mutant::Txn);
+        Lie::ALL.iter().copied().map(Mutant::Lie).chain(cleaner).chain(txn)
     }
 
     /// Whether a workload can notice it.
@@ -171,6 +240,7 @@ impl Mutant {
         match self {
             Mutant::Lie(lie) => workload == lie.workload(),
             Mutant::Cleaner(_) => workload == Workload::Node,
+            Mutant::Txn(_) => workload == Workload::Transactions,
             Mutant::Ignored(_) | Mutant::RecoveryPointFirst => {
                 matches!(workload, Workload::Node | Workload::Quorum)
             }
@@ -185,6 +255,7 @@ impl Mutant {
             Mutant::RecoveryPointFirst => RECOVERY_POINT_FIRST,
             Mutant::Lie(lie) => lie.name(),
             Mutant::Cleaner(bug) => bug.name(),
+            Mutant::Txn(bug) => bug.name(),
         }
     }
 
@@ -210,6 +281,14 @@ impl Mutant {
         }
     }
 
+    /// What is wrong of transactions.
+    pub(crate) fn txn_bug(self) -> Option<TxnBug> {
+        match self {
+            Mutant::Txn(bug) => Some(bug),
+            _ => None,
+        }
+    }
+
     /// Gives a disk this fault.
     pub(crate) fn plant(self, faults: &mut DiskFaults) {
         match self {
@@ -220,7 +299,7 @@ impl Mutant {
                 let order = (SyncPoint::SegmentData, SyncPoint::OffsetCheckpointFile);
                 faults.late_sync = Some(order);
             }
-            Mutant::Lie(_) | Mutant::Cleaner(_) => {}
+            Mutant::Lie(_) | Mutant::Cleaner(_) | Mutant::Txn(_) => {}
         }
     }
 }

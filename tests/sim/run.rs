@@ -25,12 +25,19 @@ pub enum Workload {
     Groups,
     /// The same, of groups whose members speak both protocols.
     Mixed,
+    /// A broker and the transactions of its clients.
+    Transactions,
 }
 
 impl Workload {
     /// All of them.
-    pub const ALL: &'static [Workload] =
-        &[Workload::Node, Workload::Quorum, Workload::Groups, Workload::Mixed];
+    pub const ALL: &'static [Workload] = &[
+        Workload::Node,
+        Workload::Quorum,
+        Workload::Groups,
+        Workload::Mixed,
+        Workload::Transactions,
+    ];
 
     /// Its name on the command line.
     #[must_use]
@@ -40,6 +47,7 @@ impl Workload {
             Workload::Quorum => "quorum",
             Workload::Groups => "groups",
             Workload::Mixed => "mixed",
+            Workload::Transactions => "transactions",
         }
     }
 }
@@ -100,6 +108,7 @@ async fn live(seed: u64, settings: &Settings) -> Outcome {
             Workload::Quorum => crate::quorum::run(&world, &findings, settings.mutant).await,
             Workload::Groups => crate::groups::run(&world, &findings, settings, false).await,
             Workload::Mixed => crate::groups::run(&world, &findings, settings, true).await,
+            Workload::Transactions => crate::transactions::run(&world, &findings, settings).await,
         }
     };
     tokio::select! {

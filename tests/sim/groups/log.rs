@@ -40,6 +40,11 @@ impl Weather {
         *self.0.lock().expect("two numbers") = Now { delay_ms_max, refused_percent };
     }
 
+    /// How many of a hundred records are refused.
+    pub fn refused_percent(&self) -> u64 {
+        self.now().refused_percent
+    }
+
     fn now(&self) -> Now {
         *self.0.lock().expect("two numbers")
     }

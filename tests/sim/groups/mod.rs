@@ -12,7 +12,7 @@
 
 mod consumer;
 mod forgetful;
-mod log;
+pub mod log;
 mod member;
 mod plan;
 mod promises;

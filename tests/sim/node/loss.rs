@@ -13,15 +13,13 @@ use ottla_runtime::{Disk, OpenMode, Runtime};
 use ottla_storage::{PartitionMetadata, SegmentFile};
 use ottla_types::{PartitionId, TopicIdPartition};
 
-use super::plan::{Plan, Retention};
 use crate::dice::Dice;
 use crate::findings::Findings;
 
-/// Takes some files away in the directories of partitions.
-pub fn lose_indexes(machine: &SimNode, dice: &Dice, plan: &Plan, findings: &Findings) {
+/// Takes some files away in the directories of partitions; of snapshots only where nothing was
+/// deleted: what is known of producers whose records are gone is in snapshots alone.
+pub fn lose_indexes(machine: &SimNode, dice: &Dice, keeps_all: bool, findings: &Findings) {
     let disk = Runtime::simulated(machine).disk().clone();
-    // What is known of producers whose records were deleted is in snapshots alone.
-    let keeps_all = plan.retention == Retention::All && !plan.deletes_records;
     for dir in partition_dirs(&disk, Path::new("/var")) {
         // A directory that cannot be listed loses nothing.
         let Ok(entries) = disk.list(&dir) else { continue };

@@ -14,7 +14,7 @@ mod client;
 mod committer;
 mod compacted;
 mod configs;
-mod loss;
+pub mod loss;
 mod model;
 mod moves;
 mod plan;
@@ -308,12 +308,9 @@ impl Story<'_> {
 
     fn lose_indexes(&self) {
         if self.plan.loses_indexes && self.broker.dice.chance(50) {
-            loss::lose_indexes(
-                &self.broker.machine,
-                &self.broker.dice,
-                &self.plan,
-                self.broker.findings,
-            );
+            let keeps_all = self.plan.keeps_all();
+            let (machine, dice) = (&self.broker.machine, &self.broker.dice);
+            loss::lose_indexes(machine, dice, keeps_all, self.broker.findings);
         }
     }
 

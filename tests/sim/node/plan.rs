@@ -118,6 +118,11 @@ impl Plan {
         }
     }
 
+    /// Whether nothing is ever deleted.
+    pub fn keeps_all(&self) -> bool {
+        self.retention == Retention::All && !self.deletes_records
+    }
+
     /// How the next process ends.
     pub fn end(&self, dice: &Dice) -> End {
         let power_cut = self.power_cuts && dice.chance(70);
