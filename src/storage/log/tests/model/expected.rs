@@ -90,6 +90,9 @@ pub(super) struct Model {
     pub(super) high_watermark: Offset,
     /// From where a producer's batches count, when not from 0.
     pub(super) known_from: BTreeMap<i64, Offset>,
+    /// Ended transactions that were known when their producer was forgotten: their markers wait
+    /// for the high watermark all the same.
+    pub(super) ended_before: Vec<EndedTransaction>,
 }
 
 impl Model {
@@ -109,6 +112,7 @@ impl Model {
         self.end = self.batches.last().map_or(Offset::ZERO, |batch| batch.header.next_offset());
         self.end = self.end.max(self.start);
         self.known_from.values_mut().for_each(|from| *from = (*from).min(self.end));
+        self.ended_before.retain(|ended| ended.last_offset < self.end);
         self.high_watermark = self.high_watermark.min(self.end);
     }
 
@@ -174,12 +178,20 @@ impl Model {
         self.producers(|id| self.from(id)).0
     }
 
-    /// The last stable offset; with what is known of ended transactions, and with all of them: a
-    /// truncation may forget a producer whose marker is not replicated, and not the marker.
-    pub(super) fn last_stable_offsets(&self) -> [Offset; 2] {
+    /// A producer that was silent for long is forgotten.
+    pub(super) fn forget(&mut self, id: i64) {
+        let ended = self.producers(|id| self.from(id)).1;
+        self.ended_before.extend(ended.into_iter().filter(|ended| ended.producer_id.0 == id));
+        self.known_from.insert(id, self.end);
+    }
+
+    /// The last stable offset; with what is, or was, known of ended transactions, and with all of
+    /// them: a truncation may forget a producer whose marker is not replicated, and not the marker.
+    pub(super) fn last_stable_offsets(&self) -> [Offset; 3] {
         let (producers, ended) = self.producers(|id| self.from(id));
         let all = self.producers(|_| Offset::ZERO).1;
-        [ended, all].map(|ended| self.last_stable_offset(&producers, &ended))
+        let before = [&ended[..], &self.ended_before[..]].concat();
+        [ended, before, all].map(|ended| self.last_stable_offset(&producers, &ended))
     }
 
     fn last_stable_offset(

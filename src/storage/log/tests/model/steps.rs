@@ -234,6 +234,12 @@ impl World {
                 return;
             }
             (Ok(plan @ AppendPlan::Append { .. }), Verdict::Append) => plan,
+            // A producer that began again has come to the sequences of what is forgotten.
+            (Ok(plan @ AppendPlan::Append { .. }), Verdict::Forgotten(_))
+                if self.is_next(&header) =>
+            {
+                plan
+            }
             (planned, expected) => panic!("{planned:?}, and not {expected:?}"),
         };
         let info = self.log().append(plan, batch, epoch, now).expect("the disk is sound");
@@ -254,6 +260,13 @@ impl World {
             .batches
             .iter()
             .any(|batch| batch.header.base_offset == base && of(&batch.header) == of(header))
+    }
+
+    /// Whether a batch follows the last one of its producer.
+    fn is_next(&self, header: &BatchHeader) -> bool {
+        let known = self.model.known().remove(&header.producer_id.0);
+        let last = known.and_then(|known| known.batches.last().copied());
+        last.is_some_and(|last| header.base_sequence == sequence_after(last.1, 1))
     }
 
     fn verdict(&self, header: &BatchHeader) -> Verdict {
@@ -388,13 +401,13 @@ impl World {
     }
 
     pub(super) fn expire(&mut self) -> bool {
-        let (now, end) = (self.now, self.model.end);
+        let now = self.now;
         self.tell("producers expire".to_owned());
         self.has_expired = true;
         self.log().expire_producers(now, EXPIRES_AFTER);
         for (id, known) in self.model.known() {
             if known.open.is_none() && is_expired(known.last_time, now) {
-                self.model.known_from.insert(id, end);
+                self.model.forget(id);
             }
         }
         false
