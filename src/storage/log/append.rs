@@ -240,7 +240,7 @@ impl Log {
         self.note_producer(&header, records)?;
         self.refused_firsts.forget(header.producer_id);
         if header.attributes.is_transactional() {
-            self.verifications.end(header.producer_id);
+            self.verifications.end(&header);
         }
         self.end = header.next_offset();
         Ok(AppendInfo {

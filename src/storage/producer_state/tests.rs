@@ -287,7 +287,7 @@ fn the_first_batch_of_a_transaction_shows_its_guard_and_no_other() {
     assert!(!all.is_guarded(ProducerId(5), None) && !all.is_guarded(ProducerId(6), guard));
     assert_eq!(guard_of(all.begin(first(1, 1, false), &state, now)), guard, "one for all of it");
     // A marker comes in between.
-    all.end(ProducerId(5));
+    all.end(&marker(5, 1, 0, false).0);
     let next = guard_of(all.begin(first(1, 0, false), &state, now));
     assert!(next.is_some() && next != guard && !all.is_guarded(ProducerId(5), guard));
     state.note(&transactional(5, 1, 0, 0), None);
@@ -295,6 +295,26 @@ fn the_first_batch_of_a_transaction_shows_its_guard_and_no_other() {
     assert!(guard_of(all.begin(first(2, 0, false), &state, now)).is_some(), "of another epoch");
     all.expire(Timestamp(1000), Duration::from_secs(1));
     assert!(!all.is_guarded(ProducerId(5), next));
+}
+
+/// KIP-890: the client was told that its transaction is committed, and begins the next one in the
+/// next epoch, before the marker is in the partition.
+#[test]
+fn the_marker_of_the_transaction_before_is_not_the_end_of_the_next_one() {
+    let state = ProducerState::default();
+    for (adds, epoch, is_void) in
+        [(true, 4, false), (true, 5, false), (true, 6, true), (false, 5, true)]
+    {
+        let mut all = Verifications::default();
+        let guard = guard_of(all.begin(first(5, 0, adds), &state, Timestamp(0)));
+        all.end(&marker(5, epoch, 0, false).0);
+        assert_ne!(all.is_guarded(ProducerId(5), guard), is_void, "{adds} {epoch}");
+    }
+    // Its own batch ends the verification, whatever its epoch.
+    let mut all = Verifications::default();
+    let guard = guard_of(all.begin(first(5, 0, true), &state, Timestamp(0)));
+    all.end(&transactional(5, 5, 0, 0));
+    assert!(!all.is_guarded(ProducerId(5), guard));
 }
 
 #[test]

@@ -2,8 +2,12 @@
 //!
 //! ```text
 //!   first batch ──> begin: a guard ──> the coordinator knows of the partition ──> append
-//!                     └─ a marker comes in between: the guard is void
+//!                     └─ its end comes in between: the guard is void
 //! ```
+//! KIP-890: the end of a transaction has a higher epoch than its batches. So the marker of the
+//! transaction before, which may still be on its way when the next one's first batch comes, is not
+//! taken for the end of that one.
+//!
 //! Nothing is written outside of what the coordinator knows of: else nobody would end it. A batch
 //! of an open transaction needs no guard, as a marker would have closed it.
 //!
@@ -81,6 +85,7 @@ impl Verifications {
         if let Some(begun) = self.begun.get_mut(&id) {
             if epoch > begun.epoch {
                 (begun.epoch, begun.lowest_sequence) = (epoch, sequence);
+                begun.adds = adds;
             } else if epoch == begun.epoch {
                 begun.lowest_sequence = begun.lowest_sequence.min(sequence);
             }
@@ -117,8 +122,14 @@ impl Verifications {
     }
 
     /// A batch of the producer's transaction, or its end, was appended.
-    pub fn end(&mut self, producer: ProducerId) {
-        self.begun.remove(&producer);
+    pub fn end(&mut self, appended: &BatchHeader) {
+        let is_of_before = |begun: &Begun| {
+            appended.attributes.is_control() && begun.adds && appended.producer_epoch <= begun.epoch
+        };
+        let id = appended.producer_id;
+        if self.begun.get(&id).is_some_and(|begun| !is_of_before(begun)) {
+            self.begun.remove(&id);
+        }
     }
 
     /// Forgets what began longer than `age_max` ago.
