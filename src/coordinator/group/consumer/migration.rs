@@ -9,6 +9,7 @@
 //! - **Upgrade**: each member becomes one of a consumer group, with the assignment that it has as
 //!   its target; the generation becomes all epochs. Who waits for a join or a sync begins anew.
 //!   What a cooperative member had when it joined, and is to give back, is its own until it has.
+//!   What was to be shared anew still is, also if the first one is a static member that comes back.
 //! - **Downgrade**: what members have becomes their assignments, the group's epoch the generation;
 //!   a rebalance lets them share what the last one had. (Kafka's assignments are the targets; who
 //!   is upgraded again before the rebalance ends would lose what is still read.) A static member
@@ -35,7 +36,7 @@ use super::member::{Assignment, ConsumerMember, MemberState};
 use super::messages::{ConsumerHeartbeat, Refusal};
 use super::records;
 use crate::group::change::Change;
-use crate::group::classic::{ClassicGroup, Member, Protocols};
+use crate::group::classic::{ClassicGroup, Member, Protocols, State};
 use crate::group::effect::{Answer, Effects, Then, Ticket};
 use crate::group::join::refuse;
 use crate::group::{GroupId, GroupShard, MemberId, Now};
@@ -65,7 +66,7 @@ impl GroupShard {
     ) {
         let id = &request.group;
         let (start, mut own) = (self.end, Effects::default());
-        let decided = self.upgraded(id).and_then(|(changes, members)| {
+        let decided = self.upgraded(request).and_then(|(changes, members)| {
             let group = self.classic(id).cloned().expect("it was looked up");
             self.write(&changes, Then::Nothing, &mut own);
             match self.beat(now, request) {
@@ -107,7 +108,11 @@ impl GroupShard {
     }
 
     /// The records of a classic group as a consumer group, and its members.
-    fn upgraded(&self, id: &GroupId) -> Result<(Vec<Change>, Vec<ConsumerMember>), Refusal> {
+    fn upgraded(
+        &self,
+        request: &ConsumerHeartbeat,
+    ) -> Result<(Vec<Change>, Vec<ConsumerMember>), Refusal> {
+        let id = &request.group;
         let group = self.classic(id).expect("looked up before");
         let refuse = |why: &str| {
             let text =
@@ -132,10 +137,14 @@ impl GroupShard {
         let members = with_what_is_given_back(members.map_err(refuse)?);
         let topics = members.iter().flat_map(|member| member.topics.iter().cloned()).collect();
         let hash = metadata_hash(&topics, &*self.cluster);
+        let group_epoch = match forgets_rebalance(group, request) {
+            true => epoch.saturating_add(1),
+            false => epoch,
+        };
         let mut changes = vec![Change::NoGroup(id.clone())];
         let targets = members.iter().map(|it| (&it.id, super::without_epochs(&it.assigned)));
         let all = members.iter().map(|member| records::member(id, member));
-        let all = all.chain([records::epoch(id, epoch, hash)]);
+        let all = all.chain([records::epoch(id, group_epoch, hash)]);
         let all = all.chain(targets.map(|(member, target)| records::target(id, member, &target)));
         let all = all.chain([records::target_epoch(id, epoch, Timestamp(0))]);
         let all = all.chain(members.iter().map(|member| records::current(id, member)));
@@ -311,6 +320,13 @@ impl GroupShard {
             self.prepare_rebalance(now, id, out);
         }
     }
+}
+
+/// Whether nobody would make another assignment after an upgrade, though a rebalance is under way:
+/// a static member that comes back changes nothing.
+fn forgets_rebalance(group: &ClassicGroup, request: &ConsumerHeartbeat) -> bool {
+    let replaces = |instance: &String| group.members().static_member(instance).is_some();
+    group.state() != State::Stable && request.instance.as_ref().is_some_and(replaces)
 }
 
 /// All that a member has, also what it is to give back.
