@@ -16,11 +16,12 @@ mod snapshot;
 mod transaction;
 mod verification;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_protocol::batch::BatchHeader;
 use ottla_types::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use smallvec::SmallVec;
 
 pub use marker::{Marker, MarkerVerdict};
 pub use refused::RefusedFirsts;
@@ -42,8 +43,9 @@ struct AppendedBatch {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Producer {
     epoch: ProducerEpoch,
-    /// Oldest first, at most [`BATCHES_KEPT`].
-    batches: VecDeque<AppendedBatch>,
+    /// Oldest first, at most [`BATCHES_KEPT`]. Most producers of a partition wrote to it once and
+    /// are gone: one batch takes no memory beside this.
+    batches: SmallVec<[AppendedBatch; 1]>,
     last_timestamp: Timestamp,
     /// Epoch of the coordinator that wrote the last marker; -1 before one.
     coordinator_epoch: i32,
@@ -141,7 +143,7 @@ impl ProducerState {
         let active = |(id, producer): (&ProducerId, &Producer)| ActiveProducer {
             id: *id,
             epoch: producer.epoch,
-            last_sequence: producer.batches.back().map(|batch| batch.last_sequence),
+            last_sequence: producer.batches.last().map(|batch| batch.last_sequence),
             last_timestamp: producer.last_timestamp,
             coordinator_epoch: producer.coordinator_epoch,
             transaction_start: producer.transaction_start,
@@ -239,9 +241,9 @@ impl ProducerState {
     fn note_data(&mut self, header: &BatchHeader) {
         let producer = producer_of(&mut self.producers, header);
         if producer.batches.len() == BATCHES_KEPT {
-            producer.batches.pop_front();
+            producer.batches.remove(0);
         }
-        producer.batches.push_back(AppendedBatch {
+        producer.batches.push(AppendedBatch {
             last_sequence: header.last_sequence(),
             last_offset: header.last_offset(),
             offset_delta: header.last_offset_delta,
@@ -300,7 +302,7 @@ impl ProducerState {
     pub fn recall(&mut self, earlier: &ProducerState) {
         // A snapshot gives the last batch the time of the producer, which may be a marker's.
         let last = |producer: &Producer| {
-            producer.batches.back().map(|batch| (batch.last_sequence, batch.last_offset))
+            producer.batches.last().map(|batch| (batch.last_sequence, batch.last_offset))
         };
         for (id, producer) in &mut self.producers {
             if let Some(other) = earlier.producers.get(id)
@@ -331,7 +333,7 @@ impl Producer {
     }
 
     fn expects(&self, sequence: i32) -> bool {
-        match self.batches.back() {
+        match self.batches.last() {
             // Known by a marker only.
             None => sequence == 0,
             Some(last) => sequence == last.last_sequence.wrapping_add(1) & i32::MAX,
@@ -346,7 +348,7 @@ fn producer_of<'a>(
 ) -> &'a mut Producer {
     let producer = producers.entry(header.producer_id).or_insert_with(|| Producer {
         epoch: header.producer_epoch,
-        batches: VecDeque::new(),
+        batches: SmallVec::new(),
         last_timestamp: Timestamp::NONE,
         coordinator_epoch: -1,
         transaction_start: None,

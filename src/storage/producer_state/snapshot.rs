@@ -28,7 +28,7 @@ impl ProducerState {
         writer.u32(0);
         writer.i32(i32::try_from(self.producers.len()).expect("fewer than 2^31 producers"));
         for (id, producer) in &self.producers {
-            let last = producer.batches.back();
+            let last = producer.batches.last();
             writer.i64(id.0);
             writer.i16(producer.epoch.0);
             writer.i32(last.map_or(-1, |batch| batch.last_sequence));
