@@ -78,6 +78,13 @@ fn tests_that_documents_name_are_there() {
     assert_none(&gone.into_iter().map(str::to_owned).collect::<Vec<_>>());
 }
 
+/// Each promise of docs/guarantees.md names tests and scenes that show it.
+#[test]
+fn what_is_promised_is_shown() {
+    let (named, _) = names_of("docs/guarantees.md", "src/coordinator/txn/scripts");
+    assert!(named > 25, "{named}");
+}
+
 /// docs/groups.md and docs/transactions.md say where each scenario of Kafka's tests, and each
 /// request in each state, is looked at: scenes, tests and rows of the oracle that have to be there.
 #[test]

@@ -6,6 +6,7 @@ mod groups;
 mod markers;
 mod readers;
 mod refusals;
+mod torn;
 pub mod whole;
 
 pub use groups::request as txn_commit_request;

@@ -15,8 +15,8 @@ use crate::node::{Setup, fresh, wait_until};
 use crate::requests::{Topic, create, error, text, topic_name};
 
 /// The last version of a producer of the classic protocol, and the first of KIP-890.
-const CLASSIC: i16 = 11;
-const ADDS: i16 = 12;
+pub const CLASSIC: i16 = 11;
+pub const ADDS: i16 = 12;
 
 pub fn id(name: &str) -> TransactionalId {
     TransactionalId(text(name))
@@ -65,7 +65,7 @@ pub fn add_request(name: &str, producer: (i64, i16), topic: &str) -> AddPartitio
 }
 
 /// Adds partition 0, as soon as the transaction before has ended.
-fn add(client: &mut Client, name: &str, producer: (i64, i16), topic: &Topic) {
+pub fn add(client: &mut Client, name: &str, producer: (i64, i16), topic: &Topic) {
     wait_until("the partition is added", || {
         let answer = client.call(3, &add_request(name, producer, &topic.name));
         let told = &answer.results_by_topic_v3_and_below[0].results_by_partition[0];
@@ -89,7 +89,7 @@ pub fn end_request(name: &str, producer: (i64, i16), commit: bool) -> EndTxnRequ
 
 /// Ends a transaction, as soon as nothing else is on its way; the error, and the producer of the
 /// next one.
-fn end(
+pub fn end(
     client: &mut Client,
     version: i16,
     name: &str,
@@ -106,7 +106,7 @@ fn end(
 }
 
 /// Writes a value, with the first sequence number, as soon as the transaction before has ended.
-fn write(
+pub fn write(
     client: &mut Client,
     version: i16,
     name: &str,
@@ -128,7 +128,7 @@ fn write(
 }
 
 /// Waits until committed readers are told these values.
-fn wait_for(client: &mut Client, topic: &Topic, values: &[&str]) {
+pub fn wait_for(client: &mut Client, topic: &Topic, values: &[&str]) {
     wait_until("the values are committed", || texts(&committed(client, topic, 0)) == values);
 }
 
