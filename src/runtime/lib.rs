@@ -17,6 +17,7 @@ pub mod disk;
 mod entropy;
 pub mod metrics;
 pub mod net;
+mod pace;
 mod planes;
 pub mod sim;
 mod sync_point;
@@ -32,6 +33,7 @@ pub use disk::{
 };
 pub use entropy::Entropy;
 pub use net::{Bound, Listener, Net, NewConnection, ReleasedStream, Stream};
+pub use pace::Pace;
 pub use planes::Plane;
 pub use sync_point::SyncPoint;
 pub use task::Task;

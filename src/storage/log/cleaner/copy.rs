@@ -22,12 +22,12 @@ use super::map::KeyMap;
 use super::plan::{SegmentFacts, groups};
 use super::swap::CleanedGroup;
 use super::transactions::Transactions;
-use super::{CleanStats, CleanStep, Round, STEP_BYTES, Source};
+use super::{CleanStats, CleanStep, RECORD_WORK, Round, STEP_BYTES, Source};
 use crate::error::LogError;
 use crate::log::scan::CheckedScanner;
 use crate::log::segment::{Appended, Segment};
 use crate::producer_state::LastRecord;
-use ottla_runtime::SyncPoint;
+use ottla_runtime::{Pace, SyncPoint};
 
 /// The copying under way.
 pub(super) struct Copying {
@@ -42,6 +42,7 @@ pub(super) struct Copying {
     source: usize,
     scanner: Option<CheckedScanner>,
     target: Option<Target>,
+    pace: Pace,
 }
 
 /// A segment that is written.
@@ -69,7 +70,8 @@ impl Copying {
         let facts: Vec<SegmentFacts> = sources.iter().map(|source| source.facts).collect();
         let groups = groups(&facts, round.plan.end, &round.config);
         let (done, first, source) = (0, 0, 0);
-        Copying { map, transactions, groups, done, first, source, scanner: None, target: None }
+        let (scanner, target, pace) = (None, None, Pace::default());
+        Copying { map, transactions, groups, done, first, source, scanner, target, pace }
     }
 
     pub(super) fn latest(&self) -> Offset {
@@ -131,6 +133,7 @@ impl Copying {
             let outcome =
                 outcome.map_err(|error| source.damaged(position, header.base_offset, &error))?;
             self.write(round, &header, batch, outcome, stats)?;
+            self.pace.worked(header.size() as u64);
         }
         let read = scanner.position() - begin;
         stats.read_bytes += read;
@@ -213,6 +216,7 @@ impl Copying {
         }
         let mut choice = Choice {
             map: &mut self.map,
+            pace: &mut self.pace,
             is_control: attributes.is_control(),
             tombstones_go: is_past,
             keyless: 0,
@@ -306,6 +310,7 @@ impl Target {
 /// Says which records of a batch stay.
 struct Choice<'a> {
     map: &'a mut KeyMap,
+    pace: &'a mut Pace,
     is_control: bool,
     tombstones_go: bool,
     keyless: u64,
@@ -317,6 +322,7 @@ impl KeyVisitor for Choice<'_> {
     }
 
     fn record(&mut self, record: KeyedRecord) -> bool {
+        self.pace.worked(RECORD_WORK);
         let is_superseded = self.map.is_superseded(&record);
         if self.is_control || record.offset > self.map.latest {
             return true;

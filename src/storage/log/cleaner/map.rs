@@ -5,11 +5,12 @@
 use ottla_protocol::batch::{
     BATCH_OVERHEAD, BatchHeader, CompactionBuffers, KeyVisitor, KeyedRecord, visit_keys,
 };
+use ottla_runtime::Pace;
 use ottla_types::Offset;
 
 use super::offset_map::{Digester, KeyDigest, OffsetMap};
 use super::transactions::Transactions;
-use super::{Round, STEP_BYTES, Source};
+use super::{RECORD_WORK, Round, STEP_BYTES, Source};
 use crate::error::LogError;
 use crate::log::scan::CheckedScanner;
 
@@ -47,6 +48,7 @@ pub(super) struct Mapping {
     source: usize,
     scanner: Option<CheckedScanner>,
     is_full: bool,
+    pace: Pace,
 }
 
 impl Mapping {
@@ -68,6 +70,7 @@ impl Mapping {
             source: sources.partition_point(|source| source.end <= plan.first_dirty),
             scanner: None,
             is_full: false,
+            pace: Pace::default(),
         }
     }
 
@@ -106,6 +109,7 @@ impl Mapping {
                 Some(Ok(header)) => {
                     let mapped = self.map_batch(&header, scanner.last_batch(&header), buffers);
                     mapped.map_err(|error| source.damaged(position, offset, &error))?;
+                    self.pace.worked(header.size() as u64);
                 }
             }
             if self.is_full {
@@ -139,7 +143,8 @@ impl Mapping {
         } else if !self.transactions.pass_data(header)
             && let Some(map) = &mut self.map
         {
-            let mut keys = Keys { map, first_dirty: self.first_dirty, is_full: false };
+            let pace = &mut self.pace;
+            let mut keys = Keys { map, first_dirty: self.first_dirty, is_full: false, pace };
             visit_keys(header, records, buffers, &mut keys)?;
             self.is_full = keys.is_full;
         }
@@ -155,6 +160,7 @@ struct Keys<'a> {
     map: &'a mut KeyMap,
     first_dirty: Offset,
     is_full: bool,
+    pace: &'a mut Pace,
 }
 
 impl KeyVisitor for Keys<'_> {
@@ -163,6 +169,7 @@ impl KeyVisitor for Keys<'_> {
     }
 
     fn record(&mut self, record: KeyedRecord) -> bool {
+        self.pace.worked(RECORD_WORK);
         let key: KeyDigest = self.map.digester.take();
         if record.offset < self.first_dirty || self.is_full {
             return true;

@@ -47,6 +47,10 @@ use transactions::Transactions;
 /// Bytes of the log that a step reads, about.
 const STEP_BYTES: u64 = 1 << 20;
 
+/// What looking at a record counts for, besides its batch, when others are let go first
+/// ([`ottla_runtime::Pace`]): records of a few bytes are most of the work of their batch.
+const RECORD_WORK: u64 = 256;
+
 /// What a job may use.
 #[derive(Clone, Copy, Debug)]
 pub struct CleanLimits {
