@@ -24,8 +24,10 @@ use super::swap::CleanedGroup;
 use super::transactions::Transactions;
 use super::{CleanStats, CleanStep, RECORD_WORK, Round, STEP_BYTES, Source};
 use crate::error::LogError;
+use crate::log::listing::Listing;
 use crate::log::scan::CheckedScanner;
 use crate::log::segment::{Appended, Segment};
+use crate::names::{SegmentFile, SegmentStage};
 use crate::producer_state::LastRecord;
 use ottla_runtime::{Pace, SyncPoint};
 
@@ -104,6 +106,7 @@ impl Copying {
         };
         if self.target.is_none() {
             if self.done == 0 {
+                round.remove_left()?;
                 // A segment that was swapped before may not have its last name durably: beside a
                 // new one of its base a start would take it for one that is not whole.
                 round.sync_names()?;
@@ -174,10 +177,11 @@ impl Copying {
         group: &[Source],
         stats: &mut CleanStats,
     ) -> Result<CleanStep, LogError> {
-        let mut target = self.target.take().expect("a group has a source");
+        let target = self.target.as_mut().expect("a group has a source");
+        // What fails stays, to be removed with the job.
         target.flush(round, stats)?;
-        let mut segment = target.segment;
-        segment.finish_cleaned()?;
+        target.segment.finish_cleaned()?;
+        let segment = self.target.take().expect("it is whole").segment;
         self.done += 1;
         self.first += group.len();
         self.source = 0;
@@ -249,6 +253,19 @@ fn needs_horizon(
 }
 
 impl Round {
+    /// Removes what a job before this one could not: after a crash a start would take it for a
+    /// part of what this one is about to swap, and all of that for what is not whole.
+    fn remove_left(&self) -> Result<(), LogError> {
+        let failed = |error| LogError::io(&self.dir, error);
+        for name in Listing::read(&self.disk, &self.dir).map_err(failed)?.staged {
+            let (_, _, stage) = SegmentFile::parse_staged(&name).expect("listed as such");
+            if stage == SegmentStage::Cleaned {
+                self.disk.remove_file(&self.dir.join(&name)).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn sync_names(&self) -> Result<(), LogError> {
         let synced = self.disk.sync_dir(&self.dir, SyncPoint::CleanedDir);
         synced.map_err(|error| LogError::io(&self.dir, error))

@@ -397,3 +397,45 @@ fn what_is_as_old_as_it_may_be_is_compacted_however_little_there_is_to_gain() {
         assert!(is_due(&mut log, 501));
     });
 }
+
+#[test]
+fn nothing_of_a_cleaning_that_has_no_room_is_left() {
+    on_disk(async |node| {
+        let mut log = open_small(&node);
+        for round in 0..4 {
+            let value = format!("{round}");
+            put(&mut log, &[(Some("a"), Some(&value)), (Some("b"), Some(&value))]);
+        }
+        let planned = plan(&mut log, None, NOW);
+        // All of it is written when its segment is whole.
+        let limits =
+            CleanLimits { map_bytes: 1_000, load_factor: 1.0, write_bytes: 1_000, secret: (1, 2) };
+        let mut job = log.start_cleaning(planned, limits, NOW).expect("readable");
+        let used = node.disk().used();
+        node.disk().set_faults(|faults| faults.capacity = Some(used));
+        let error = loop {
+            match job.step() {
+                Ok(CleanStep::Working(_)) => {}
+                // Of which nothing is left.
+                Ok(CleanStep::Cleaned(group)) => group.discard().expect("removed"),
+                Ok(CleanStep::Done(..)) => panic!("there is room"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.is_disk_full(), "{error}");
+        job.abandon();
+        let left = || {
+            let files = node.disk().files().into_iter().map(|(path, _)| path);
+            files.filter(|path| path.extension().is_some_and(|it| it == "cleaned")).count()
+        };
+        assert_eq!(left(), 0);
+
+        // Nor when nobody could remove it: a start would take it for a part of what is swapped.
+        node.disk().set_faults(|faults| faults.capacity = None);
+        let stale = Path::new(DIR).join("00000000000000000001.log.cleaned");
+        let disk = Runtime::simulated(&node).disk().clone();
+        disk.write_atomically(&stale, b"x", None, None).expect("written");
+        clean(&mut log, NOW);
+        assert_eq!(left(), 0);
+    });
+}
