@@ -43,6 +43,10 @@ pub(crate) struct CleanerFigures {
     /// When one last looked for work, and how dirty the log was that it found, from 0 to 1.
     pub(crate) looked: Option<MonoTime>,
     pub(crate) dirt: f64,
+    /// For how long a log should have been compacted then, ms; the longest.
+    pub(crate) overdue_ms: u64,
+    /// Cleaners that panicked.
+    pub(crate) dead: usize,
     /// The last round of each cleaner, and how long it took.
     pub(crate) last: BTreeMap<usize, (CleanStats, Duration)>,
 }
@@ -131,6 +135,19 @@ impl Cleaning {
     }
 }
 
+/// Notes a cleaner that ends by a panic.
+struct Alive<'a>(&'a Cleaning);
+
+impl Drop for Alive<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Ok(mut state) = self.0.state.lock()
+        {
+            state.figures.dead += 1;
+        }
+    }
+}
+
 /// Why a cleaning ended early.
 enum Ended {
     /// The partition is gone or offline, its log has changed, or the node stops.
@@ -180,6 +197,7 @@ impl Replicas {
 
     async fn clean_while_wanted(&self, cleaner: usize) {
         let cleaning = &self.shared.cleaning;
+        let _alive = Alive(cleaning);
         let mut config = cleaning.config.subscribe();
         while !cleaning.is_stopped() && !cleaning.ends(cleaner) {
             let backoff = config.borrow_and_update().backoff.max(PAUSE_MIN);
@@ -253,7 +271,10 @@ impl Replicas {
                 }
             }
         });
-        let dirtiest = planned.max_by(|one, other| one.1.cmp_dirt(&other.1));
+        let planned: Vec<_> = planned.collect();
+        let late = planned.iter().map(|(_, plan)| plan.overdue_ms).max();
+        let dirtiest = planned.into_iter().max_by(|one, other| one.1.cmp_dirt(&other.1));
+        state.figures.overdue_ms = late.unwrap_or(0);
         state.figures.looked = Some(self.shared.runtime.clock().now());
         state.figures.dirt = dirtiest.as_ref().map_or(0.0, |(_, plan)| plan.dirty_ratio());
         let dirtiest = dirtiest?;

@@ -20,6 +20,9 @@ impl Replicas {
         readings.tell(&metrics::CLEANER_RECOPY_PERCENT, &[], recopied);
         readings.tell(&metrics::CLEANER_BUFFER_UTILIZATION, &[], 100.0 * fullest);
         readings.tell(&metrics::CLEANER_MAX_CLEAN_TIME, &[], longest.as_secs_f64());
+        let late = figures.overdue_ms as f64 / 1000.0;
+        readings.tell(&metrics::CLEANER_MAX_COMPACTION_DELAY, &[], late);
+        readings.tell(&metrics::CLEANER_DEAD_THREADS, &[], figures.dead as f64);
         readings.tell(&metrics::MAX_DIRTY_PERCENT, &[], 100.0 * figures.dirt);
         if let Some(looked) = figures.looked {
             let since = self.shared.runtime.clock().now().since(looked);

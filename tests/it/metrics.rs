@@ -51,6 +51,7 @@ const OF_GROUPS: &[(&str, f64)] = &[
     ("kafka_server_group_coordinator_metrics_consumer_group_count{state=\"empty\"}", 0.0),
     ("kafka_server_group_coordinator_metrics_num_partitions{state=\"active\"}", 50.0),
     ("kafka_server_group_coordinator_metrics_num_partitions{state=\"failed\"}", 0.0),
+    ("kafka_server_group_coordinator_metrics_event_queue_size", 0.0),
     ("kafka_server_group_coordinator_metrics_group_completed_rebalance_count", 1.0),
     ("kafka_server_group_coordinator_metrics_consumer_group_rebalance_count", 1.0),
     ("kafka_server_group_coordinator_metrics_offset_commit_count", 1.0),
@@ -207,4 +208,6 @@ fn a_log_that_cannot_be_compacted_is_on_the_page() {
     assert!(value(&told, &bytes).is_some_and(|bytes| bytes > 600_000.0), "{told}");
     let since = value(&told, "kafka_log_logcleanermanager_time_since_last_run_ms");
     assert!(since.is_some_and(|ms| ms < 30_000.0), "{told}");
+    assert_eq!(value(&told, "kafka_log_logcleaner_max_compaction_delay_secs"), Some(0.0));
+    assert_eq!(value(&told, "kafka_log_logcleaner_deadthreadcount"), Some(0.0));
 }

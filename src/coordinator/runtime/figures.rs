@@ -42,13 +42,14 @@ impl Groups {
     /// Tells all metrics but those of single groups.
     pub fn tell(&self, readings: &mut Readings) {
         let (mut counts, mut groups) = (GroupCounts::default(), GroupsByState::new());
-        let (mut offsets, mut phases) = (0, [0_u32; 3]);
+        let (mut offsets, mut open, mut phases) = (0, 0, [0_u32; 3]);
         for shard in self.shards.all() {
             // Whoever panicked under the lock has left a shard that nobody serves.
             let Ok(state) = shard.state.lock() else {
                 phases[2] += 1;
                 continue;
             };
+            open += state.open_writes();
             match &state.phase {
                 Phase::Loading => phases[0] += 1,
                 Phase::Gone => phases[2] += 1,
@@ -63,6 +64,7 @@ impl Groups {
         for (state, count) in ["loading", "active", "failed"].into_iter().zip(phases) {
             readings.tell(&metrics::GROUP_PARTITIONS, &[state], f64::from(count));
         }
+        readings.tell(&metrics::EVENT_QUEUE_SIZE, &[], open as f64);
         readings.tell(&metrics::NUM_OFFSETS, &[], offsets as f64);
         tell_groups(&groups, readings);
         counts += self.counts_of_gone();

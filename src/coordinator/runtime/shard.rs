@@ -157,6 +157,11 @@ impl<C: ShardCore> State<C> {
         }
     }
 
+    /// Writes that were decided and are not appended.
+    pub(super) fn open_writes(&self) -> usize {
+        self.open.len()
+    }
+
     /// What is to be done beside the log; the caller does so.
     pub(super) fn take_errands(&mut self) -> Vec<C::Errand> {
         std::mem::take(&mut self.errands)

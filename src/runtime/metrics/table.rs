@@ -68,6 +68,12 @@ pub const GROUP_PARTITIONS: Metric = gauge(
     &["state"],
     "Partitions of `__consumer_offsets` that this node coordinates: loading, active, failed.",
 );
+/// What the coordinators have decided, and nobody has written.
+pub const EVENT_QUEUE_SIZE: Metric = gauge(
+    of_groups("event-queue-size"),
+    &[],
+    "Requests that are decided and wait until their records are appended; Kafka's wait to be decided.",
+);
 /// Longest load.
 pub const PARTITION_LOAD_TIME_MAX: Metric = gauge(
     of_groups("partition-load-time-max"),
@@ -151,6 +157,18 @@ pub const CLEANER_MAX_CLEAN_TIME: Metric = gauge(
     &[],
     "How long the last cleaning of each cleaner took, s; the longest.",
 );
+/// How late compaction is.
+pub const CLEANER_MAX_COMPACTION_DELAY: Metric = gauge(
+    of_cleaner("max-compaction-delay-secs"),
+    &[],
+    "For how long `max.compaction.lag.ms` was over for the oldest record of a log when a cleaner last looked, s; the longest.",
+);
+/// Cleaners that are no more, though they should be.
+pub const CLEANER_DEAD_THREADS: Metric = gauge(
+    of_cleaner("DeadThreadCount"),
+    &[],
+    "Cleaners that ended by a fault of the program; the others go on.",
+);
 /// Logs that cannot be cleaned.
 pub const UNCLEANABLE_PARTITIONS: Metric = gauge(
     of_cleaner_manager("uncleanable-partitions-count"),
@@ -203,6 +221,7 @@ pub const METRICS: &[&Metric] = &[
     &GROUP_COUNT,
     &CONSUMER_GROUP_COUNT,
     &GROUP_PARTITIONS,
+    &EVENT_QUEUE_SIZE,
     &PARTITION_LOAD_TIME_MAX,
     &PARTITION_LOAD_TIME_AVG,
     &COMPLETED_REBALANCE_COUNT,
@@ -220,6 +239,8 @@ pub const METRICS: &[&Metric] = &[
     &CLEANER_RECOPY_PERCENT,
     &CLEANER_BUFFER_UTILIZATION,
     &CLEANER_MAX_CLEAN_TIME,
+    &CLEANER_MAX_COMPACTION_DELAY,
+    &CLEANER_DEAD_THREADS,
     &UNCLEANABLE_PARTITIONS,
     &UNCLEANABLE_BYTES,
     &MAX_DIRTY_PERCENT,

@@ -37,8 +37,8 @@ pub struct Cleanable {
     pub clean_bytes: u64,
     /// Its bytes.
     pub dirty_bytes: u64,
-    /// Whether `max.compaction.lag.ms` has passed for it.
-    pub is_overdue: bool,
+    /// For how long `max.compaction.lag.ms` has been over for its oldest record, ms; 0 if it is not.
+    pub overdue_ms: u64,
 }
 
 impl Cleanable {
@@ -55,7 +55,7 @@ impl Cleanable {
     #[must_use]
     pub fn is_due(&self, config: &TopicConfig) -> bool {
         let is_worth_it = self.dirty_ratio() > config.min_cleanable_ratio;
-        self.dirty_bytes > 0 && (is_worth_it || self.is_overdue)
+        self.dirty_bytes > 0 && (is_worth_it || self.overdue_ms > 0)
     }
 
     /// Which of two logs is dirtier.
@@ -94,11 +94,14 @@ pub(in super::super) fn plan(
         chosen.map(|index| closed[index].size).sum()
     };
     let oldest = now.0.saturating_sub(config.max_compaction_lag.map_or(i64::MAX, millis));
-    let is_overdue = (0..closed.len())
+    let first = (0..closed.len())
         .filter(is_dirty)
         .filter_map(|index| closed[index].first)
-        .any(|first| first.0 > 0 && first.0 < oldest);
-    Cleanable { first_dirty, end, clean_bytes: bytes(false), dirty_bytes: bytes(true), is_overdue }
+        .filter(|first| first.0 > 0)
+        .min();
+    let overdue = first.map_or(0, |first| oldest.saturating_sub(first.0));
+    let overdue_ms = u64::try_from(overdue).unwrap_or(0);
+    Cleanable { first_dirty, end, clean_bytes: bytes(false), dirty_bytes: bytes(true), overdue_ms }
 }
 
 /// Groups neighbours that fit into one segment together: how many are in each group. `end` is

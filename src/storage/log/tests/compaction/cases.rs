@@ -395,6 +395,8 @@ fn what_is_as_old_as_it_may_be_is_compacted_however_little_there_is_to_gain() {
         let is_due = |log: &mut Log, ms| plan(log, None, after(NOW, ms)).is_due(&options.config);
         assert!(!is_due(&mut log, 500));
         assert!(is_due(&mut log, 501));
+        let overdue = |log: &mut Log, ms| plan(log, None, after(NOW, ms)).overdue_ms;
+        assert_eq!([500, 501, 1_700].map(|ms| overdue(&mut log, ms)), [0, 1, 1_200]);
     });
 }
 
