@@ -254,7 +254,7 @@ impl Log {
                 }
                 Some(Ok(header))
                     if self.leaps(&header, bounds.durable)
-                        || !fits(&segment, self.end, &header, &scanner)? =>
+                        || !fits(&segment, (self.end, bounds.durable), &header, &scanner)? =>
                 {
                     break Some("no batch of this segment has its offset".to_owned());
                 }
@@ -346,10 +346,12 @@ impl Log {
 }
 
 /// Whether a batch that begins at or behind `end` can have its offset, which no checksum covers: an
-/// index can hold it, and no sound batch behind it lies in front of it.
+/// index can hold it, and no sound batch behind it lies in front of it. One that ends where
+/// `durable` says needs no witness, and what is behind it is none: a power cut may have left that
+/// without its offset.
 fn fits(
     segment: &Segment,
-    end: Offset,
+    (end, durable): (Offset, Offset),
     header: &BatchHeader,
     scanner: &CheckedScanner,
 ) -> Result<bool, LogError> {
@@ -358,6 +360,7 @@ fn fits(
         return Ok(false);
     }
     // Without a gap in front of it there is nothing to doubt.
-    let next = if header.base_offset > end { scanner.peek()? } else { None };
+    let is_doubted = header.base_offset > end && header.next_offset() != durable;
+    let next = if is_doubted { scanner.peek()? } else { None };
     Ok(next.is_none_or(|next| next.base_offset >= header.next_offset()))
 }

@@ -93,6 +93,15 @@ fn append_many(log: &mut Log, count: std::ops::Range<i32>, records: i32) {
     }
 }
 
+/// As a follower, at a given offset.
+fn append_from_leader(log: &mut Log, base: i64) {
+    let mut batch = Batch::of(1).build();
+    batch.header.base_offset = Offset(base);
+    let plan = log.plan_append(&batch.header, Origin::Leader, Timestamp(0)).expect("accepted");
+    log.append(plan, &batch, EPOCH, Timestamp(0)).expect("appended");
+    log.check();
+}
+
 /// Offsets of the batches from `from` on, as a reader below `end` sees them.
 fn read_bases(log: &mut Log, from: i64, end: i64, bytes_max: u64) -> Vec<i64> {
     let limit = ReadLimit { end: Offset(end), bytes_max, at_least_one: true };

@@ -218,6 +218,26 @@ fn indexes_without_a_segment_go() {
     });
 }
 
+/// A power cut tears what was not synced anywhere, also between a batch's offset and the rest of
+/// it, which its checksum is of.
+#[test]
+fn a_batch_behind_the_durable_ones_says_nothing_of_them_when_its_offset_is_torn() {
+    on_disk(async |node| {
+        let (mut log, _) = open_with(&node, big_segments(), Shutdown::Clean);
+        append(&mut log, &Batch::of(3));
+        append_from_leader(&mut log, 6);
+        let (durable, position) = (log.end(), log.size());
+        append(&mut log, &Batch::of(2));
+        drop(log);
+        let torn = disk(&node).open(&file(0, "log"), OpenMode::ReadWrite).expect("it is there");
+        torn.write_all_at(&mut [IoSlice::new(&[0; 8])], position).expect("written");
+        let unclean = Shutdown::Unclean { recovery_point: durable };
+        let (log, recovered) = try_open(&node, unclean).expect("nothing durable is damaged");
+        assert_eq!(log.end(), durable);
+        assert!(recovered.cut_bytes > 0, "{recovered:?}");
+    });
+}
+
 #[test]
 fn a_file_of_epochs_that_a_power_cut_emptied_is_told_again_by_the_batches() {
     on_disk(async |node| {

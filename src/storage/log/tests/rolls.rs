@@ -37,15 +37,6 @@ fn append_at(log: &mut Log, time: i64, now: i64) {
     log.append(plan, &batch, EPOCH, Timestamp(now)).expect("appended");
 }
 
-/// As a follower, at a given offset.
-fn append_from_leader(log: &mut Log, base: i64) {
-    let mut batch = Batch::of(1).build();
-    batch.header.base_offset = Offset(base);
-    let plan = log.plan_append(&batch.header, Origin::Leader, Timestamp(0)).expect("accepted");
-    log.append(plan, &batch, EPOCH, Timestamp(0)).expect("appended");
-    log.check();
-}
-
 #[test]
 fn a_segment_is_as_old_as_the_times_of_its_records_are_apart() {
     let rolls_of = |times: &[(i64, i64)]| {
