@@ -78,6 +78,8 @@ pub struct Rules {
 #[derive(Default)]
 pub struct History {
     pub rules: Rules,
+    /// `transaction.version` of the cluster, as far as an operator knows who changes it.
+    pub level: Option<i16>,
     /// Whether the topics are there.
     pub is_founded: bool,
     txns: Vec<Txn>,
@@ -163,9 +165,11 @@ impl History {
         self.begun.get(id).copied().unwrap_or(0)
     }
 
-    /// The newest producer of an id is this.
+    /// Somebody has become this producer of an id. Of two who asked at one time, who was answered
+    /// last is not always the newer one; ids and epochs rise.
     pub fn is_now(&mut self, id: &str, producer: (i64, i16)) {
-        self.current.insert(id.to_owned(), producer);
+        let newest = self.current.entry(id.to_owned()).or_insert(producer);
+        *newest = producer.max(*newest);
     }
 
     pub fn current(&self, id: &str) -> Option<(i64, i16)> {

@@ -14,6 +14,7 @@ mod copier;
 mod feeder;
 mod history;
 mod log;
+mod operator;
 mod plan;
 mod post;
 mod producers;
@@ -113,6 +114,9 @@ fn start_clients(client: &Client, plan: &Plan) -> Vec<Task<()>> {
             let copier = Copier::new(session, job, plan.partitions);
             spawn("copier", Box::pin(copier.run()));
         }
+    }
+    if plan.changes_level {
+        client.runtime.spawn(Plane::Control, "operator", operator::run(client.clone()));
     }
     for _ in 0..plan.readers {
         let reader = reading::run(client.clone(), rest::places(plan));

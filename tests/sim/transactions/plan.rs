@@ -71,6 +71,8 @@ pub struct Plan {
     pub expiration_ms: Option<u64>,
     /// Whether ids are loaded with epochs that are nearly used up.
     pub worn: bool,
+    /// Whether an operator lowers and raises `transaction.version`.
+    pub changes_level: bool,
     /// What is wrong in this world.
     pub bug: Option<TxnBug>,
 }
@@ -103,8 +105,10 @@ impl Plan {
             refused_percent_max: dice.pick(&[0, 0, 0, 5, 40]),
             expiration_ms: dice.pick(&[None, None, Some(3_000)]),
             worn: dice.chance(20),
+            changes_level: dice.chance(30),
             bug,
         };
+        plan.changes_level &= bug.is_none();
         match bug {
             Some(TxnBug::UsedUpEpochsHang) => plan.worn = true,
             // Nothing else may excuse it.

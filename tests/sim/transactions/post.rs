@@ -13,7 +13,7 @@ use ottla_runtime::Plane;
 use ottla_test_client::{Connection, encode_request};
 
 use super::requests::is_passing;
-use super::session::{Client, Session, Trouble};
+use super::session::{Client, Session, Speaks, Trouble};
 
 /// Virtual time after which no letter is on its way any more.
 pub const LETTERS_LAST: Duration = Duration::from_secs(8);
@@ -31,6 +31,8 @@ pub struct Letter {
     kind: i16,
     /// The producer that wrote it; none of one that begins.
     sender: Option<(i64, i16)>,
+    /// Whether the end of its transaction guards the next one from it (KIP-890).
+    is_guarded: bool,
 }
 
 impl Session {
@@ -113,7 +115,8 @@ impl Session {
         let name = StrBytes::from_static_str("letter");
         let frame = encode_request(version, 0, &name, request).expect("a request of ours");
         let sender = self.me.as_ref().map(|me| (me.name.id, me.name.epoch));
-        Letter { frame, kind: R::KEY, sender }
+        let is_guarded = self.now == Speaks::Bumping;
+        Letter { frame, kind: R::KEY, sender, is_guarded }
     }
 
     /// The request is lost: for ever, or for a while.
@@ -150,8 +153,7 @@ impl Session {
         }
         let letter = self.past[self.client.dice.below(past) as usize].clone();
         let now = self.me.as_ref().map(|me| (me.name.id, me.name.epoch));
-        let is_unguarded = self.speaks == super::session::Speaks::Classic;
-        if is_unguarded && (now.is_none() || letter.sender == now) {
+        if !letter.is_guarded && (now.is_none() || letter.sender == now) {
             return;
         }
         self.client.findings.count(|stats| stats.replays += 1);

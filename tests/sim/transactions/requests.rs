@@ -11,11 +11,12 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::txn_offset_commit_request::{
     TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
 };
+use kafka_protocol::messages::update_features_request::FeatureUpdateKey;
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, BrokerId, CreateTopicsRequest,
     EndTxnRequest, FetchRequest, FindCoordinatorRequest, GroupId, InitProducerIdRequest,
     OffsetFetchRequest, ProduceRequest, ProducerId, TopicName, TransactionalId,
-    TxnOffsetCommitRequest,
+    TxnOffsetCommitRequest, UpdateFeaturesRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use ottla_protocol::batch::{BatchBuilder, BatchKind};
@@ -172,13 +173,28 @@ impl Name {
     }
 }
 
-/// A producer begins with a transactional id.
-pub fn init(transactional_id: &str, timeout_ms: i32) -> InitProducerIdRequest {
+/// A producer begins with a transactional id, or goes on with it as the producer that it was
+/// (KIP-360).
+pub fn init(
+    transactional_id: &str,
+    timeout_ms: u64,
+    expected: Option<(i64, i16)>,
+) -> InitProducerIdRequest {
+    let (id, epoch) = expected.unwrap_or((-1, -1));
     InitProducerIdRequest::default()
         .with_transactional_id(Some(TransactionalId(text(transactional_id))))
-        .with_transaction_timeout_ms(timeout_ms)
-        .with_producer_id(ProducerId(-1))
-        .with_producer_epoch(-1)
+        .with_transaction_timeout_ms(timeout_ms as i32)
+        .with_producer_id(ProducerId(id))
+        .with_producer_epoch(epoch)
+}
+
+/// Sets `transaction.version`, up or down.
+pub fn set_level(from: i16, to: i16) -> UpdateFeaturesRequest {
+    let update = FeatureUpdateKey::default()
+        .with_feature(StrBytes::from_static_str("transaction.version"))
+        .with_max_version_level(to)
+        .with_upgrade_type(if to >= from { 1 } else { 2 });
+    UpdateFeaturesRequest::default().with_feature_updates(vec![update])
 }
 
 /// Lets the broker see to it that groups (0) or transactions (1) have a place to be kept in.

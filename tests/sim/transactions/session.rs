@@ -58,6 +58,10 @@ pub struct Session {
     pub id: String,
     pub speaks: Speaks,
     pub timeout_ms: u64,
+    /// What it speaks in this transaction: what the cluster lets it.
+    pub(super) now: Speaks,
+    /// The producer that it was, when it is to go on as that.
+    was: Option<(i64, i16)>,
     /// Whether nothing of what it sends is lost or late any more.
     pub is_careful: bool,
     pub(super) connection: Option<Connection>,
@@ -86,7 +90,8 @@ pub(super) struct Me {
 impl Session {
     pub fn new(client: Client, id: String, speaks: Speaks, timeout_ms: u64) -> Session {
         let (connection, me, past) = (None, None, VecDeque::new());
-        Session { client, id, speaks, timeout_ms, is_careful: false, connection, me, past }
+        let (now, was, is_careful) = (speaks, None, false);
+        Session { client, id, speaks, timeout_ms, now, was, is_careful, connection, me, past }
     }
 
     pub(super) fn bug(&self) -> Option<TxnBug> {
@@ -96,7 +101,7 @@ impl Session {
     /// Whether it is to speak the classic protocol: a broker that does not raise epochs makes no
     /// other of KIP-890.
     pub(super) fn is_classic(&self) -> bool {
-        self.speaks == Speaks::Classic || self.bug() == Some(TxnBug::EpochNotRaised)
+        self.now == Speaks::Classic || self.bug() == Some(TxnBug::EpochNotRaised)
     }
 
     /// Whether it has begun.
@@ -110,7 +115,7 @@ impl Session {
 
     /// It forgets everything, as when its process dies.
     pub fn die(&mut self) {
-        (self.me, self.connection) = (None, None);
+        (self.me, self.was, self.connection) = (None, None, None);
     }
 
     /// Begins with its id; whoever had it before is fenced.
@@ -131,6 +136,7 @@ impl Session {
         let is_followed = self.client.model().has_begun(&self.id, ordinal, now);
         self.client.model().is_now(&self.id, (name.id, name.epoch));
         self.client.findings.count(|stats| stats.joins += 1);
+        self.client.findings.note(|| format!("{name:?} begins, the {ordinal}th"));
         self.me = Some(Me {
             name,
             sequences: BTreeMap::new(),
@@ -147,14 +153,21 @@ impl Session {
 
     /// The answer to a request for a producer, and which of all it was.
     async fn initialized(&mut self) -> Result<(InitProducerIdResponse, u64), Trouble> {
-        let request = requests::init(&self.id, self.timeout_ms as i32);
-        let version = self.client.dice.between(2, 5) as i16;
+        let version = self.client.dice.between(3, 5) as i16;
         loop {
+            let request = requests::init(&self.id, self.timeout_ms, self.was);
             let now = self.client.runtime.clock().now();
             let ordinal = self.client.model().begins(&self.id, now);
             let answered = self.attempt::<InitProducerIdRequest>(version, &request).await?;
             match answered {
-                Some(answer) if answer.error_code == code::NONE => return Ok((answer, ordinal)),
+                Some(answer) if answer.error_code == code::NONE => {
+                    self.was = None;
+                    return Ok((answer, ordinal));
+                }
+                // Somebody else has begun; and so does it.
+                Some(answer) if self.was.is_some() && is_fencing(answer.error_code) => {
+                    self.was = None;
+                }
                 Some(answer) if !requests::is_passing(answer.error_code) => {
                     let what = format!("{} cannot begin: error {}", self.id, answer.error_code);
                     self.client.findings.violated(what);
@@ -173,6 +186,8 @@ impl Session {
     /// A transaction begins.
     pub fn open(&mut self) -> TxnNumber {
         let now = self.client.runtime.clock().now();
+        let knows_no_bumps = self.client.model().level.is_some_and(|level| level < 2);
+        self.now = if knows_no_bumps { Speaks::Classic } else { self.speaks };
         let me = self.me();
         (me.is_begun, me.since) = (false, now);
         me.places.clear();
@@ -268,8 +283,10 @@ impl Session {
     fn goes_on_as(&mut self, next: (i64, i16), commit: bool, had_anything: bool) {
         let is_told = !self.is_classic();
         // What a broker that does not raise epochs would leave to the next transaction, stays.
-        let is_guarded = self.speaks == Speaks::Bumping && commit;
+        let is_guarded = self.now == Speaks::Bumping && commit;
         if !is_told && !is_guarded && self.me().is_doubtful {
+            let (id, epoch) = (self.me().name.id, self.me().name.epoch);
+            self.was = self.client.dice.chance(50).then_some((id, epoch));
             self.me = None;
             return;
         }
@@ -315,6 +332,7 @@ impl Session {
             || me.is_doubtful
             || me.is_followed
             || history.begun(&self.id) > me.ordinal
+            || history.current(&self.id) > Some((me.name.id, me.name.epoch))
             || (me.is_begun && now.since(me.since) >= timeout);
         let told = format!("{what} of {:?} is fenced ({error}), and nobody came", me.name);
         drop(history);
