@@ -4,6 +4,8 @@
 //! of trees, recovery) is called from [`crate::Runtime::blocking`]. Every fsync names its
 //! [`SyncPoint`]. Directory listings are sorted, so that nothing depends on a file system's order.
 
+#[cfg(debug_assertions)]
+mod failpoint;
 mod open_files;
 mod real;
 pub(crate) mod sim;
@@ -391,7 +393,14 @@ impl File {
     /// Those of `pwritev(2)`; then any part of the bytes may have been written.
     pub fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         match &self.twin {
-            FileTwin::Real(file) => real::write_all_at(file, slices, offset),
+            FileTwin::Real(file) => {
+                #[cfg(debug_assertions)]
+                failpoint::pass(failpoint::When::Before, file);
+                let written = real::write_all_at(file, slices, offset);
+                #[cfg(debug_assertions)]
+                failpoint::pass(failpoint::When::After, file);
+                written
+            }
             FileTwin::Sim(file) => file.write_all_at(slices, offset),
         }
     }

@@ -1,11 +1,13 @@
 //! Transactions. As partitions see them (batches, markers, readers) the tests are the coordinator:
 //! they write the markers themselves, and partitions are told to believe producers. As clients see
-//! them: `whole`.
+//! them: `whole`. What kills leave of them: `steps`.
 
+mod copying;
 mod groups;
 mod markers;
 mod readers;
 mod refusals;
+mod steps;
 mod torn;
 pub mod whole;
 
