@@ -136,10 +136,11 @@ pub fn reference_page() -> String {
          until then.\n\n\
          Of Kafka's metrics of groups and of the cleaner these are left out: rates\n\
          (`...-rate`) and percentiles over the last half minute (`...-time-ms-p99`), as whoever\n\
-         collects makes better ones of the counts; what its coordinator's threads and their queue of\n\
-         events tell (`thread-idle-ratio-avg`, `event-queue-time-ms-...`), as requests are decided\n\
-         where they are read, and nothing waits in front of that; its cache of buffers; and groups of\n\
-         protocols that are not built (`share-group-...`, `streams-group-...`).\n\n\
+         collects makes better ones of the counts; what its coordinator's threads and their\n\
+         queue of events tell (`thread-idle-ratio-avg`, `event-queue-time-ms-...`), as requests\n\
+         are decided where they are read, and nothing waits in front of that; its cache of\n\
+         buffers; and groups of protocols that are not built (`share-group-...`,\n\
+         `streams-group-...`).\n\n\
          The page is for machines that may know the names of groups and topics: it asks nobody\n\
          who they are. Bind it to an address that only they reach.\n\n\
          | series | MBean | labels | kind | what it tells |\n|---|---|---|---|---|\n",

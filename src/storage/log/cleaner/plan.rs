@@ -37,7 +37,8 @@ pub struct Cleanable {
     pub clean_bytes: u64,
     /// Its bytes.
     pub dirty_bytes: u64,
-    /// For how long `max.compaction.lag.ms` has been over for its oldest record, ms; 0 if it is not.
+    /// For how long `max.compaction.lag.ms` has been over for its oldest record, ms; 0 if it is
+    /// not.
     pub overdue_ms: u64,
 }
 
