@@ -303,7 +303,7 @@ impl Session {
     pub(super) fn took(&mut self, what: &str, error: i16) -> Result<(), Trouble> {
         match error {
             code::NONE => Ok(()),
-            error if is_fencing(error) => {
+            error if is_fencing(error) || is_of_no_transaction(error) => {
                 self.is_fenced(what, error);
                 Err(Trouble::Begin)
             }
@@ -311,8 +311,6 @@ impl Session {
             code::OUT_OF_ORDER_SEQUENCE_NUMBER if self.bug() == Some(TxnBug::EpochNotRaised) => {
                 Err(Trouble::Begin)
             }
-            // It took too long, or somebody has begun in its place; and what became of it is kept.
-            code::INVALID_TXN_STATE | code::TRANSACTION_ABORTABLE => Err(Trouble::Begin),
             other => {
                 let me = self.me().name.clone();
                 self.client.findings.violated(format!("{what} of {me:?} is refused: {other}"));
@@ -404,4 +402,9 @@ impl Session {
     pub fn is_load(&self) -> bool {
         *self.client.phase.borrow() == Phase::Load
     }
+}
+
+/// Whether the transaction is not, or no more, what its producer takes it for.
+fn is_of_no_transaction(error: i16) -> bool {
+    matches!(error, code::INVALID_TXN_STATE | code::TRANSACTION_ABORTABLE)
 }
