@@ -3,8 +3,8 @@
 //!
 //! Each transaction writes the numbers behind the committed position into both partitions of a
 //! topic, and commits the position behind them. So after any crash both partitions hold 0, 1, 2
-//! and so on up to the position, each once and in order; anything else is a record that was lost or
-//! came twice, or a transaction that was torn. What partitions hold is read from their markers
+//! and so on up to the position, each once and in order; anything else is a record that was lost
+//! or came twice, or a transaction that was torn. What partitions hold is read from their markers
 //! here, not from what the node says of aborted transactions.
 
 use std::collections::BTreeMap;
