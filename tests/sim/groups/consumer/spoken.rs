@@ -7,8 +7,9 @@
 //! so, let go of what they are not told any more, and then join again. In front of each stands how
 //! many partitions the topic had when they last looked, so that a topic that grew is shared anew.
 //!
-//! Until when it is certainly a member: a session after its last heartbeat that was answered well
-//! was sent, and no longer than its rebalance timeout after that, for a rebalance may have begun.
+//! Until when it is certainly a member: a session after its last heartbeat that was answered well,
+//! or its join, was sent, and no longer than its rebalance timeout after that, for a rebalance may
+//! have begun.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -48,6 +49,8 @@ pub(super) enum Stage {
     /// It has joined a generation.
     Joined {
         generation: i32,
+        /// When it sent the join.
+        sent: MonoTime,
         /// The highest epoch that was told when a new member joined.
         floor: Floor,
         /// All members, if it leads a classic group.
@@ -229,30 +232,33 @@ impl Consumer {
         }
         let floor = if self.epoch == 0 { floor } else { Floor::default() };
         let leads = leads.then_some(peers);
-        self.spoken.stage = Stage::Joined { generation, floor, leads };
+        self.spoken.stage = Stage::Joined { generation, sent, floor, leads };
     }
 
     async fn sync(&mut self, connection: &mut Connection) -> io::Result<()> {
-        let Stage::Joined { generation, floor, leads } = &self.spoken.stage else { return Ok(()) };
-        let (generation, floor) = (*generation, *floor);
+        let Stage::Joined { generation, sent, floor, leads } = &self.spoken.stage else {
+            return Ok(());
+        };
+        let (generation, joined, floor) = (*generation, *sent, *floor);
         let told = leads.as_ref().map(|peers| self.assign(peers)).unwrap_or_default();
         let version = self.version(0, 3, 5);
         let request = self.me(generation).sync(version, &[]);
         let request = spoken_requests::with_assignments(request, self.group.is_cooperative, told);
-        let (sent, asked) = (self.now(), self.ask());
+        let asked = self.ask();
         let answer = self.call::<SyncGroupRequest>(connection, version, &request).await?;
         match answer.error_code {
             code::NONE => {
                 self.client.model().is_served(&asked);
-                self.synced((sent, generation, floor), &answer.assignment);
+                self.synced((joined, generation, floor), &answer.assignment);
             }
             error => self.refused_spoken("a sync", error).await,
         }
         Ok(())
     }
 
-    /// It knows its assignment, which is in the log.
-    fn synced(&mut self, (sent, generation, floor): (MonoTime, i32, Floor), told: &Bytes) {
+    /// It knows its assignment, which is in the log. In a group that has shared already that is no
+    /// sign of life, with Kafka as well: its session may have begun with its join.
+    fn synced(&mut self, (joined, generation, floor): (MonoTime, i32, Floor), told: &Bytes) {
         self.client.findings.count(|stats| stats.assignments += 1);
         let Some(told) = self.read(told) else {
             let what = format!("{} is told the assignment {told:?}", self.id);
@@ -276,7 +282,7 @@ impl Consumer {
             (self.epoch_before, self.epoch) = (before, generation);
         }
         self.told = told;
-        (self.heard, self.revokes_since) = (Some(sent), Some(sent));
+        (self.heard, self.revokes_since) = (Some(joined), Some(joined));
         (self.is_unsure, self.has_rival) = (false, false);
         if self.owned.is_subset(&self.told) {
             self.owned = self.told.clone();
