@@ -77,6 +77,8 @@ impl World {
         if start > self.model.start {
             assert!(durable <= self.model.start, "{start:?} is the start, {durable:?} was durable");
             self.model.start = start;
+            // Nothing of it may be left behind what was last seen of it.
+            self.model.end = self.model.end.max(start);
         }
     }
 
