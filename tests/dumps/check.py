@@ -17,6 +17,9 @@ DEPTH_MAX = 3
 # without, and groups; and that they are forgotten.
 WRITTEN = {("1", "1"), ("1", "4"), ("1", None), ("2", "3"), ("2", None)}
 
+# And of transactions, from transaction.version 1 on; no test leaves those of before.
+TRANSACTIONS = {("0", "1")}
+
 
 def log_directories(folder, depth=0):
     if (folder / "meta.properties").exists():
@@ -42,7 +45,10 @@ def main():
             kinds = ", ".join(f"{of}/{version} {count}" for (of, version), count
                               in sorted(found.kinds.items(), key=str))
             print(f"dumps: records of groups by type and version: {kinds}")
-            missing = WRITTEN - found.kinds.keys()
+            states = ", ".join(f"version {version} {count}" for (_, version), count
+                               in sorted(found.transactions.items(), key=str))
+            print(f"dumps: records of transactions: {states}")
+            missing = (WRITTEN - found.kinds.keys()) | (TRANSACTIONS - found.transactions.keys())
             if missing:
                 print(f"dumps: FAILED: no test has left records of {missing}")
                 code = 1

@@ -59,12 +59,15 @@ def dump(tool, files, *options, may_have_gaps=lambda path: False):
 
 
 def kinds_of(decoded):
-    """How many records of groups there are of each type and version; "None" is a deletion."""
+    """How many records of groups, or of transactions, there are of each type and version; "None" is a deletion."""
     kinds = collections.Counter()
     for line in decoded.decode().split("\n"):
         if not line.startswith("| offset: ") or "endTxnMarker: " in line:
             continue
         key, _, value = line.partition(" key: ")[2].partition(" payload: ")
+        if key.startswith("transaction_metadata::"):  # the words of Kafka 3.9
+            kinds["0", "of 3.9"] += 1
+            continue
         if not key.startswith('{"type":"'):
             raise Complaint(f"DumpLogSegments cannot decode {line[:300]}")
         version = json.loads(value)["version"] if value.startswith("{") else None
@@ -73,11 +76,11 @@ def kinds_of(decoded):
 
 
 class Found:
-    """What was read: numbers, kinds of records of groups, and the metadata as text."""
+    """What was read: numbers, kinds of records of groups and transactions, and the metadata as text."""
 
     def __init__(self):
         self.logs = self.records = self.beside = 0
-        self.kinds = {}
+        self.kinds, self.transactions = {}, {}
         self.metadata = b""
 
 
@@ -105,6 +108,10 @@ def dump_everything(tool, directories, decodes=True, may_have_gaps=lambda path: 
     groups = [path for path in data if decodes and path.name.startswith("__consumer_offsets-")]
     decoded = dump(tool, files(groups, "log"), "--offsets-decoder", may_have_gaps=may_have_gaps)
     found.kinds = kinds_of(decoded)
+    transactions = [path for path in data if decodes and path.name.startswith("__transaction_state-")]
+    decoded = dump(tool, files(transactions, "log"), "--transaction-log-decoder",
+                   may_have_gaps=may_have_gaps)
+    found.transactions = kinds_of(decoded)
     checkpoints = files(quorum, "checkpoint") if decodes else []
     checkpoints += [file for directory in directories if decodes
                     for file in directory.glob("bootstrap.checkpoint")]

@@ -145,6 +145,8 @@ class Home:
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             "transaction.state.log.num.partitions": "3",
+            # Those that take too long are found soon.
+            "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
             "share.coordinator.state.topic.replication.factor": "1",
             "share.coordinator.state.topic.min.isr": "1",
             "share.coordinator.state.topic.num.partitions": "3",
@@ -155,13 +157,14 @@ class Home:
             "log.retention.ms": "-1",
         }
 
-    def spawn(self, who, command, ready):
+    def spawn(self, who, command, ready, failpoint=None):
         self.serial += 1
         self.served_by = who
         self.output = self.scratch / f"{self.serial}-{who}.log"
         with open(self.output, "wb") as output:
             self.process = subprocess.Popen(
-                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+                list(map(str, command)), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                env=os.environ | ({"OTTLA_FAILPOINT": failpoint} if failpoint else {}))
         deadline = time.monotonic() + START_S
         while not ready():
             check(self.process.poll() is None,
@@ -189,9 +192,10 @@ class Home:
         return [OTTLA, "--config", self.file,
                 *(word for override in overrides for word in ("--override", override))]
 
-    def start_ottla(self, *more):
+    def start_ottla(self, *more, failpoint=None):
+        """With a failpoint, a build with debug assertions ends there by itself."""
         self.spawn("ottla", self.ottla_command("ottla.unprotected.loopback=true", *more),
-                   self.answers)
+                   self.answers, failpoint)
 
     def ottla_refuses(self):
         """What Ottla says when nobody asks for a look without protection."""

@@ -15,6 +15,7 @@ import traceback
 from brokers import Failed, Java, check
 from contents import check_contents
 from control import control
+from ledger import Ledger
 from live import PARTITIONS, Live
 from story import Story
 
@@ -112,13 +113,41 @@ def with_live_groups(story):
     story.figures = {"records": PARTITIONS * live.sent, "metadata": len(stored["image"]["lines"])}
 
 
+def with_live_transactions(story):
+    """Kafka → Ottla → the same Kafka, with producers whose transactions are open or prepared"""
+    home, ledger = story.home, Ledger(story)
+    home.format_kafka()
+    home.start_kafka()
+    try:
+        ledger.start()
+        ledger.loops_go_on()
+        story.stop(story.how)
+        prepared = ledger.prepared()
+        home.start_ottla()
+        ledger.next_broker()
+        if story.how == "kill":
+            ledger.survives_kills()
+        ledger.rest()
+        stored = story.stop(story.how)
+        home.start_kafka()
+        ledger.next_broker()
+        committed = ledger.end()
+        story.no_complaints()
+        story.stop()
+    finally:
+        story.java.ask("txn_end")
+    story.figures = {"records": committed, "metadata": len(stored["image"]["lines"]),
+                     "prepared": len(prepared)}
+
+
 # Each story, and how many log directories it has.
-STORIES = {there_and_back: 1, with_snapshots: 3, the_other_way: 2, with_live_groups: 2}
+STORIES = {there_and_back: 1, with_snapshots: 3, the_other_way: 2, with_live_groups: 2,
+           with_live_transactions: 2}
 CASES = [(story, version, how) for version in VERSIONS for story in STORIES
          for how in ("clean", "kill")]
 CONTROLS = [(control, version, how) for version in VERSIONS for how in ("clean", "kill")]
 SHORT = [(there_and_back, "4.3.1", "clean"), (the_other_way, "4.3.1", "kill"),
-         (with_live_groups, "4.3.1", "kill")]
+         (with_live_groups, "4.3.1", "kill"), (with_live_transactions, "4.3.1", "kill")]
 
 
 def name_of(case):

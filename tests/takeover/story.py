@@ -24,6 +24,8 @@ ALLOWED = [
      "Ottla writes the index of a short segment when it ends; after kill -9 Kafka rebuilds it"),
     (r"Failed to load metadata from __consumer_offsets-\d+ .* is no longer the leader",
      "the leader's epoch rises while Kafka starts after a kill -9, and it loads the groups again"),
+    (r"TxnMarkerSenderThread.*could not be established",
+     "Kafka sends the markers of prepared transactions before it listens"),
     (r"controller event queue overloaded", "about time, not about files: the machine is busy"),
 ]
 # Where DeleteRecords lets one partition of each story begin.

@@ -61,6 +61,15 @@ public final class Main {
             case "members_leave" -> Members.leave(ask);
             case "members_end" -> Members.end();
             case "members" -> Members.look();
+            case "txn_begin" -> Transactions.begin(ask);
+            case "txn_step" -> Transactions.step(ask);
+            case "txn_loop" -> Transactions.loop(ask);
+            case "txn_loops" -> Transactions.loops();
+            case "txn_loops_rest" -> Transactions.rest(ask.get("rests").asBoolean());
+            case "txn_loops_end" -> Transactions.endLoops();
+            case "txn_end" -> Transactions.end();
+            case "txn_read" -> Transactions.read(ask);
+            case "txn_states" -> Transactions.states(ask);
             case "go_on" -> Populate.goOn(bootstrap);
             case "image" -> ImageLines.of(Path.of(ask.get("dir").asText()));
             default -> throw new IllegalArgumentException(ask.toString());
