@@ -9,13 +9,13 @@
 
 mod assignments;
 mod broker;
+mod coordinator_logs;
 mod descriptors;
 mod dir_watch;
 mod dirs;
 mod features;
 mod format;
 mod group_cluster;
-mod group_logs;
 mod listeners;
 mod metrics;
 mod parts;

@@ -25,8 +25,8 @@ use ottla_storage::DirHealth;
 use ottla_types::{NodeId, PartitionId, TopicIdPartition, TopicPartition, Uuid};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::coordinator_logs;
 use crate::group_cluster::{GroupsCluster, changed_topics};
-use crate::group_logs;
 use crate::topic_configs::{cleaner, connections_per_ip_max, effective, move_bytes_per_second};
 use crate::transactions;
 
@@ -141,7 +141,7 @@ impl Publisher {
         self.replicas.place(placements).await?;
         self.change_configs(delta);
         if delta.partitions().any(|change| &*change.topic.name == GROUPS_TOPIC) {
-            group_logs::lead(&self.groups, delta.image(), self.node);
+            coordinator_logs::lead(&self.groups, delta.image(), self.node);
         }
         if delta.partitions().any(|change| &*change.topic.name == TRANSACTIONS_TOPIC) {
             transactions::lead(&self.transactions, delta.image(), self.node);
@@ -180,7 +180,7 @@ impl Publisher {
         self.replicas.load(placements).await?;
         let took = self.clock.now().since_start().saturating_sub(begin.since_start());
         tracing::info!(partitions = count, ?took, "opened logs");
-        group_logs::lead(&self.groups, &image, self.node);
+        coordinator_logs::lead(&self.groups, &image, self.node);
         transactions::tell_version(&self.transactions, &image);
         transactions::lead(&self.transactions, &image, self.node);
         // The broker may have been told to stop meanwhile.

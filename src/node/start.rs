@@ -1,6 +1,6 @@
 //! Starting, running and stopping a node.
 
-mod parts;
+mod setup;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,10 +26,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::assignments::Assignments;
 use crate::broker::{Broker, STOPPING_WITHOUT_ROOM_MAX};
+use crate::coordinator_logs::CoordinatorLogs;
 use crate::descriptors::Descriptors;
 use crate::dir_watch::{DirWatch, ToldFailures};
 use crate::dirs::Dirs;
-use crate::group_logs::GroupLogs;
 use crate::listeners::{Sockets, announce, bind_all, connections, voter_endpoints};
 use crate::metrics::metrics_of;
 use crate::parts::{LogsHook, MarkersHook, NodeParts};
@@ -309,7 +309,7 @@ impl Node {
 
     fn start_groups(&self, hook: LogsHook) -> Result<Groups, StartError> {
         let (runtime, replicas) = (self.runtime.clone(), self.replicas.clone());
-        let logs = hook(Box::new(GroupLogs { runtime, replicas }));
+        let logs = hook(Box::new(CoordinatorLogs { runtime, replicas }));
         let config = self.config.groups.clone();
         Groups::start(&self.runtime, config, logs).map_err(StartError::Io)
     }
@@ -330,7 +330,7 @@ impl Node {
         producer_ids: Arc<ProducerIds>,
     ) -> Result<Transactions, StartError> {
         let (runtime, replicas) = (self.runtime.clone(), self.replicas.clone());
-        let logs = logs_hook(Box::new(GroupLogs { runtime, replicas }));
+        let logs = logs_hook(Box::new(CoordinatorLogs { runtime, replicas }));
         let config = self.config.transactions.clone();
         let markers = markers_hook(Arc::new(NodeMarkers(markers)));
         let started = Transactions::start(&self.runtime, config, logs, markers, producer_ids);
@@ -397,6 +397,7 @@ impl Node {
     }
 
     /// Opens the page of metrics where the node is to have one.
+    /// Opened before the clients' listeners: a broker that can be reached can be watched.
     async fn serve_metrics(
         &self,
         services: &Services,

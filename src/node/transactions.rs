@@ -10,7 +10,7 @@ use ottla_server::Markers;
 use ottla_storage::Marker;
 use ottla_types::{NodeId, TopicPartition};
 
-use crate::group_logs::led;
+use crate::coordinator_logs::led;
 
 /// The partitions of this node, which take markers.
 pub(crate) struct NodeMarkers(pub(crate) Markers);

@@ -1,8 +1,9 @@
-//! Long work in the background that never keeps others from a processor for long.
+//! Long work in the background that lets others go first, between small pieces.
 //!
 //! A thread that wakes up waits until the one that runs has had its slice (a millisecond or more on
 //! Linux), however little it wants. Whoever works for long therefore offers the processor all the
-//! time, between small pieces: that costs next to nothing while nobody wants it.
+//! time: that costs next to nothing while nobody wants it. It shortens the usual wait, not the
+//! longest: what the kernel does for this thread meanwhile is one piece (docs/benchmarks.md).
 //!
 //! In simulation there is one thread, and offering the processor changes nothing.
 

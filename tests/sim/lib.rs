@@ -17,6 +17,7 @@ mod client;
 mod dice;
 mod findings;
 mod groups;
+mod life;
 mod mutant;
 mod node;
 mod process;

@@ -123,8 +123,13 @@ fn a_crash_at_any_time_loses_nothing_of_a_copy_job() {
         let positions = jobs.each_ref().map(|job| job.check(&mut node.connect()));
         println!("round {round}: copied up to {positions:?}");
     }
-    let positions = jobs.each_ref().map(|job| job.check(&mut node.connect()));
-    assert!(positions.iter().all(|position| *position > 0), "{positions:?}");
+    // A slow machine may have had no time for a transaction between its deaths.
+    for job in &mut jobs {
+        let mut client = node.connect();
+        let goal = job.check(&mut client) + GOAL;
+        job.run(&mut client, goal).expect("nothing ends the node");
+        assert_eq!(job.check(&mut client), goal);
+    }
     assert_eq!(node.setup.stderr(), "");
     node.stop();
 }

@@ -4,7 +4,7 @@
 //! ```text
 //!   machine "broker": Process ── log port: late, refusing (log.rs) ── disk
 //!   machine "clients": Member…, over lives and deaths of their own ── Promises
-//!   this file: lives and ends of the process, mischief in between, and the rest at the end
+//!   life.rs: lives and ends of the process, mischief in between; this file: the rest at the end
 //! ```
 //! Beside the world of `node` and not in it: there a process lives for a second, and a session or a
 //! rebalance takes longer than that. Sessions are short here, processes live long, and members are
@@ -30,21 +30,20 @@ use ottla_runtime::sim::SimWorld;
 use ottla_runtime::{Plane, Runtime};
 use tokio::sync::watch;
 
-use crate::broker::{Broker, Outcome, Progress};
+use crate::broker::{Broker, Progress};
 use crate::client::Phase;
 use crate::dice::Dice;
 use crate::findings::Findings;
+use crate::life::{Lives, Troubles};
 use crate::mutant::{Lie, Mutant};
-use crate::process::{Process, State};
+use crate::process::Process;
 use crate::run::Settings;
 use consumer::{Consumer, Keeper};
 use forgetful::Forgetful;
 use log::{SimLogs, Weather};
 use member::{Client, Member};
-use plan::{End, Group, Kind, Plan};
+use plan::{Group, Kind, Plan};
 
-/// Virtual time in which a planned fault of the disk should have struck.
-const FAULT_WITHIN: Duration = Duration::from_secs(2);
 /// Virtual time within which patterns are looked up for the last time: not more often than every
 /// ten seconds, whatever becomes of topics.
 const PATTERNS_WITHIN: Duration = Duration::from_secs(12);
@@ -128,7 +127,37 @@ struct Story<'w> {
     lie: Option<Lie>,
 }
 
-impl Story<'_> {
+impl Lives for Story<'_> {
+    const LIFE_MS_MAX: u64 = 12_000;
+    const FULL_DISK: (u64, Progress) = (
+        2_000,
+        Progress {
+            of: |stats| stats.commits,
+            within: COMMITS_WITHIN,
+            violation: "nothing is committed though there is room",
+        },
+    );
+
+    fn world(&self) -> &SimWorld {
+        self.world
+    }
+
+    fn runtime(&self) -> &Runtime {
+        &self.client.runtime
+    }
+
+    fn broker(&self) -> &Broker<'_> {
+        &self.broker
+    }
+
+    fn troubles(&self) -> Troubles {
+        self.plan.troubles()
+    }
+
+    fn weather(&self) -> &Weather {
+        &self.weather
+    }
+
     fn start(&self) -> Process {
         self.client.model().next_life();
         let mut parts = NodeParts::new(self.config.clone());
@@ -142,116 +171,19 @@ impl Story<'_> {
         Process::of_parts(&self.broker.machine, parts, self.broker.findings)
     }
 
-    /// One process from its start to its end.
-    async fn live_once(&self, is_first: bool) {
-        if !is_first && self.broker.dice.chance(20) {
-            self.broker.plan_death(self.plan.power_cuts && self.broker.dice.chance(70), 60);
-        }
-        let mut process = self.start();
-        if !self.is_ready(&mut process).await || !self.let_live(&mut process).await {
-            return;
-        }
-        let end = self.plan.end(&self.broker.dice);
-        self.broker.findings.note(|| format!("end: {end:?}"));
-        match end {
-            End::Now { power_cut } => self.bury(power_cut).await,
-            End::AtDiskOperation { power_cut } => {
-                self.broker.plan_death(power_cut, 60);
-                let _ = process.ended_within(FAULT_WITHIN).await;
-                self.bury(false).await;
-            }
-            End::CleanStop { power_cut } => self.stop(&mut process, power_cut).await,
-            End::Eio => {
-                self.broker.fail_disk(&mut process, 60, FAULT_WITHIN).await;
-                self.bury(self.plan.power_cuts).await;
-            }
-            End::DiskFull => self.fill_disk(&mut process).await,
-        }
+    fn jump_clock(&self) {
+        // Far less than the retention of offsets, in sum.
+        let minutes = self.broker.dice.between(0, 60) as i64 - 30;
+        self.broker.findings.note(|| format!("the wall clock jumps by {minutes} minutes"));
+        self.broker.machine.jump_wall_clock(minutes * 60_000);
     }
 
-    /// Waits until the process is open; cleans up when it died on the way, as planned.
-    async fn is_ready(&self, process: &mut Process) -> bool {
-        let outcome = self.broker.opened(process).await;
-        if outcome == Outcome::Died {
-            self.bury(false).await;
-        }
-        outcome == Outcome::Done
-    }
-
-    /// Lets members do while small things befall the broker; false when it has died.
-    async fn let_live(&self, process: &mut Process) -> bool {
-        let clock = self.client.runtime.clock();
-        let until = clock.now().after(ms(self.broker.dice.between(100, 12_000)));
-        let mut end = None;
-        while end.is_none() && clock.now() < until && !self.broker.findings.any() {
-            self.mischief();
-            end = process.ended_within(ms(self.broker.dice.between(50, 1_500))).await;
-        }
-        match end {
-            None => return true,
-            Some(State::Ended(end)) => {
-                self.broker.findings.violated(format!("the broker ended by itself: {end:?}"));
-            }
-            Some(_) => {}
-        }
-        self.bury(false).await;
-        false
-    }
-
-    fn mischief(&self) {
-        let (dice, plan) = (&self.broker.dice, &self.plan);
-        if plan.resets && dice.chance(20) {
-            self.world.reset_connections(dice.pick(&[20, 50, 100]));
-        }
-        if plan.slow_disk && dice.chance(30) {
-            self.broker.machine.slow_down_blocking_work(ms(dice.pick(&[0, 2, 50, 500])));
-        }
-        if plan.clock_jumps && dice.chance(20) {
-            // Far less than the retention of offsets, in sum.
-            let minutes = dice.between(0, 60) as i64 - 30;
-            self.broker.findings.note(|| format!("the wall clock jumps by {minutes} minutes"));
-            self.broker.machine.jump_wall_clock(minutes * 60_000);
-        }
-        if dice.chance(40) {
-            let delay = dice.below(plan.log_delay_ms_max + 1);
-            let refused = dice.below(plan.refused_percent_max + 1);
-            self.weather.set(delay, if dice.chance(50) { refused } else { 0 });
-        }
-    }
-
-    async fn fill_disk(&self, process: &mut Process) {
-        // A log that is later than the coordinator's patience keeps groups from their rest.
-        let calm = || self.come_to_calm();
-        let progress = Progress {
-            of: |stats| stats.commits,
-            within: COMMITS_WITHIN,
-            violation: "nothing is committed though there is room",
-        };
-        self.broker.fill_disk(process, 2_000, calm, progress).await;
-        self.bury(self.plan.power_cuts).await;
-    }
-
-    /// Stops the process as SIGTERM does; then the machine may lose power.
-    async fn stop(&self, process: &mut Process, power_cut: bool) {
-        match self.broker.stopped(process).await {
-            Outcome::Done if power_cut => self.bury(true).await,
-            Outcome::Done => self.broker.machine.after_exit().await,
-            Outcome::Died => self.bury(power_cut).await,
-            Outcome::Violated => {}
-        }
-    }
-
-    async fn bury(&self, power_cut: bool) {
-        self.broker.bury(power_cut).await;
+    async fn pause(&self) {
         self.client.pause(0, 1_000).await;
     }
+}
 
-    /// The log and the disk are as quick as they can be.
-    fn come_to_calm(&self) {
-        self.weather.set(0, 0);
-        self.broker.machine.slow_down_blocking_work(ms(2));
-    }
-
+impl Story<'_> {
     /// Nothing befalls the broker any more: groups settle, and are as they were after a restart.
     async fn come_to_rest(&self, phase: &watch::Sender<Phase>) {
         self.come_to_calm();
@@ -281,8 +213,4 @@ impl Story<'_> {
             self.stop(&mut process, false).await;
         }
     }
-}
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
 }

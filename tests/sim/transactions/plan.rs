@@ -6,31 +6,8 @@ use ottla_config::NodeConfig;
 
 use super::session::Speaks;
 use crate::dice::Dice;
+use crate::life::Troubles;
 use crate::mutant::TxnBug;
-
-/// How a process of the broker ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// kill -9, or a power cut, now.
-    Now {
-        /// A power cut rather than a kill.
-        power_cut: bool,
-    },
-    /// Either, just before some operation of its disk.
-    AtDiskOperation {
-        /// A power cut rather than a kill.
-        power_cut: bool,
-    },
-    /// SIGTERM.
-    CleanStop {
-        /// Followed by a power cut.
-        power_cut: bool,
-    },
-    /// The disk answers EIO from some operation on.
-    Eio,
-    /// The disk is full for a while.
-    DiskFull,
-}
 
 /// What a seed has in store.
 #[derive(Clone, Debug)]
@@ -125,14 +102,16 @@ impl Plan {
         self.worn || self.clock_jumps || self.expiration_ms.is_some()
     }
 
-    /// How the next process ends.
-    pub fn end(&self, dice: &Dice) -> End {
-        let power_cut = self.power_cuts && dice.chance(70);
-        match dice.below(10) {
-            0..=2 => End::Now { power_cut },
-            3 | 4 => End::CleanStop { power_cut },
-            5 | 6 if self.disk_failures => dice.pick(&[End::Eio, End::DiskFull]),
-            _ => End::AtDiskOperation { power_cut },
+    /// What may befall the broker.
+    pub fn troubles(&self) -> Troubles {
+        Troubles {
+            power_cuts: self.power_cuts,
+            resets: self.resets,
+            slow_disk: self.slow_disk,
+            clock_jumps: self.clock_jumps,
+            disk_failures: self.disk_failures,
+            log_delay_ms_max: self.log_delay_ms_max,
+            refused_percent_max: self.refused_percent_max,
         }
     }
 

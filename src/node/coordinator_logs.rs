@@ -1,6 +1,5 @@
 //! The logs of `__consumer_offsets` and `__transaction_state` as coordinators see them, and which
-//! of
-//! their partitions this node leads.
+//! of their partitions this node leads.
 
 use bytes::Bytes;
 use ottla_coordinator::Groups;
@@ -15,18 +14,18 @@ use ottla_types::{ErrorCode, LeaderEpoch, NodeId, Offset, PartitionId, TopicIdPa
 use std::sync::Arc;
 
 /// The partitions of this node.
-pub(crate) struct GroupLogs {
+pub(crate) struct CoordinatorLogs {
     pub(crate) runtime: Runtime,
     pub(crate) replicas: Replicas,
 }
 
-impl GroupLogs {
+impl CoordinatorLogs {
     fn partition(&self, id: TopicIdPartition) -> Result<Arc<Partition>, ErrorCode> {
         self.replicas.get(&id).ok_or_else(|| self.replicas.why_missing(&id))
     }
 }
 
-impl LogPort for GroupLogs {
+impl LogPort for CoordinatorLogs {
     fn append(
         &self,
         id: TopicIdPartition,
